@@ -1,0 +1,5 @@
+"""`python -m tiepoint`."""
+
+from tiepoint.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,136 @@
+"""The command line: `tiepoint VERB ...`. One thin file a verb; nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from tiepoint.errors import InputError
+
+Main = Callable[..., int]
+T = TypeVar("T")
+
+
+def _data_info() -> Main:
+    from tiepoint.cli.data_info import main
+
+    return main
+
+
+def _data_colmap() -> Main:
+    from tiepoint.cli.data_colmap import main
+
+    return main
+
+
+def _train() -> Main:
+    from tiepoint.cli.train import main
+
+    return main
+
+
+def _evaluate_pairs() -> Main:
+    from tiepoint.cli.evaluate_pairs import main
+
+    return main
+
+
+def _evaluate_scenes() -> Main:
+    from tiepoint.cli.evaluate_scenes import main
+
+    return main
+
+
+def _match() -> Main:
+    from tiepoint.cli.match import main
+
+    return main
+
+
+def _register() -> Main:
+    from tiepoint.cli.register import main
+
+    return main
+
+
+VERBS: dict[str, tuple[Callable[[], Main], str]] = {
+    "register": (_register, "register image A to image B: transform, tie points, pictures"),
+    "match": (_match, "match the keypoints of two images"),
+    "data info": (_data_info, "show and verify a PatchSet"),
+    "data colmap": (_data_colmap, "build a PatchSet from COLMAP projects"),
+    "train": (_train, "train a network by a recipe"),
+    "evaluate pairs": (_evaluate_pairs, "patch verification on a PatchSet: FPR95, ROC, AP"),
+    "evaluate scenes": (_evaluate_scenes, "the scene protocol on COLMAP projects"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0 done, 1 not registered, 2 an input that cannot be used, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from tiepoint import __version__
+
+        print(__version__)
+        return 0
+    verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
+    if verb is None:
+        return _fail(f"no verb {' '.join(words[:2])!r}: there are {', '.join(VERBS)}")
+    try:
+        return _parse_and_run(VERBS[verb][0](), f"tiepoint {verb}", words[len(verb.split()) :])
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}: free space, check the path and its rights, and run again")
+    except KeyboardInterrupt:
+        print("tiepoint: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parse_and_run(verb: Main, prog: str, arguments: Sequence[str]) -> int:
+    @functools.wraps(verb)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], int]:
+        return functools.partial(verb, *args, **kwargs)
+
+    return parse(bind, prog, arguments)()
+
+
+def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], **options: Any) -> T:
+    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes one line, an InputError."""
+    import tyro
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(target, prog=prog, args=arguments, **options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """The text inside tyro's box, in one line: the complaint, the suggestion and where help is."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines() if not line.startswith(("╭", "╰"))]
+    return re.sub(r" ?─+ ?", "; ", " ".join(filter(None, lines)))
+
+
+def _fail(message: str) -> int:
+    print(f"tiepoint: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    rows = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        ["usage: tiepoint VERB ...", "", *rows, "", "`tiepoint VERB --help` explains a verb. Every verb takes --json."]
+    )

@@ -1,0 +1,52 @@
+"""What the verbs share: progress bars on standard error, results as a table or as one JSON object on standard output."""
+
+from __future__ import annotations
+
+import json as json_lib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield advance(done, total). The bar goes to standard error and is not drawn when that is no terminal or `quiet`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Print a flat result as a two-column table, or as one JSON object."""
+    if as_json:
+        print(json_lib.dumps(result, allow_nan=False))
+        return
+    emit_table(title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()])
+
+
+def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table on standard output; numbers align right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, show_header=any(header), title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index else "left", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(_text(value) for value in row))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,153 @@
+"""Describers as users hold them: a network with its weights, its card and the geometry of its patches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiepoint import nets
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file, write_json
+from tiepoint.nets.checkpoints import load_hynet_layout, read_torch
+from tiepoint.nets.classical import SIFT
+
+WEIGHTS = Path(__file__).parent / "weights"
+CPU_CHUNK, GPU_CHUNK = 64, 8192
+
+
+class Describer(Protocol):
+    """What every describer offers, learned or classical."""
+
+    name: str
+    support: float
+    dimension: int
+
+    def __call__(self, patches: Tensor) -> Tensor:
+        """Patches (N, 1, S, S), float in 0..1 -> unit descriptors (N, dimension), float32."""
+        ...
+
+
+class LearnedDescriber:
+    """A describer network with weights.
+
+    Attributes:
+        name: of the network or the weights.
+        net: the network, in evaluation mode.
+        support: width of a patch in sigmas.
+        input_size: side at the network's input; larger patches are reduced to it with antialiasing.
+        dimension: of a descriptor.
+        card: what the weights' card says.
+        chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
+    """
+
+    def __init__(self, net: nn.Module, name: str, card: Mapping[str, Any] | None = None, chunk: int | None = None) -> None:
+        self.name = name
+        self.net = net.eval()
+        self.card = dict(card or {})
+        self.support = float(self.card.get("support", 12.0))
+        self.input_size = int(net.input_size)  # type: ignore[arg-type]
+        self.dimension = int(net.dimension)  # type: ignore[arg-type]
+        self.chunk = chunk
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.net.parameters()).device
+
+    def to(self, device: str | torch.device) -> LearnedDescriber:
+        """Move the weights."""
+        self.net.to(device)
+        return self
+
+    @torch.inference_mode()
+    def __call__(self, patches: Tensor) -> Tensor:
+        """Describe `patches` (N, 1, S, S), float in 0..1 or uint8 in 0..255, S >= input_size.
+
+        Returns unit vectors (N, dimension), float32, on the describer's device. Raises InputError for another shape or type.
+        """
+        if patches.ndim != 4 or patches.shape[1] != 1 or patches.shape[2] != patches.shape[3] or patches.shape[2] < self.input_size:
+            raise InputError(f"patches {tuple(patches.shape)}: {self.name} takes (N, 1, S, S) with S >= {self.input_size}")
+        chunk = self.chunk or (CPU_CHUNK if self.device.type == "cpu" else GPU_CHUNK)
+        parts = [self.net(prepare(part.to(self.device), self.input_size)) for part in torch.split(patches, chunk)]
+        return torch.cat(parts) if parts else torch.empty(0, self.dimension, device=self.device)
+
+
+def prepare(patches: Tensor, size: int) -> Tensor:
+    """Patches as a network takes them: float in 0..1, reduced to `size` by antialiased bilinear interpolation."""
+    if patches.dtype == torch.uint8:
+        patches = patches.float() / 255
+    elif patches.dtype == torch.uint16:
+        patches = patches.float() / 65535
+    elif not patches.is_floating_point():
+        raise InputError(f"patches are {patches.dtype}: give float in 0..1, uint8 or uint16")
+    if patches.shape[-1] != size:
+        return F.interpolate(patches, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return patches
+
+
+def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Describer:
+    """Load a describer.
+
+    Args:
+        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), a .safetensors file with its card beside
+            it, a run folder of `tiepoint train`, or a torch checkpoint (.pt, .pth) of SDGMNet, HyNet or kornia's HyNet.
+        device: where to put the weights.
+
+    Raises:
+        InputError: nothing of that name, or a file that does not fit.
+    """
+    name = str(name_or_path)
+    if name in ("sift", "rootsift"):
+        return SIFT(root=name == "rootsift")
+    shipped = WEIGHTS / f"{name}.safetensors"
+    path = shipped if shipped.is_file() else Path(name_or_path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if path.suffix in (".pt", ".pth"):
+        net: nn.Module = nets.create("sdgmnet")
+        load_hynet_layout(net, read_torch(path), name)
+        return LearnedDescriber(net, path.stem).to(device)
+    if not path.is_file():
+        choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift"])
+        raise InputError(f"{name}: no such describer or file: there are {', '.join(choices)}, or give a path")
+    net, card = read_weights(path)
+    return LearnedDescriber(net, str(card.get("name", path.stem)), card).to(device)
+
+
+def save_weights(path: Path, net: nn.Module, card: Mapping[str, Any], half: bool = False) -> None:
+    """Write `path` (.safetensors) and the card beside it (.json), each atomically; `half` stores float16."""
+    from safetensors.torch import save_file
+
+    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    if half:
+        state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    write_json(path.with_suffix(".json"), card)
+    with atomic_file(path) as temporary:
+        save_file(state, temporary)
+
+
+def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read weights and their card. Raises InputError that names the file at fault."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    card_path = path.with_suffix(".json")
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        net = nets.create(card["network"], **card.get("options", {}))
+    except FileNotFoundError:
+        raise InputError(f"{card_path} is missing: weights need their card beside them") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{card_path} is no card of weights ({error})") from None
+    try:
+        state = load_file(path)
+        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{path}: no weights of {card['network']} ({str(error).splitlines()[0]})") from None
+    return net, card
