@@ -13,52 +13,53 @@ from typing import Any, TypeVar
 from tiepoint.errors import InputError
 
 Main = Callable[..., int]
+Run = Callable[[str, Sequence[str]], int]  # program name, arguments -> exit code
 T = TypeVar("T")
 
 
-def _data_info() -> Main:
+def _data_info() -> Run:
     from tiepoint.cli.data_info import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-def _data_colmap() -> Main:
+def _data_colmap() -> Run:
     from tiepoint.cli.data_colmap import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-def _train() -> Main:
-    from tiepoint.cli.train import main
+def _train() -> Run:
+    from tiepoint.cli.train import run
 
-    return main
+    return run
 
 
-def _evaluate_pairs() -> Main:
+def _evaluate_pairs() -> Run:
     from tiepoint.cli.evaluate_pairs import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-def _evaluate_scenes() -> Main:
+def _evaluate_scenes() -> Run:
     from tiepoint.cli.evaluate_scenes import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-def _match() -> Main:
+def _match() -> Run:
     from tiepoint.cli.match import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-def _register() -> Main:
+def _register() -> Run:
     from tiepoint.cli.register import main
 
-    return main
+    return functools.partial(_parse_and_run, main)
 
 
-VERBS: dict[str, tuple[Callable[[], Main], str]] = {
+VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "register": (_register, "register image A to image B: transform, tie points, pictures"),
     "match": (_match, "match the keypoints of two images"),
     "data info": (_data_info, "show and verify a PatchSet"),
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb is None:
         return _fail(f"no verb {' '.join(words[:2])!r}: there are {', '.join(VERBS)}")
     try:
-        return _parse_and_run(VERBS[verb][0](), f"tiepoint {verb}", words[len(verb.split()) :])
+        return VERBS[verb][0]()(f"tiepoint {verb}", words[len(verb.split()) :])
     except InputError as error:
         return _fail(str(error))
     except OSError as error:

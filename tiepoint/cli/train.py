@@ -1,0 +1,69 @@
+"""`tiepoint train`: a run by a recipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiepoint.cli.output import emit
+from tiepoint.errors import InputError
+from tiepoint.training.recipe import Recipe, load_recipe
+
+
+@dataclass
+class Options:
+    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key of the recipe can be changed."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """run folder; default runs/NAME-OF-RECIPE"""
+    json: bool = False
+    """print one JSON object"""
+
+
+def run(prog: str, arguments: Sequence[str]) -> int:
+    """Parse the command line, with the recipe's values as defaults, and train."""
+    from tiepoint.cli import parse
+
+    words = list(arguments)
+    path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
+    recipe = load_recipe(path) if path else Recipe()
+    if "--minutes" in words and "--steps" not in words:
+        words += ["--steps", "None"]
+    if "--steps" in words and "--minutes" not in words:
+        words += ["--minutes", "None"]
+    options = parse(Options, f"{prog} RECIPE", words, default=Options(recipe))
+    if path is None:
+        raise InputError("name a recipe: tiepoint train RECIPE [--key value ...]")
+    return _train(options, options.out or Path("runs") / path.stem)
+
+
+def _train(options: Options, out: Path) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tiepoint.allocator import keep_memory
+    from tiepoint.training.loop import Status, train
+
+    keep_memory()
+    console = Console(stderr=True)
+    live = console.is_terminal and not options.json
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not live) as bar:
+        task = bar.add_task("training", total=None)
+
+        def report(status: Status) -> None:
+            fpr95 = "-" if status.fpr95 is None else f"{100 * status.fpr95:.2f} %"
+            text = f"{status.rate:,.0f} pairs/s  loss {status.loss:.4f}  FPR95 {fpr95}"
+            bar.update(task, completed=status.step, total=status.steps, description=text)
+            if not live:
+                print(f"step {status.step}/{status.steps}  {text}", file=sys.stderr)
+
+        result = train(options.recipe, out, report)
+    emit({"directory": str(out), **result}, options.json, title=f"run {out}")
+    return 0

@@ -1,0 +1,172 @@
+"""Patch verification on a PatchSet: seeded, balanced pairs; can a describer tell matches from non-matches?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tiepoint.data.crop import central_crop
+from tiepoint.errors import InputError
+from tiepoint.evaluation import metrics
+from tiepoint.patches import PatchSet
+
+Describe = Callable[[Tensor], Tensor]
+Ids = NDArray[np.int64]
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows of a PatchSet. `negatives[kind]` (count,) goes with `first`; -1 where there is none of that kind."""
+
+    first: Ids  # (count,)
+    second: Ids  # (count,) another patch of the same point
+    negatives: dict[str, Ids]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a describer tells matches from as many non-matches; rates in 0..1."""
+
+    pairs: int  # matches; as many non-matches
+    fpr95: float
+    average_precision: float
+    roc_auc: float
+    labels: NDArray[np.bool_] = field(repr=False)
+    scores: NDArray[np.float32] = field(repr=False)  # cosine of the descriptors
+
+    def numbers(self) -> dict[str, float]:
+        """The figures without the arrays."""
+        return {n: getattr(self, n) for n in ("pairs", "fpr95", "average_precision", "roc_auc")}
+
+
+def draw_pairs(patch_set: PatchSet, count: int, seed: int = 0) -> Pairs:
+    """Draw `count` matches and, for each, a non-match of each kind.
+
+    Matches: a point drawn uniformly among those of two patches or more, each once before any again; two distinct patches
+    of it. "random": the first patch with any patch of another point. "same-image": the first patch with a patch of another
+    point that lies in the image of the second patch, the confusion that matching two images has to avoid.
+
+    Raises:
+        InputError: no point occurs twice, only one point, or a count below 1.
+    """
+    if count < 1:
+        raise InputError(f"count is {count}, must be at least 1")
+    points, images = np.asarray(patch_set.points), np.asarray(patch_set.images)
+    rng = np.random.default_rng(seed)
+    by_point = np.argsort(points, kind="stable")
+    _, starts, sizes = np.unique(points[by_point], return_index=True, return_counts=True)
+    several = np.flatnonzero(sizes >= 2)
+    if not len(several):
+        raise InputError(f"{patch_set.directory}: no point occurs twice, so there are no matches: give a PatchSet with tracks")
+    if len(sizes) < 2:
+        raise InputError(f"{patch_set.directory}: only one point, so there are no non-matches")
+    rounds = [rng.permutation(several) for _ in range(-(-count // len(several)))]
+    chosen = np.concatenate(rounds)[:count]
+    start, size = starts[chosen], sizes[chosen]
+    one = rng.integers(size)
+    other = (one + 1 + rng.integers(size - 1)) % size
+    first, second = by_point[start + one], by_point[start + other]
+    random = by_point[_outside(rng, np.zeros_like(start), np.full_like(start, len(points)), start, size)]
+    return Pairs(first, second, {"random": random, "same-image": _same_image(rng, points, images, second)})
+
+
+def evaluate_pairs(
+    patch_set: PatchSet,
+    describers: Mapping[str, Describe],
+    *,
+    count: int = 10_000,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, Verification]]:
+    """Measure describers on the same pairs.
+
+    Every patch in a pair is described once, after the central crop that undoes the set's margin.
+
+    Args:
+        patch_set: of one channel.
+        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) unit vectors.
+        count: matches, and non-matches of each kind.
+        seed: of the pairs.
+        progress: called with (patches described, patches in all), over all describers.
+
+    Returns:
+        describer -> "random", "same-image" -> Verification. Where no second patch shares its image with another point,
+        "same-image" is left out; matches without such a non-match do not count there.
+
+    Raises:
+        InputError: as `draw_pairs`, or a describer that refuses the patches or returns NaN.
+    """
+    pairs = draw_pairs(patch_set, count, seed)
+    rows = np.unique(np.concatenate([pairs.first, pairs.second, *pairs.negatives.values()]))
+    rows = rows[rows >= 0]
+    results: dict[str, dict[str, Verification]] = {}
+    for number, (name, describe) in enumerate(describers.items()):
+        done = number * len(rows)
+        vectors = []
+        for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
+            patches = as_float(np.asarray(patch_set.patches[batch]))
+            vectors.append(describe(central_crop(patches, patch_set.margin)).cpu().float())
+            done += len(batch)
+            if progress:
+                progress(done, len(describers) * len(rows))
+        results[name] = _verify(torch.cat(vectors).numpy(), rows, pairs)
+    return results
+
+
+def as_float(patches: NDArray[np.uint8] | NDArray[np.uint16]) -> Tensor:
+    """Stored patches as float32 in 0..1."""
+    return torch.from_numpy(patches.astype(np.float32) / np.float32(np.iinfo(patches.dtype).max))
+
+
+def _verify(vectors: NDArray[np.float32], rows: Ids, pairs: Pairs) -> dict[str, Verification]:
+    def similarity(first: Ids, second: Ids) -> NDArray[np.float32]:
+        a, b = vectors[np.searchsorted(rows, first)], vectors[np.searchsorted(rows, second)]
+        return np.asarray(np.einsum("nd,nd->n", a, b))
+
+    results = {}
+    for kind, negatives in pairs.negatives.items():
+        kept = negatives >= 0
+        if not kept.any():
+            continue
+        first = pairs.first[kept]
+        scores = np.concatenate([similarity(first, pairs.second[kept]), similarity(first, negatives[kept])])
+        labels = np.repeat([True, False], len(first))
+        results[kind] = Verification(
+            len(first), metrics.fpr95(labels, scores), metrics.average_precision(labels, scores),
+            metrics.roc_auc(labels, scores), labels, scores,
+        )  # fmt: skip
+    return results
+
+
+def _outside(rng: np.random.Generator, start: Ids, size: Ids, hole: Ids, width: Ids) -> Ids:
+    """Uniform draws from the ranges [start, start + size) without [hole, hole + width); -1 where nothing is left."""
+    free = size - width
+    drawn = start + rng.integers(np.maximum(free, 1))
+    return np.where(free > 0, drawn + np.where(drawn >= hole, width, 0), -1)
+
+
+def _same_image(rng: np.random.Generator, points: Ids, images: NDArray[np.int32], second: Ids) -> Ids:
+    """For each patch of `second` another point's patch in its image, or -1."""
+    order = np.lexsort((points, images))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    image, point = images[order], points[order]
+    begins = np.append(True, image[1:] != image[:-1])
+    image_start, image_size = _runs(begins)
+    hole, width = _runs(begins | np.append(True, point[1:] != point[:-1]))
+    at = rank[second]
+    drawn = _outside(rng, image_start[at], image_size[at], hole[at], width[at])
+    return np.where(drawn >= 0, order[drawn], -1)
+
+
+def _runs(begins: NDArray[np.bool_]) -> tuple[Ids, Ids]:
+    """For each element the start and the length of its run, from the marks where runs begin."""
+    starts = np.flatnonzero(begins)
+    lengths = np.diff(np.append(starts, len(begins)))
+    return np.repeat(starts, lengths), np.repeat(lengths, lengths)

@@ -1,0 +1,159 @@
+"""The scene protocol: the widest pair of each track, with errors put on the second keypoint's frame.
+
+A track of a structure-from-motion model was found by a detector and descriptor, mostly SIFT, so plain pairs flatter SIFT and hide
+what a describer is worth. Noise on the frame, drawn before the patch is sampled, restores the difficulty that the track left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tiepoint.data.colmap import ColmapProject, read_project
+from tiepoint.data.noise import LEVELS, draw
+from tiepoint.errors import InputError
+from tiepoint.evaluation.metrics import error_at_95, fpr_at, matrix_scores, top1
+from tiepoint.evaluation.pairs import Describe, as_float
+from tiepoint.evaluation.tracks import widest_pairs
+from tiepoint.imaging.extract import extract
+from tiepoint.imaging.frames import perturb
+
+SUPPORT = 12.0
+RECALLS = np.arange(1, 101) / 100
+
+
+@dataclass(frozen=True)
+class SceneScore:
+    """One describer at one level of noise on one scene, or the mean over scenes; rates in 0..1."""
+
+    model: str
+    level: str
+    scene: str
+    points: int  # pairs; of a mean, their sum
+    fpr95: float  # against all other second patches of the scene
+    fpr95_same_image: float  # against those of the second patch's own image
+    top1: float  # share of first patches whose nearest second patch is the right one
+    curve: NDArray[np.float64] = field(repr=False)  # (100,) FPR at each of RECALLS, against the scene
+
+    def numbers(self) -> dict[str, Any]:
+        """The figures without the curve."""
+        return {k: v for k, v in vars(self).items() if k != "curve"}
+
+
+@dataclass(frozen=True)
+class ScenePatches:
+    """The patches of a scene: `first` (P, 64, 64) uint8 and for each level the second ones, cut with its noise."""
+
+    name: str
+    first: NDArray[np.uint8]
+    second: dict[str, NDArray[np.uint8]]
+    images: NDArray[np.int64]  # (P,) the image of each second patch
+
+
+def evaluate_scenes(
+    projects: Sequence[str | Path],
+    describers: Mapping[str, Describe],
+    *,
+    levels: Sequence[str] = tuple(LEVELS),
+    points: int = 2500,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[SceneScore]:
+    """Measure describers on the same patches of COLMAP projects.
+
+    Args:
+        projects: folders with images/, sparse/ and database.db.
+        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) unit vectors.
+        levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so a level's patches do not depend on the others.
+        points: a scene, fewer where it has fewer.
+        seed: of the points and of the noise.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        A score for each describer, level and scene, in this order; `mean_scores` reduces them.
+
+    Raises:
+        InputError: a project or level that cannot be used, or a describer that returns NaN.
+    """
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown or not levels or not projects or points < 2:
+        raise InputError(f"give projects, levels among {', '.join(LEVELS)} (not {unknown}) and at least 2 points a scene")
+    opened = [read_project(project) for project in projects]
+    each = 1 + len(describers) * (1 + len(levels))
+    scores, done = [], 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, each * len(opened))
+
+    for project in opened:
+        patches = cut_scene(project, levels, points, seed)
+        step()
+        for name, describe in describers.items():
+            first = _vectors(describe, patches.first)
+            step()
+            for level in levels:
+                scores.append(_score(name, level, patches, first @ _vectors(describe, patches.second[level]).T))
+                step()
+    place = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
+    return sorted(scores, key=lambda score: place[score.model, score.level])
+
+
+def mean_scores(scores: Sequence[SceneScore]) -> list[SceneScore]:
+    """Mean over scenes of each describer and level: every scene weighs the same."""
+    groups: dict[tuple[str, str], list[SceneScore]] = {}
+    for score in scores:
+        groups.setdefault((score.model, score.level), []).append(score)
+    return [
+        SceneScore(
+            model, level, "mean", sum(s.points for s in group),
+            *(float(np.mean([getattr(s, n) for s in group])) for n in ("fpr95", "fpr95_same_image", "top1")),
+            np.mean([s.curve for s in group], axis=0),
+        )
+        for (model, level), group in groups.items()
+    ]  # fmt: skip
+
+
+def cut_scene(project: ColmapProject, levels: Sequence[str], points: int = 2500, seed: int = 0) -> ScenePatches:
+    """Cut the first patches and, at each level, the second ones; each image is read once. Raises InputError."""
+    pairs = widest_pairs(project, points, seed)
+    total = len(pairs.points)
+    noise = {n: draw(LEVELS[n], total, torch.Generator().manual_seed(seed)).double().numpy() for n in levels}
+    first = np.empty((total, 64, 64), dtype=np.uint8)
+    second = {level: np.empty_like(first) for level in levels}
+    for index in np.unique(pairs.images).tolist():
+        image = project.images[index]
+        pixels, frames = project.read_image(image), project.frames(image)
+        if pixels.dtype != np.uint8:
+            raise InputError(f"{project.directory / 'images' / image.name} is {pixels.dtype}: 8-bit images only")
+        (rows,) = np.nonzero(pairs.images[:, 0] == index)
+        first[rows] = extract(pixels, frames[pairs.observations[rows, 0]], support=SUPPORT)[:, 0]
+        (rows,) = np.nonzero(pairs.images[:, 1] == index)
+        for level in levels:
+            moved = perturb(frames[pairs.observations[rows, 1]], noise[level][rows], SUPPORT)
+            second[level][rows] = extract(pixels, moved, support=SUPPORT)[:, 0]
+    return ScenePatches(project.directory.resolve().name, first, second, pairs.images[:, 1])
+
+
+def _vectors(describe: Describe, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    vectors: NDArray[np.float32] = describe(as_float(patches[:, None])).cpu().float().numpy()
+    return vectors
+
+
+def _score(model: str, level: str, patches: ScenePatches, similarity: NDArray[np.float32]) -> SceneScore:
+    positives, negatives = matrix_scores(similarity)
+    return SceneScore(
+        model, level, patches.name, len(positives),
+        fpr95=error_at_95(positives, negatives),
+        fpr95_same_image=error_at_95(*matrix_scores(similarity, patches.images)),
+        top1=top1(similarity),
+        curve=fpr_at(positives, negatives, RECALLS),
+    )  # fmt: skip

@@ -1,0 +1,195 @@
+"""Nearest neighbours between two sets of descriptors, and between two images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from tiepoint.errors import InputError
+from tiepoint.imaging.describe import Features, describe
+from tiepoint.imaging.io import Image
+from tiepoint.models import Describer, load
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of rows of two descriptor sets, by row of the first.
+
+    Attributes:
+        indices: (M, 2) int64.
+        similarity: (M,) float32, the cosine.
+        ratio: (M,) float32, L2 distance to the nearest over that to the second nearest, the larger of both directions; 0 where
+            neither set has a second.
+    """
+
+    indices: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, rows: NDArray[Any]) -> Matches:
+        """The matches of an index or mask."""
+        return Matches(self.indices[rows], self.similarity[rows], self.ratio[rows])
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Two images' features and their matches."""
+
+    a: Features
+    b: Features
+    matches: Matches
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Matched positions (M, 4): xa, ya, xb, yb in pixels."""
+        rows = self.matches.indices
+        return np.hstack([self.a.points[rows[:, 0]], self.b.points[rows[:, 1]]])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: counts, and a row xa, ya, xb, yb, similarity for each match."""
+        rows = np.column_stack([self.points, self.matches.similarity])
+        counts = {"keypoints_a": len(self.a), "keypoints_b": len(self.b), "matches": len(self.matches)}
+        return {"describer": self.a.describer, **counts, "points": np.round(rows, 4).tolist()}
+
+
+@torch.inference_mode()
+def mutual_nearest(a: ArrayLike | Tensor, b: ArrayLike | Tensor, ratio: float = 0.9, chunk: int = 4096) -> Matches:
+    """Match rows that are each other's nearest and pass the ratio test in both directions.
+
+    The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1). Being
+    tested both ways, matching b to a gives the same pairs. Ratio 1 switches the test off, but for exact ties.
+
+    Args:
+        a: (N, D) unit vectors.
+        b: (K, D) unit vectors.
+        ratio: the largest allowed, in (0, 1].
+        chunk: side of the block of the similarity matrix held at a time; 4096 takes 64 MiB.
+
+    Raises:
+        InputError: vectors of other shapes, not finite or not of unit length, or a ratio outside (0, 1].
+    """
+    if not 0 < ratio <= 1:
+        raise InputError(f"ratio is {ratio:g}: give a number above 0 and at most 1")
+    left, right = _unit(a, "a"), _unit(b, "b")
+    if left.shape[1] != right.shape[1]:
+        raise InputError(f"descriptors have {left.shape[1]} and {right.shape[1]} numbers: use one describer for both")
+    if not len(left) or not len(right):
+        return Matches(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
+    forward, backward = _two_nearest(left, right, chunk)
+    rows = torch.arange(len(left), device=left.device)
+    mutual = rows[backward[forward[:, 0], 0] == rows]
+    partner = forward[mutual, 0]
+    ratios = torch.maximum(_ratio(left, right, mutual, forward), _ratio(right, left, partner, backward))
+    kept = ratios < ratio
+    mutual, partner = mutual[kept], partner[kept]
+    similarity = (left[mutual] * right[partner]).sum(dim=1)
+    pairs = torch.stack([mutual, partner], dim=1)
+    return Matches(pairs.cpu().numpy(), similarity.cpu().numpy(), ratios[kept].cpu().numpy())
+
+
+def match(
+    a: Image | Features,
+    b: Image | Features,
+    describer: str | Path | Describer = "sdgmnet",
+    *,
+    ratio: float = 0.9,
+    max_keypoints: int = 4000,
+    contrast_threshold: float = 0.02,
+    support: float | None = None,
+    progress: Progress | None = None,
+) -> MatchResult:
+    """Match the keypoints of two images.
+
+    A point with several orientations may match its partner more than once; the most similar of such matches is kept.
+
+    Args:
+        a: a path, an array, or `Features` of `describe`, whose describer is then used as it was.
+        b: likewise.
+        describer: a name, a path or a loaded one.
+        ratio: of the ratio test, see `mutual_nearest`.
+        max_keypoints: see `describe`.
+        contrast_threshold: see `describe`.
+        support: see `describe`.
+        progress: called with steps done and their number.
+
+    Raises:
+        InputError: see `describe`.
+    """
+    model = load(describer) if isinstance(describer, str | Path) else describer
+    features = []
+    for step, (image, name) in enumerate([(a, "image a"), (b, "image b")], start=1):
+        if not isinstance(image, Features):
+            options = {"max_keypoints": max_keypoints, "contrast_threshold": contrast_threshold, "support": support}
+            image = describe(image, model, name=name, **options)  # type: ignore[arg-type]
+        features.append(image)
+        if progress:
+            progress(step, 3)
+    result = MatchResult(*features, mutual_nearest(features[0].descriptors, features[1].descriptors, ratio))
+    if progress:
+        progress(3, 3)
+    return MatchResult(*features, result.matches.take(_distinct(result)))
+
+
+def _distinct(result: MatchResult) -> NDArray[np.int64]:
+    order = np.argsort(-result.matches.similarity, kind="stable")
+    first = np.unique(result.points[order], axis=0, return_index=True)[1]
+    return np.sort(order[first])
+
+
+def _two_nearest(a: Tensor, b: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Indices (N, 2) into b and (K, 2) into a of the two most similar rows, -1 where there is none; block by block."""
+    forward, backward = _Best(len(a), a.device), _Best(len(b), a.device)
+    for i in range(0, len(a), chunk):
+        for j in range(0, len(b), chunk):
+            block = a[i : i + chunk] @ b[j : j + chunk].T
+            forward.update(i, j, block, dim=1)
+            backward.update(j, i, block, dim=0)
+    return forward.indices, backward.indices
+
+
+class _Best:
+    """The two best values and their indices so far, for each row."""
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self.values = torch.full((count, 2), -torch.inf, device=device)
+        self.indices = torch.full((count, 2), -1, dtype=torch.int64, device=device)
+
+    def update(self, start: int, offset: int, block: Tensor, dim: int) -> None:
+        """Take in a block's best two along `dim`, for the rows from `start`; `offset` is its first index along `dim`."""
+        values, indices = block.topk(min(2, block.shape[dim]), dim=dim)
+        if dim == 0:
+            values, indices = values.T, indices.T
+        rows = slice(start, start + len(values))
+        values = torch.cat([self.values[rows], values], dim=1)
+        indices = torch.cat([self.indices[rows], indices + offset], dim=1)
+        self.values[rows], order = values.topk(2, dim=1)
+        self.indices[rows] = indices.gather(1, order)
+
+
+def _ratio(a: Tensor, b: Tensor, rows: Tensor, nearest: Tensor) -> Tensor:
+    """Ratio of the two nearest distances. From differences: sqrt(2 - 2s) in float32 is noise below 0.001."""
+    first, second = (torch.linalg.vector_norm(a[rows] - b[nearest[rows, k]], dim=1) for k in (0, 1))
+    alone = nearest[rows, 1] < 0
+    return torch.where(alone, 0.0, torch.where(second > 0, first / second, 1.0))
+
+
+def _unit(vectors: ArrayLike | Tensor, name: str) -> Tensor:
+    tensor = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.ascontiguousarray(vectors))
+    if tensor.ndim != 2:
+        raise InputError(f"descriptors {name} have shape {tuple(tensor.shape)}: give (N, D)")
+    tensor = tensor.float()
+    if not bool(((torch.linalg.vector_norm(tensor, dim=1) - 1).abs() < 1e-2).all()):
+        raise InputError(f"descriptors {name} are not finite unit vectors: divide each by its length")
+    return tensor

@@ -1,0 +1,50 @@
+"""What a run keeps on disk: checkpoints, and facts about the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from tiepoint import __version__
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint, or None if there is none yet. Raises InputError for a file that is no checkpoint."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}): remove it to start again") from None
+    return state
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and machine, for the run's record."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "tiepoint": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
