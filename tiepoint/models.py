@@ -46,9 +46,11 @@ class LearnedDescriber:
         chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
     """
 
-    def __init__(self, net: nn.Module, name: str, card: Mapping[str, Any] | None = None, chunk: int | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, name: str, card: Mapping[str, Any] | None = None, chunk: int | None = None
+    ) -> None:
         self.name = name
-        self.net = net.eval()
+        self.net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a seventh faster on the CPU
         self.card = dict(card or {})
         self.support = float(self.card.get("support", 12.0))
         self.input_size = int(net.input_size)  # type: ignore[arg-type]
@@ -58,7 +60,8 @@ class LearnedDescriber:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.net.parameters()).device
+        device: torch.device = next(self.net.parameters()).device
+        return device
 
     def to(self, device: str | torch.device) -> LearnedDescriber:
         """Move the weights."""
@@ -69,10 +72,18 @@ class LearnedDescriber:
     def __call__(self, patches: Tensor) -> Tensor:
         """Describe `patches` (N, 1, S, S), float in 0..1 or uint8 in 0..255, S >= input_size.
 
-        Returns unit vectors (N, dimension), float32, on the describer's device. Raises InputError for another shape or type.
+        Returns unit vectors (N, dimension), float32, on the describer's device. Raises InputError for another shape
+        or type.
         """
-        if patches.ndim != 4 or patches.shape[1] != 1 or patches.shape[2] != patches.shape[3] or patches.shape[2] < self.input_size:
-            raise InputError(f"patches {tuple(patches.shape)}: {self.name} takes (N, 1, S, S) with S >= {self.input_size}")
+        if (
+            patches.ndim != 4
+            or patches.shape[1] != 1
+            or patches.shape[2] != patches.shape[3]
+            or patches.shape[2] < self.input_size
+        ):
+            raise InputError(
+                f"patches {tuple(patches.shape)}: {self.name} takes (N, 1, S, S) with S >= {self.input_size}"
+            )
         chunk = self.chunk or (CPU_CHUNK if self.device.type == "cpu" else GPU_CHUNK)
         parts = [self.net(prepare(part.to(self.device), self.input_size)) for part in torch.split(patches, chunk)]
         return torch.cat(parts) if parts else torch.empty(0, self.dimension, device=self.device)
@@ -95,7 +106,8 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
     """Load a describer.
 
     Args:
-        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), a .safetensors file with its card beside
+        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), a .safetensors file with its
+        card beside
             it, a run folder of `tiepoint train`, or a torch checkpoint (.pt, .pth) of SDGMNet, HyNet or kornia's HyNet.
         device: where to put the weights.
 
@@ -122,14 +134,14 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
 
 def save_weights(path: Path, net: nn.Module, card: Mapping[str, Any], half: bool = False) -> None:
     """Write `path` (.safetensors) and the card beside it (.json), each atomically; `half` stores float16."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     if half:
         state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     write_json(path.with_suffix(".json"), card)
     with atomic_file(path) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))
 
 
 def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,9 @@ FORMAT = "tiepoint-patchset"
 VERSION = 1
 SIZE = 64
 ARRAYS = ("patches", "points", "images", "spectra")
+NAMES = "images.json"
+HASHED = (*(f"{name}.npy" for name in ARRAYS), NAMES)
+REBUILD = "build the PatchSet again"
 _DTYPES = {"points": "int64", "images": "int32", "spectra": "uint8"}
 
 
@@ -75,8 +80,12 @@ class PatchSet:
 
     @cached_property
     def image_names(self) -> list[str]:
-        """Names of the images, in the order of their ids."""
-        return list(json.loads((self.directory / "images.json").read_text(encoding="utf-8")))
+        """Names of the images, in the order of their ids. Read at the first use. Raises InputError."""
+        path = self.directory / NAMES
+        names = _read_json(path)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{path} is no list of names: {REBUILD}")
+        return names
 
     @classmethod
     def open(cls, directory: str | Path, verify: bool = False) -> PatchSet:
@@ -93,6 +102,8 @@ class PatchSet:
         manifest = _read_manifest(directory)
         arrays = {name: _map(directory / f"{name}.npy") for name in ARRAYS}
         _check_shapes(directory, manifest, arrays)
+        if not (directory / NAMES).is_file():
+            raise InputError(f"{directory / NAMES} is missing: {REBUILD}")
         patch_set = cls(directory, manifest, arrays)
         if verify:
             patch_set.verify()
@@ -100,9 +111,14 @@ class PatchSet:
 
     def verify(self) -> None:
         """Compare the content with the manifest's hashes. Raises InputError that names the first file that differs."""
-        for name, expected in self.manifest["sha256"].items():
-            if _hash(self.directory / name) != expected:
-                raise InputError(f"{self.directory / name}: content hash differs from the manifest: build the PatchSet again")
+        for name in HASHED:
+            path = self.directory / name
+            try:
+                differs = _hash(path) != self.manifest["sha256"].get(name)
+            except FileNotFoundError:
+                raise InputError(f"{path} is missing: {REBUILD}") from None
+            if differs:
+                raise InputError(f"{path}: content hash differs from the manifest: {REBUILD}")
 
     @classmethod
     @contextmanager
@@ -131,10 +147,12 @@ class PatchSet:
             raise InputError(f"{directory}: patches are uint8 or uint16, not {np.dtype(dtype)}")
         if count < 1 or channels < 1:
             raise InputError(f"{directory}: a PatchSet needs at least one patch of at least one channel")
-        if margin < 1:
+        if not 1 <= margin < math.inf:
             raise InputError(f"{directory}: margin is {margin:g}, must be at least 1")
+        if not 0 < support < math.inf:
+            raise InputError(f"{directory}: support is {support:g}, must be more than 0")
         with atomic_directory(directory) as temporary:
-            shapes = {"patches": (count, channels, SIZE, SIZE), "points": (count,), "images": (count,), "spectra": (count,)}
+            shapes = dict.fromkeys(ARRAYS, (count,)) | {"patches": (count, channels, SIZE, SIZE)}
             dtypes = {"patches": np.dtype(dtype).name, **_DTYPES}
             arrays = {name: _allocate(temporary / f"{name}.npy", shapes[name], dtypes[name]) for name in ARRAYS}
             writer = PatchSetWriter(arrays)
@@ -145,7 +163,7 @@ class PatchSet:
                 raise InputError(f"{directory}: an image id has no name in image_names")
             if int(writer.spectra.max()) >= len(spectra):
                 raise InputError(f"{directory}: a spectrum id has no name in spectra")
-            (temporary / "images.json").write_text(json.dumps(writer.image_names), encoding="utf-8")
+            (temporary / NAMES).write_text(json.dumps(writer.image_names), encoding="utf-8")
             manifest = {
                 "format": FORMAT,
                 "version": VERSION,
@@ -159,11 +177,12 @@ class PatchSet:
                 "spectra": list(spectra),
                 "support": float(support),
                 "margin": float(margin),
-                "sha256": {f: _hash(temporary / f) for f in [*(f"{name}.npy" for name in ARRAYS), "images.json"]},
+                "sha256": {file: _hash(temporary / file) for file in HASHED},
                 "provenance": provenance or {},
                 "licence": licence,
             }
-            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+            (temporary / "manifest.json").write_text(text, encoding="utf-8")
 
 
 class PatchSetWriter:
@@ -180,48 +199,73 @@ class PatchSetWriter:
 def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
     with path.open("r+b") as file:  # a hole in a sparse file would end the process with SIGBUS on a full disk
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        else:  # macOS
+            file.seek(array.offset)
+            for start in range(0, array.nbytes, 1 << 24):
+                file.write(bytes(min(1 << 24, array.nbytes - start)))
     return array
+
+
+def _read_json(path: Path) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): {REBUILD}") from None
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     if not path.is_file():
         raise InputError(f"{directory} is no PatchSet (no manifest.json): build one with `tiepoint data colmap`")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): build the PatchSet again") from None
+    manifest = _read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is no manifest of a PatchSet")
     if manifest.get("version") != VERSION:
-        raise InputError(f"{path}: version {manifest.get('version')}, this tiepoint reads {VERSION}: build the PatchSet again")
-    missing = {"counts", "shape", "dtype", "spectra", "support", "margin", "sha256"} - manifest.keys()
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(sorted(missing))}: build the PatchSet again")
+        raise InputError(f"{path}: version {manifest.get('version')}, this tiepoint reads {VERSION}: {REBUILD}")
+    wrong = [key for key, right in _CHECKS.items() if not right(manifest.get(key))]
+    if wrong:
+        raise InputError(f"{path}: missing or wrong: {', '.join(wrong)}: {REBUILD}")
     return manifest
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "counts": lambda v: isinstance(v, dict) and all(type(v.get(k)) is int for k in ("patches", "points", "images")),
+    "shape": lambda v: isinstance(v, list) and len(v) == 4 and all(type(n) is int for n in v) and v[2:] == [SIZE, SIZE],
+    "dtype": lambda v: v in ("uint8", "uint16"),
+    "spectra": lambda v: isinstance(v, list) and len(v) > 0 and all(isinstance(name, str) for name in v),
+    "support": lambda v: _is_number(v) and 0 < v < math.inf,
+    "margin": lambda v: _is_number(v) and 1 <= v < math.inf,
+    "sha256": lambda v: isinstance(v, dict),
+}
 
 
 def _map(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: build the PatchSet again") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is truncated or no array ({error}): build the PatchSet again") from None
+        raise InputError(f"{path} is missing: {REBUILD}") from None
+    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, OSError) as error:  # numpy parses the header
+        raise InputError(f"{path} is truncated or no array ({error}): {REBUILD}") from None
     return array
 
 
 def _check_shapes(directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     shape = tuple(manifest["shape"])
-    if len(shape) != 4 or shape[2:] != (SIZE, SIZE) or manifest["dtype"] not in ("uint8", "uint16"):
-        raise InputError(f"{directory}/manifest.json: patches {shape} {manifest['dtype']}, must be (N, C, 64, 64) uint8 or uint16")
     for name, array in arrays.items():
-        expected = (shape, manifest["dtype"]) if name == "patches" else (shape[:1], _DTYPES[name])
-        if (array.shape, array.dtype.name) != expected:
+        expected, dtype = (shape, manifest["dtype"]) if name == "patches" else (shape[:1], _DTYPES[name])
+        if array.shape != expected or array.dtype != np.dtype(dtype):
             raise InputError(
-                f"{directory}/{name}.npy holds {array.shape} {array.dtype.name}, the manifest states {expected[0]} {expected[1]}: "
-                "build the PatchSet again"
+                f"{directory}/{name}.npy holds {array.shape} {array.dtype}, the manifest states {expected} {dtype}: "
+                f"{REBUILD}"
             )
 
 

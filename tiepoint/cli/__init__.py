@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tiepoint.allocator import keep_memory
 from tiepoint.errors import InputError
 
 Main = Callable[..., int]
@@ -59,6 +60,12 @@ def _register() -> Run:
     return functools.partial(_parse_and_run, main)
 
 
+def _demo() -> Run:
+    from tiepoint.cli.demo import main
+
+    return functools.partial(_parse_and_run, main)
+
+
 VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "register": (_register, "register image A to image B: transform, tie points, pictures"),
     "match": (_match, "match the keypoints of two images"),
@@ -67,11 +74,12 @@ VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "train": (_train, "train a network by a recipe"),
     "evaluate pairs": (_evaluate_pairs, "patch verification on a PatchSet: FPR95, ROC, AP"),
     "evaluate scenes": (_evaluate_scenes, "the scene protocol on COLMAP projects"),
+    "demo": (_demo, "match and register a real stereo pair with known truth"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 1 not registered, 2 an input that cannot be used, 130 interrupted."""
+    """Run a verb and return the exit code: 0 done, 1 not registered, 2 an unusable input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -84,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
     if verb is None:
         return _fail(f"no verb {' '.join(words[:2])!r}: there are {', '.join(VERBS)}")
+    keep_memory()
     try:
         return VERBS[verb][0]()(f"tiepoint {verb}", words[len(verb.split()) :])
     except InputError as error:
@@ -105,13 +114,14 @@ def _parse_and_run(verb: Main, prog: str, arguments: Sequence[str]) -> int:
 
 
 def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], **options: Any) -> T:
-    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes one line, an InputError."""
+    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes an InputError."""
     import tyro
 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(target, prog=prog, args=arguments, **options)
+            parsed: T = tyro.cli(target, prog=prog, args=arguments, **options)
+            return parsed
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -30,7 +30,7 @@ def main(
     plot: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Measure describers by the scene protocol: the widest pair of each track, with noise on the second keypoint's frame.
+    """Measure describers by the scene protocol: each track's widest pair, with noise on the second keypoint's frame.
 
     Args:
         projects: COLMAP projects, folders with images/, sparse/ and database.db
@@ -50,9 +50,7 @@ def main(
         check_suffix(plot)
     describers = {name: load(name) for name in model}
     with progress_bar("measuring", quiet=json) as advance:
-        scores = evaluate_scenes(
-            projects, describers, levels=levels, points=points, seed=seed, progress=advance
-        )  # fmt: skip
+        scores = evaluate_scenes(projects, describers, levels=levels, points=points, seed=seed, progress=advance)
     means = mean_scores(scores)
     if plot:
         curves = [Curve(f"{s.model}, {s.level}", s.curve, RECALLS, s.fpr95) for s in means]

@@ -1,4 +1,4 @@
-"""What the verbs share: progress bars on standard error, results as a table or as one JSON object on standard output."""
+"""What the verbs share: progress on standard error, results on standard output as a table or as one JSON object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield advance(done, total). The bar goes to standard error and is not drawn when that is no terminal or `quiet`."""
+    """Yield advance(done, total). The bar is drawn on standard error if that is a terminal, unless `quiet`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,7 +43,10 @@ def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]])
         table.add_column(name, justify="right" if index else "left", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a pipe or a file has no width of its own
+    console.print(table)
 
 
 def _text(value: Any) -> str:

@@ -12,12 +12,13 @@ import tyro
 
 from tiepoint.cli.output import emit
 from tiepoint.errors import InputError
-from tiepoint.training.recipe import Recipe, load_recipe
+from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe_file import load_recipe
 
 
 @dataclass
 class Options:
-    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key of the recipe can be changed."""
+    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key can be changed."""
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     out: Path | None = None
@@ -47,10 +48,8 @@ def _train(options: Options, out: Path) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tiepoint.allocator import keep_memory
     from tiepoint.training.loop import Status, train
 
-    keep_memory()
     console = Console(stderr=True)
     live = console.is_terminal and not options.json
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,11 +1,13 @@
 """Augmentation of whole batches on the training device: every geometric change is one affine map and one sampling.
 
-Coordinates u run over the patch that the network sees, centre 0, side 1. The maps below send a point of the augmented patch
-to the point of the stored patch that it shows, and are composed from the outside in: u -> noise(rotation(crop(dihedral(u)))).
+Coordinates u run over the patch that the network sees, centre 0, side 1. The maps below send a point of the
+augmented patch to the point of the stored patch that it shows, and are composed from the outside in: u ->
+noise(rotation(crop(dihedral(u)))).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,8 +29,8 @@ class Augmentation:
     crop_ratio: tuple[float, float] = (0.9, 1.1)
     """each patch by itself: width over height of what is kept"""
     dihedral: Literal["published", "uniform", "none"] = "published"
-    """right-angle turns and flips, the same for both patches of a pair; `published` draws a turn, then a flip: turns 1/12 each,
-    reflections 1/6 each"""
+    """right-angle turns and flips, the same for both patches of a pair; `published` draws a turn, then a flip: turns
+    1/12 each, reflections 1/6 each"""
     noise: Literal["none", "easy", "hard", "tough"] = "none"
     """noise on each keypoint frame, as in the scene protocol; wants patches stored with a margin"""
     noise_spread: bool = True
@@ -41,7 +43,9 @@ class Augmentation:
     """what lies beyond the stored patch; the published augmentation has black corners"""
 
 
-def augment(pairs: Tensor, how: Augmentation, margin: float, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    pairs: Tensor, how: Augmentation, margin: float, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Augment pairs of stored patches and reduce them to a network's input.
 
     Args:
@@ -59,7 +63,7 @@ def augment(pairs: Tensor, how: Augmentation, margin: float, size: int, generato
     patches = pairs.reshape(2 * count, channels, side, side).float() / scale
     joint = _dihedral(how.dihedral, count, generator).repeat_interleave(2, dim=0)
     maps = _compose(_crop(how, 2 * count, generator), joint)
-    turn = (2 * _uniform(2 * count, generator) - 1) * torch.deg2rad(torch.tensor(how.rotation))
+    turn = (2 * _uniform(2 * count, generator) - 1) * math.radians(how.rotation)
     maps = _compose(_linear(rotations(turn)), maps)
     if how.noise != "none":
         strength = _uniform(2 * count, generator) if how.noise_spread else 1.0
@@ -77,7 +81,8 @@ def augment(pairs: Tensor, how: Augmentation, margin: float, size: int, generato
 def sample(patches: Tensor, maps: Tensor, margin: float, size: int, padding: str = "border") -> Tensor:
     """Show `patches` (N, C, S, S) through `maps` (N, 2, 3) at `size`, each pixel the mean of four bilinear samples.
 
-    A map sends coordinates of the result to coordinates of the support, which is the central 1 / `margin` of the stored patch.
+    A map sends coordinates of the result to coordinates of the support, which is the central 1 / `margin` of the
+    stored patch.
     """
     theta = torch.cat([maps[:, :, :2], 2 * maps[:, :, 2:]], dim=2) / margin  # torch's grid runs from -1 to 1
     grid = F.affine_grid(theta, [len(patches), patches.shape[1], 2 * size, 2 * size], align_corners=False)
@@ -94,9 +99,9 @@ def _linear(matrices: Tensor) -> Tensor:
 
 
 def _crop(how: Augmentation, count: int, generator: torch.Generator) -> Tensor:
-    """Random sub-rectangles of the patch: area uniform, ratio log-uniform, position uniform. Source: Szegedy et al., CVPR 2015."""
-    area = _between(*how.crop_area, count, generator)
-    ratio = torch.exp(_between(*(float(torch.tensor(r).log()) for r in how.crop_ratio), count, generator))
+    """Random parts of the patch: area uniform, ratio log-uniform, place uniform (Szegedy et al., CVPR 2015)."""
+    area = _between(how.crop_area, count, generator)
+    ratio = torch.exp(_between((math.log(how.crop_ratio[0]), math.log(how.crop_ratio[1])), count, generator))
     sides = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1).clamp(max=1)
     shift = (torch.stack([_uniform(count, generator), _uniform(count, generator)], dim=1) - 0.5) * (1 - sides)
     return torch.cat([torch.diag_embed(sides), shift[:, :, None]], dim=2)
@@ -109,7 +114,8 @@ def _dihedral(kind: str, count: int, generator: torch.Generator) -> Tensor:
     quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], device=device)
     turns = torch.stack([torch.linalg.matrix_power(quarter, k) for k in range(4)])
     flips = torch.stack([torch.diag(torch.tensor(d, device=device)) for d in ((1.0, 1.0), (-1.0, 1.0), (1.0, -1.0))])
-    # Two kinds of flip after four turns reach each reflection twice and each turn once; one kind reaches all eight evenly.
+    # Two kinds of flip after four turns reach each reflection twice and each turn once; one kind reaches all eight
+    # evenly.
     kinds = 3 if kind == "published" else 2
     turn = torch.randint(4, (count,), generator=generator, device=device)
     flip = torch.randint(kinds, (count,), generator=generator, device=device)
@@ -120,8 +126,8 @@ def _uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator, device=generator.device)
 
 
-def _between(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * _uniform(count, generator)
+def _between(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * _uniform(count, generator)
 
 
 def _normal(count: int, generator: torch.Generator) -> Tensor:

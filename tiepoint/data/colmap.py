@@ -9,6 +9,7 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,11 @@ class ColmapProject:
     images: list[ColmapImage]
 
     @property
+    def name(self) -> str:
+        """The folder's own name, also where it was given as `.`."""
+        return self.directory.resolve().name
+
+    @property
     def observations(self) -> int:
         """Number of observations in all tracks."""
         return sum(len(image.points) for image in self.images)
@@ -63,18 +69,24 @@ class ColmapProject:
     def frames(self, image: ColmapImage) -> NDArray[np.float64]:
         """Frames (M, 2, 3) of the image's observations, pixel centres at integers."""
         path = self.directory / "database.db"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            row = database.execute(
-                "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?", (image.name,)
-            ).fetchone()
+        row = _query_keypoints(path, image.name)
         if row is None:
             raise InputError(f"{path}: no keypoints for {image.name}: give the database that the model was made from")
-        table = np.frombuffer(row[2], dtype=np.float32).reshape(row[0], row[1])
+        rows, columns, data = row
+        if columns not in (4, 6):
+            raise InputError(f"{path}: keypoints of {image.name} have no scale ({columns} columns): detect with SIFT")
+        if len(data or b"") != 4 * rows * columns:
+            raise InputError(f"{path}: keypoints of {image.name} are damaged: {len(data or b'')} bytes, {rows} rows")
+        table = np.frombuffer(data or b"", dtype="<f4").reshape(rows, columns)
         if len(image.keypoints) and int(image.keypoints.max()) >= len(table):
-            raise InputError(f"{path}: {image.name} has {len(table)} keypoints, the model uses number {image.keypoints.max()}")
-        if row[1] not in (4, 6):
-            raise InputError(f"{path}: keypoints of {image.name} have no scale ({row[1]} columns): detect with SIFT")
-        return frame_lib.from_colmap(table[image.keypoints])
+            raise InputError(
+                f"{path}: {image.name} has {rows} keypoints, the model uses number {image.keypoints.max()}: "
+                "give the database that the model was made from"
+            )
+        used = table[image.keypoints]
+        if not np.isfinite(used).all():
+            raise InputError(f"{path}: keypoints of {image.name} hold NaN or infinite values")
+        return frame_lib.from_colmap(used)
 
     def positions(self) -> dict[int, NDArray[np.float64]]:
         """3-D point id -> position (3,)."""
@@ -84,13 +96,20 @@ class ColmapProject:
 def read_project(directory: str | Path) -> ColmapProject:
     """Read a COLMAP project. Raises InputError that names the file that is missing or broken."""
     directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory} is no folder: name a COLMAP project with images/, sparse/*.bin and database.db")
     model = _model_folder(directory)
-    for path in (model / "images.bin", directory / "database.db", directory / "images"):
-        if not path.exists():
+    paths = {
+        model / "images.bin": Path.is_file,
+        directory / "database.db": Path.is_file,
+        directory / "images": Path.is_dir,
+    }
+    for path, right in paths.items():
+        if not right(path):
             raise InputError(f"{path} is missing: a COLMAP project has images/, sparse/*.bin and database.db")
     try:
         images = sorted(_read_images(model / "images.bin"), key=lambda image: image.name)
-    except (struct.error, ValueError, UnicodeDecodeError) as error:
+    except (struct.error, ValueError, OverflowError) as error:
         raise InputError(f"{model / 'images.bin'} is truncated or no COLMAP model ({error})") from None
     return ColmapProject(directory, images)
 
@@ -120,54 +139,90 @@ def build(
         progress: called with (images done, images in all).
 
     Raises:
-        InputError: a project that cannot be read, or no observations.
+        InputError: no project, one twice, one that cannot be read, no observations, or an image that is no 8-bit image
+            of the size that the model was made from.
     """
+    if not projects:
+        raise InputError("give at least one project: a folder with images/, sparse/*.bin and database.db")
+    if workers < 1:
+        raise InputError(f"workers is {workers}, must be at least 1")
     opened = [read_project(project) for project in projects]
+    for index, project in enumerate(opened):
+        if any(project.directory.samefile(other.directory) for other in opened[:index]):
+            raise InputError(f"{project.directory} is given twice: its points would match themselves")
     jobs = [(project, image) for project in opened for image in project.images if len(image.points)]
     total = sum(len(image.points) for _, image in jobs)
     if not total:
         raise InputError(f"{', '.join(map(str, projects))}: no observations: the sparse model is empty")
+    for project, image in jobs:  # before hours of work, not after
+        if not (project.directory / "images" / image.name).is_file():
+            raise InputError(f"{project.directory / 'images' / image.name}: no such file: the model uses this image")
     bases = _point_bases(opened)
     provenance = {
         "builder": "tiepoint data colmap",
-        "projects": [{"name": p.directory.name, "images": len(p.images), "observations": p.observations} for p in opened],
+        "projects": [{"name": p.name, "images": len(p.images), "observations": p.observations} for p in opened],
         "sampling": {"size": 64, "interpolation": "bilinear from a Gaussian pyramid", "border": "replicate"},
     }
 
     def cut(job: tuple[ColmapProject, ColmapImage]) -> NDArray[Any]:
         project, image = job
-        return extract(project.read_image(image), project.frames(image), support=support * margin)
+        pixels, frames = project.read_image(image), project.frames(image)
+        path = project.directory / "images" / image.name
+        if pixels.dtype != np.uint8:
+            raise InputError(f"{path} is {pixels.dtype}: 8-bit images only")
+        beyond = np.abs(2 * frames[:, :, 2] - (np.array(pixels.shape[::-1]) - 1)) > np.array(pixels.shape[::-1]) + 2
+        if beyond.any():
+            raise InputError(f"{path}: keypoints lie beyond its borders: give the image in the size that COLMAP saw")
+        return extract(pixels, frames, support=support * margin)
 
     with PatchSet.create(
         out, total, support=support, margin=margin, provenance=provenance, licence=licence
     ) as writer, ThreadPoolExecutor(workers) as pool:  # fmt: skip
         start = 0
-        for done, ((project, image), patches) in enumerate(zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)):
-            if patches.dtype != np.uint8:
-                raise InputError(f"{project.directory / 'images' / image.name} is {patches.dtype}: 8-bit images only")
-            stop = start + len(patches)
-            writer.patches[start:stop] = patches
-            writer.points[start:stop] = bases[project.directory][np.searchsorted(bases[project.directory][:, 0], image.points), 1]
-            writer.images[start:stop] = done
-            writer.image_names.append(f"{project.directory.name}/{image.name}")
-            start = stop
+        results = zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
+        for done, ((project, image), patches) in enumerate(results):
+            ids, first = bases[project.directory]
+            rows = slice(start, start + len(patches))
+            writer.patches[rows] = patches
+            writer.points[rows] = first + np.searchsorted(ids, image.points)
+            writer.images[rows] = done
+            writer.image_names.append(f"{project.name}/{image.name}")
+            start = rows.stop
             if progress:
                 progress(done + 1, len(jobs))
         writer.spectra[:] = 0
     return PatchSet.open(out)
 
 
-def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, NDArray[np.int64]]:
-    """For each project a sorted table (P, 2): COLMAP's point id, id in the PatchSet."""
-    tables, first = {}, 0
+def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[np.int64], int]]:
+    """For each project COLMAP's point ids, sorted, and the id of the first of them in the PatchSet."""
+    bases, first = {}, 0
     for project in projects:
-        ids = np.unique(np.concatenate([image.points for image in project.images]))
-        tables[project.directory] = np.column_stack([ids, np.arange(first, first + len(ids))])
+        seen = [image.points for image in project.images]
+        ids = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
+        bases[project.directory] = ids, first
         first += len(ids)
-    return tables
+    return bases
 
 
-def _ordered(pool: ThreadPoolExecutor, function: Callable[[Any], Any], jobs: Sequence[Any], ahead: int) -> Iterator[Any]:
+def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | None:
+    """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
+    query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
+    # COLMAP writes with a log ahead. To read such a database SQLite makes files beside it, unless it is called immutable,
+    # which is only true while no log waits to be merged.
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
+            row: tuple[int, int, bytes | None] | None = database.execute(query, (name,)).fetchone()
+    except sqlite3.Error as error:
+        raise InputError(f"{path} cannot be read ({error}): give the database that the model was made from") from None
+    return row
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, function: Callable[[Any], Any], jobs: Sequence[Any], ahead: int
+) -> Iterator[Any]:
     """Results in the order of `jobs`, with at most `ahead` of them computed or waiting."""
     source = iter(jobs)
     pending = [pool.submit(function, job) for job in islice(source, ahead)]
@@ -208,6 +263,8 @@ def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
             (length,) = struct.unpack_from("<Q", data, offset + 43)
             positions[point] = np.array([x, y, z])
             offset += 51 + 8 * length
+        if offset > len(data):
+            raise struct.error("the last track is cut off")
     except FileNotFoundError:
         raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin") from None
     except struct.error as error:

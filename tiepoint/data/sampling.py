@@ -54,7 +54,7 @@ class PairSampler:
 
 
 def split_points(points: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows for training and rows for validation; `fraction` of the points, with all their patches, are for validation."""
+    """Rows for training and rows for validation; `fraction` of the points are for validation."""
     ids = np.unique(points)
     held = np.random.default_rng([seed, VALIDATION_STREAM]).permutation(ids)[: round(fraction * len(ids))]
     validation = np.isin(points, held)

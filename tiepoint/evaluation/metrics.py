@@ -21,11 +21,11 @@ def fpr95(labels: ArrayLike, scores: ArrayLike, rule: Rule = "interpolate") -> f
     """False positive rate at 95 % recall, in 0..1.
 
     Rules (P matches; equal scores are never told apart by their order):
-        interpolate: the ROC curve, ties merged, linearly interpolated at TPR 0.95; where it is flat there, its least FPR.
-        hardnet: share of non-matches ranked before the match at which TPR reaches 0.95; those tied with it count as before it.
+        interpolate: the ROC curve, ties merged, linearly interpolated at TPR 0.95; its least FPR where it is flat.
+        hardnet: share of non-matches ranked before the match at which TPR reaches 0.95; one tied with it ranks before.
         hynet: share of non-matches that score at least as high as the match of 0-based rank ceil(0.95 P); with fewer
             than 20 matches that is the last one.
-        nearest: FPR of the ROC point whose TPR is nearest to 0.95; of two as near the one of lower TPR, then of lower FPR.
+        nearest: FPR of the ROC point whose TPR is nearest to 0.95; of several the one of least TPR, then of least FPR.
 
     Args:
         labels: (N,) 0 or 1.
@@ -54,7 +54,10 @@ def fdr95(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def error_at_95(positives: NDArray[Any], negatives: NDArray[Any], rule: Rule = "interpolate") -> float:
-    """`fpr95` of the scores of matches (P,) and of non-matches (N,), both free of NaN and not empty; only `positives` is sorted."""
+    """`fpr95` of the scores of matches (P,) and of non-matches (N,), neither empty nor holding NaN.
+
+    Only the matches are sorted: a non-match counts on which side of a threshold it lies, no more.
+    """
     ordered, count = np.sort(positives), len(positives)
     if rule == "interpolate":
         threshold = _reaching(ordered)
@@ -75,7 +78,7 @@ def error_at_95(positives: NDArray[Any], negatives: NDArray[Any], rule: Rule = "
 
 
 def fpr_at(positives: NDArray[Any], negatives: NDArray[Any], tpr: NDArray[np.floating]) -> NDArray[np.float64]:
-    """FPR at the first threshold that reaches each TPR (K,) in (0, 1], from the scores of matches and of non-matches."""
+    """FPR at the first threshold that reaches each TPR (K,) in (0, 1], of the scores of matches and non-matches."""
     ranks = np.ceil(np.round(tpr * len(positives), 9)).astype(int)
     thresholds = np.sort(positives)[::-1][ranks - 1]
     below = np.searchsorted(np.sort(negatives), thresholds, side="left")
@@ -142,9 +145,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((np.diff(hits) * (hits[1:] / (hits[1:] + false[1:]))).sum() / hits[-1])
 
 
-def _counts(
-    labels: ArrayLike, scores: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _counts(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """True and false positives at each distinct threshold, after (0, 0)."""
     known, values = _checked(labels, scores)
     order = np.argsort(-values, kind="stable")

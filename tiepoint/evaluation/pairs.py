@@ -22,7 +22,7 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of rows of a PatchSet. `negatives[kind]` (count,) goes with `first`; -1 where there is none of that kind."""
+    """Rows of a PatchSet in pairs. `negatives[kind]` (count,) goes with `first`; -1 where there is none of the kind."""
 
     first: Ids  # (count,)
     second: Ids  # (count,) another patch of the same point
@@ -48,9 +48,9 @@ class Verification:
 def draw_pairs(patch_set: PatchSet, count: int, seed: int = 0) -> Pairs:
     """Draw `count` matches and, for each, a non-match of each kind.
 
-    Matches: a point drawn uniformly among those of two patches or more, each once before any again; two distinct patches
-    of it. "random": the first patch with any patch of another point. "same-image": the first patch with a patch of another
-    point that lies in the image of the second patch, the confusion that matching two images has to avoid.
+    Matches: a point drawn uniformly among those of two patches or more, each once before any again; two distinct
+    patches of it. "random": the first patch with any patch of another point. "same-image": the first patch with a patch
+    of another point in the image of the second patch, the confusion that matching two images has to avoid.
 
     Raises:
         InputError: no point occurs twice, only one point, or a count below 1.
@@ -63,7 +63,7 @@ def draw_pairs(patch_set: PatchSet, count: int, seed: int = 0) -> Pairs:
     _, starts, sizes = np.unique(points[by_point], return_index=True, return_counts=True)
     several = np.flatnonzero(sizes >= 2)
     if not len(several):
-        raise InputError(f"{patch_set.directory}: no point occurs twice, so there are no matches: give a PatchSet with tracks")
+        raise InputError(f"{patch_set.directory}: no point occurs twice, so nothing matches: give a set with tracks")
     if len(sizes) < 2:
         raise InputError(f"{patch_set.directory}: only one point, so there are no non-matches")
     rounds = [rng.permutation(several) for _ in range(-(-count // len(several)))]
@@ -111,17 +111,25 @@ def evaluate_pairs(
         vectors = []
         for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
             patches = as_float(np.asarray(patch_set.patches[batch]))
-            vectors.append(describe(central_crop(patches, patch_set.margin)).cpu().float())
+            vectors.append(unit_vectors(name, describe, central_crop(patches, patch_set.margin)))
             done += len(batch)
             if progress:
                 progress(done, len(describers) * len(rows))
-        results[name] = _verify(torch.cat(vectors).numpy(), rows, pairs)
+        results[name] = _verify(np.concatenate(vectors), rows, pairs)
     return results
 
 
 def as_float(patches: NDArray[np.uint8] | NDArray[np.uint16]) -> Tensor:
     """Stored patches as float32 in 0..1."""
     return torch.from_numpy(patches.astype(np.float32) / np.float32(np.iinfo(patches.dtype).max))
+
+
+def unit_vectors(name: str, describe: Describe, patches: Tensor) -> NDArray[np.float32]:
+    """Descriptors (N, D) of `patches`. Raises InputError that names the describer if they hold NaN or infinity."""
+    vectors = describe(patches).cpu().float()
+    if not bool(torch.isfinite(vectors).all()):
+        raise InputError(f"{name}: its descriptors hold NaN or infinity: the weights are broken")
+    return np.asarray(vectors.numpy())
 
 
 def _verify(vectors: NDArray[np.float32], rows: Ids, pairs: Pairs) -> dict[str, Verification]:

@@ -1,7 +1,7 @@
 """The scene protocol: the widest pair of each track, with errors put on the second keypoint's frame.
 
-A track of a structure-from-motion model was found by a detector and descriptor, mostly SIFT, so plain pairs flatter SIFT and hide
-what a describer is worth. Noise on the frame, drawn before the patch is sampled, restores the difficulty that the track left out.
+A track of a structure-from-motion model was found by a descriptor, mostly SIFT, so plain pairs flatter SIFT and hide
+what a describer is worth. Noise on the frame, drawn before the patch is sampled, restores that difficulty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tiepoint.data.colmap import ColmapProject, read_project
 from tiepoint.data.noise import LEVELS, draw
 from tiepoint.errors import InputError
 from tiepoint.evaluation.metrics import error_at_95, fpr_at, matrix_scores, top1
-from tiepoint.evaluation.pairs import Describe, as_float
+from tiepoint.evaluation.pairs import Describe, as_float, unit_vectors
 from tiepoint.evaluation.tracks import widest_pairs
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import perturb
@@ -50,7 +50,6 @@ class SceneScore:
 class ScenePatches:
     """The patches of a scene: `first` (P, 64, 64) uint8 and for each level the second ones, cut with its noise."""
 
-    name: str
     first: NDArray[np.uint8]
     second: dict[str, NDArray[np.uint8]]
     images: NDArray[np.int64]  # (P,) the image of each second patch
@@ -70,7 +69,7 @@ def evaluate_scenes(
     Args:
         projects: folders with images/, sparse/ and database.db.
         describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) unit vectors.
-        levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so a level's patches do not depend on the others.
+        levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so it does not depend on the others.
         points: a scene, fewer where it has fewer.
         seed: of the points and of the noise.
         progress: called with (steps done, steps in all).
@@ -81,10 +80,9 @@ def evaluate_scenes(
     Raises:
         InputError: a project or level that cannot be used, or a describer that returns NaN.
     """
-    unknown = [level for level in levels if level not in LEVELS]
-    if unknown or not levels or not projects or points < 2:
-        raise InputError(f"give projects, levels among {', '.join(LEVELS)} (not {unknown}) and at least 2 points a scene")
-    opened = [read_project(project) for project in projects]
+    if not levels or not set(levels) <= set(LEVELS) or len(set(levels)) < len(levels) or not projects or points < 2:
+        raise InputError(f"give projects, at least 2 points a scene and levels, each once, among {', '.join(LEVELS)}")
+    opened = _named(projects)
     each = 1 + len(describers) * (1 + len(levels))
     scores, done = [], 0
 
@@ -94,14 +92,15 @@ def evaluate_scenes(
         if progress:
             progress(done, each * len(opened))
 
-    for project in opened:
+    for scene, project in opened.items():
         patches = cut_scene(project, levels, points, seed)
         step()
         for name, describe in describers.items():
-            first = _vectors(describe, patches.first)
+            first = unit_vectors(name, describe, as_float(patches.first[:, None]))
             step()
             for level in levels:
-                scores.append(_score(name, level, patches, first @ _vectors(describe, patches.second[level]).T))
+                second = unit_vectors(name, describe, as_float(patches.second[level][:, None]))
+                scores.append(_score(name, level, scene, first @ second.T, patches.images))
                 step()
     place = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
     return sorted(scores, key=lambda score: place[score.model, score.level])
@@ -115,8 +114,10 @@ def mean_scores(scores: Sequence[SceneScore]) -> list[SceneScore]:
     return [
         SceneScore(
             model, level, "mean", sum(s.points for s in group),
-            *(float(np.mean([getattr(s, n) for s in group])) for n in ("fpr95", "fpr95_same_image", "top1")),
-            np.mean([s.curve for s in group], axis=0),
+            fpr95=float(np.mean([s.fpr95 for s in group])),
+            fpr95_same_image=float(np.mean([s.fpr95_same_image for s in group])),
+            top1=float(np.mean([s.top1 for s in group])),
+            curve=np.mean([s.curve for s in group], axis=0),
         )
         for (model, level), group in groups.items()
     ]  # fmt: skip
@@ -126,6 +127,8 @@ def cut_scene(project: ColmapProject, levels: Sequence[str], points: int = 2500,
     """Cut the first patches and, at each level, the second ones; each image is read once. Raises InputError."""
     pairs = widest_pairs(project, points, seed)
     total = len(pairs.points)
+    if len(np.unique(pairs.images[:, 1])) == total:
+        raise InputError(f"{project.directory}: too few points, no image holds two of the second patches")
     noise = {n: draw(LEVELS[n], total, torch.Generator().manual_seed(seed)).double().numpy() for n in levels}
     first = np.empty((total, 64, 64), dtype=np.uint8)
     second = {level: np.empty_like(first) for level in levels}
@@ -140,20 +143,27 @@ def cut_scene(project: ColmapProject, levels: Sequence[str], points: int = 2500,
         for level in levels:
             moved = perturb(frames[pairs.observations[rows, 1]], noise[level][rows], SUPPORT)
             second[level][rows] = extract(pixels, moved, support=SUPPORT)[:, 0]
-    return ScenePatches(project.directory.resolve().name, first, second, pairs.images[:, 1])
+    return ScenePatches(first, second, pairs.images[:, 1])
 
 
-def _vectors(describe: Describe, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    vectors: NDArray[np.float32] = describe(as_float(patches[:, None])).cpu().float().numpy()
-    return vectors
-
-
-def _score(model: str, level: str, patches: ScenePatches, similarity: NDArray[np.float32]) -> SceneScore:
+def _score(
+    model: str, level: str, scene: str, similarity: NDArray[np.float32], images: NDArray[np.int64]
+) -> SceneScore:
     positives, negatives = matrix_scores(similarity)
     return SceneScore(
-        model, level, patches.name, len(positives),
+        model, level, scene, len(positives),
         fpr95=error_at_95(positives, negatives),
-        fpr95_same_image=error_at_95(*matrix_scores(similarity, patches.images)),
+        fpr95_same_image=error_at_95(*matrix_scores(similarity, images)),
         top1=top1(similarity),
         curve=fpr_at(positives, negatives, RECALLS),
     )  # fmt: skip
+
+
+def _named(projects: Sequence[str | Path]) -> dict[str, ColmapProject]:
+    """Projects by folder name, or by path where two folders have one name."""
+    names = [Path(project).resolve().name for project in projects]
+    if len(set(names)) < len(names):
+        names = [str(Path(project).resolve()) for project in projects]
+    if len(set(names)) < len(names):
+        raise InputError(f"a project is given twice: {', '.join(map(str, projects))}")
+    return {name: read_project(project) for name, project in zip(names, projects, strict=True)}

@@ -58,9 +58,7 @@ def widest_pairs(project: ColmapProject, count: int, seed: int = 0) -> WidePairs
     return WidePairs(ids[chosen], image[pairs], row[pairs], angles)
 
 
-def _widest(
-    rays: NDArray[np.float64], image: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _widest(rays: NDArray[np.float64], image: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For tracks (B, L) with rays (B, L, 3): positions (B, 2) of the widest pair of different images, and its angle."""
     rays = rays / np.maximum(np.linalg.norm(rays, axis=2, keepdims=True), 1e-12)
     cosines = np.einsum("bid,bjd->bij", rays, rays)
@@ -76,7 +74,9 @@ def _positions(project: ColmapProject, ids: NDArray[np.int64]) -> NDArray[np.flo
     try:
         return np.stack([known[i] for i in ids.tolist()])
     except KeyError as missing:
-        raise InputError(f"{project.directory}: points3D.bin lacks point {missing}, images.bin has it: export both again") from None
+        raise InputError(
+            f"{project.directory}: points3D.bin lacks point {missing} of images.bin: export both"
+        ) from None
 
 
 def _join(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""Whole images: frames, patches, keypoints, matches, geometry."""

@@ -53,8 +53,8 @@ def describe(
     image: Image,
     describer: str | Path | Describer = "sdgmnet",
     *,
-    max_keypoints: int = 4000,
-    contrast_threshold: float = 0.02,
+    max_keypoints: int = 8000,
+    contrast_threshold: float = 0.01,
     support: float | None = None,
     name: str = "image",
 ) -> Features:
@@ -89,7 +89,7 @@ def describe(
         if support is not None and support != model.support:
             raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
         raw = sift(contrast_threshold).compute(to_uint8(grey), keypoints.opencv)[1]
-        descriptors = normalise(raw, model.root)
+        descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
     else:
         descriptors = _describe_patches(grey, keypoints, model, model.support if support is None else support)
     height, width = grey.shape

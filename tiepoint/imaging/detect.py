@@ -31,12 +31,12 @@ class Keypoints:
         return len(self.frames)
 
 
-def sift(contrast_threshold: float = 0.02) -> cv2.SIFT:
+def sift(contrast_threshold: float = 0.01) -> cv2.SIFT:
     """OpenCV's SIFT with the precise upscale; without it every keypoint is 0.24 px off in x and y."""
-    return cv2.SIFT_create(contrastThreshold=contrast_threshold, enable_precise_upscale=True)
+    return cv2.SIFT.create(contrastThreshold=contrast_threshold, enable_precise_upscale=True)
 
 
-def detect(image: NDArray[Any], *, max_keypoints: int = 4000, contrast_threshold: float = 0.02) -> Keypoints:
+def detect(image: NDArray[Any], *, max_keypoints: int = 8000, contrast_threshold: float = 0.01) -> Keypoints:
     """Detect SIFT keypoints (Lowe, IJCV 2004).
 
     A point with several orientations gives several keypoints. 16-bit and float images are stretched to 8 bits for the

@@ -1,7 +1,9 @@
 """Patches at frames, free of aliasing.
 
-Each patch is sampled bilinearly from the level of a Gaussian pyramid whose pixels are at most as far apart as the patch's
-samples are, so no frequency above the patch's own Nyquist limit folds back. Beyond the image the border pixel is repeated.
+Each patch is sampled bilinearly from the level of a Gaussian pyramid whose pixels are at most as far apart as the
+patch's
+samples are, so no frequency above the patch's own Nyquist limit folds back. Beyond the image the border pixel is
+repeated.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Convention: an image's pixel centres are at integers, x right, y down. A frame is a 2x3 matrix [M | c] that maps
 the unit square's axes and centre to pixels: c is the keypoint, M's columns are one sigma long, so a patch of
 `support` sigmas shows the points c + support * M u with u in [-1/2, 1/2]^2. Angles are radians, counter-clockwise as
-seen on the screen; angle 0 looks right. This module and `extract` import numpy and OpenCV alone, so every room may use them.
+seen on the screen; angle 0 looks right. This module and `extract` import numpy and OpenCV alone, so every room may
+use them.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 
 def compose(centres: ArrayLike, sigmas: ArrayLike, angles: ArrayLike) -> NDArray[np.float64]:
     """Frames (N, 2, 3) of keypoints with centres (N, 2) in pixels, sigmas (N,) in pixels and angles (N,) in radians."""
-    centres, sigmas, angles = (np.asarray(a, dtype=np.float64) for a in (centres, sigmas, angles))
-    cos, sin = sigmas * np.cos(angles), sigmas * np.sin(angles)
-    frames = np.empty((len(centres), 2, 3))
+    sigma, angle = np.asarray(sigmas, dtype=np.float64), np.asarray(angles, dtype=np.float64)
+    cos, sin = sigma * np.cos(angle), sigma * np.sin(angle)
+    frames = np.empty((len(cos), 2, 3))
     frames[:, 0, 0], frames[:, 0, 1] = cos, sin  # y points down: counter-clockwise on the screen is -sin in rows
     frames[:, 1, 0], frames[:, 1, 1] = -sin, cos
-    frames[:, :, 2] = centres.reshape(-1, 2)
+    frames[:, :, 2] = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     return frames
 
 
 def sigmas(frames: NDArray[np.floating]) -> NDArray[np.float64]:
     """Scale of each frame (N,) in pixels: the square root of its area."""
-    return np.sqrt(np.abs(np.linalg.det(frames[:, :, :2].astype(np.float64))))
+    area: NDArray[np.float64] = np.abs(np.linalg.det(frames[:, :, :2].astype(np.float64)))
+    return np.sqrt(area)
 
 
 def angles(frames: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -38,7 +40,7 @@ def angles(frames: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def from_opencv(keypoints: Sequence[cv2.KeyPoint]) -> NDArray[np.float64]:
-    """Frames of OpenCV keypoints, whose `size` is 2 sigma and whose `angle` is degrees clockwise as seen (-1: none, taken as 0)."""
+    """Frames of OpenCV keypoints: `size` is 2 sigma, `angle` degrees clockwise as seen (-1: none, taken as 0)."""
     table = np.array([(*k.pt, k.size / 2, k.angle) for k in keypoints], dtype=np.float64).reshape(-1, 4)
     degrees = np.where(table[:, 3] < 0, 0.0, table[:, 3])
     return compose(table[:, :2], table[:, 2], -np.deg2rad(degrees))
@@ -47,8 +49,8 @@ def from_opencv(keypoints: Sequence[cv2.KeyPoint]) -> NDArray[np.float64]:
 def from_colmap(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
     """Frames of COLMAP keypoints: (N, 6) x, y, a11, a12, a21, a22 or (N, 4) x, y, scale, orientation.
 
-    COLMAP puts the centre of the top-left pixel at (0.5, 0.5); the affine shape's first column is as long as SIFT's sigma,
-    and the orientation turns from x to y, clockwise as seen.
+    COLMAP puts the centre of the top-left pixel at (0.5, 0.5); the affine shape's first column is as long as SIFT's
+    sigma, and the orientation turns from x to y, clockwise as seen.
     """
     keypoints = np.asarray(keypoints, dtype=np.float64)
     if keypoints.ndim != 2 or keypoints.shape[1] not in (4, 6):

@@ -23,7 +23,7 @@ def read_grey(path: str | Path) -> NDArray[Any]:
     """Read an image as grey (H, W), uint8, uint16 or float32 as stored. Colour becomes luma (ITU-R BT.601).
 
     Pixels lie as stored: an EXIF orientation is not applied, as in COLMAP. Float64 is read as float32.
-    Raises InputError for a file that is missing, empty, truncated, no image, of another type, or that holds NaN or infinity.
+    Raises InputError for a file that is missing, empty, truncated, no image, of another type, or with NaN or infinity.
     """
     path = Path(path)
     try:
@@ -109,8 +109,9 @@ def to_unit(image: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.floa
 def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An 8-bit version for detectors and for display, stretched by `value_range`; uint8 is returned as it is."""
     if image.dtype == np.uint8:
-        return image
-    return np.rint(to_unit(image, value_range(image)).clip(0, 1) * 255).astype(np.uint8)
+        return np.asarray(image, dtype=np.uint8)
+    stretched: NDArray[np.uint8] = np.rint(to_unit(image, value_range(image)).clip(0, 1) * 255).astype(np.uint8)
+    return stretched
 
 
 def _checked(image: NDArray[Any], name: str | Path) -> NDArray[Any]:
@@ -124,7 +125,7 @@ def _checked(image: NDArray[Any], name: str | Path) -> NDArray[Any]:
 
 
 def _complete(data: bytes) -> bool:
-    """False for a PNG or JPEG that ends early: some decoders fill the rest with grey, others print to standard error."""
+    """False for a PNG or JPEG that ends early: decoders may fill the rest with grey or print to standard error."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png_ends(data)
     return _jpeg_ends(data) if data.startswith(b"\xff\xd8\xff") else True

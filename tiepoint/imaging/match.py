@@ -27,8 +27,8 @@ class Matches:
     Attributes:
         indices: (M, 2) int64.
         similarity: (M,) float32, the cosine.
-        ratio: (M,) float32, L2 distance to the nearest over that to the second nearest, the larger of both directions; 0 where
-            neither set has a second.
+        ratio: (M,) float32, L2 distance to the nearest over that to the second nearest, the larger of both directions;
+            0 where neither set has a second.
     """
 
     indices: NDArray[np.int64]
@@ -68,8 +68,8 @@ class MatchResult:
 def mutual_nearest(a: ArrayLike | Tensor, b: ArrayLike | Tensor, ratio: float = 0.9, chunk: int = 4096) -> Matches:
     """Match rows that are each other's nearest and pass the ratio test in both directions.
 
-    The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1). Being
-    tested both ways, matching b to a gives the same pairs. Ratio 1 switches the test off, but for exact ties.
+    The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1).
+    Being tested both ways, matching b to a gives the same pairs. Ratio 1 switches the test off, but for exact ties.
 
     Args:
         a: (N, D) unit vectors.
@@ -105,8 +105,8 @@ def match(
     describer: str | Path | Describer = "sdgmnet",
     *,
     ratio: float = 0.9,
-    max_keypoints: int = 4000,
-    contrast_threshold: float = 0.02,
+    max_keypoints: int = 8000,
+    contrast_threshold: float = 0.01,
     support: float | None = None,
     progress: Progress | None = None,
 ) -> MatchResult:
@@ -127,19 +127,26 @@ def match(
     Raises:
         InputError: see `describe`.
     """
-    model = load(describer) if isinstance(describer, str | Path) else describer
-    features = []
-    for step, (image, name) in enumerate([(a, "image a"), (b, "image b")], start=1):
+    ready = isinstance(a, Features) and isinstance(b, Features)
+    model = load(describer) if isinstance(describer, str | Path) and not ready else describer
+
+    def features(image: Image | Features, name: str, step: int) -> Features:
         if not isinstance(image, Features):
-            options = {"max_keypoints": max_keypoints, "contrast_threshold": contrast_threshold, "support": support}
-            image = describe(image, model, name=name, **options)  # type: ignore[arg-type]
-        features.append(image)
+            image = describe(
+                image, model, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, support=support,
+                name=name,
+            )  # fmt: skip
         if progress:
             progress(step, 3)
-    result = MatchResult(*features, mutual_nearest(features[0].descriptors, features[1].descriptors, ratio))
+        return image
+
+    first, second = features(a, "image a", 1), features(b, "image b", 2)
+    if first.describer != second.describer:
+        raise InputError(f"features of {first.describer} and {second.describer}: use one describer for both images")
+    result = MatchResult(first, second, mutual_nearest(first.descriptors, second.descriptors, ratio))
     if progress:
         progress(3, 3)
-    return MatchResult(*features, result.matches.take(_distinct(result)))
+    return MatchResult(first, second, result.matches.take(_distinct(result)))
 
 
 def _distinct(result: MatchResult) -> NDArray[np.int64]:
@@ -167,7 +174,7 @@ class _Best:
         self.indices = torch.full((count, 2), -1, dtype=torch.int64, device=device)
 
     def update(self, start: int, offset: int, block: Tensor, dim: int) -> None:
-        """Take in a block's best two along `dim`, for the rows from `start`; `offset` is its first index along `dim`."""
+        """Take in a block's best two along `dim` for the rows from `start`; its first index along `dim` is `offset`."""
         values, indices = block.topk(min(2, block.shape[dim]), dim=dim)
         if dim == 0:
             values, indices = values.T, indices.T

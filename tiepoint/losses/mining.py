@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def hardest_of_four(anchor: Tensor, positive: Tensor, guard: float) -> tuple[Tensor, Tensor]:
-    """Similarity of the hardest negative of each pair, over anchor-positive, positive-anchor, anchor-anchor, positive-positive.
+    """Similarity of the hardest negative of each pair, over anchor-positive, positive-anchor, anchor-anchor,
+    positive-positive.
 
     The choice is made without a graph; the gradient flows through the chosen pair's inner product alone.
 
@@ -33,6 +34,7 @@ def hardest_of_four(anchor: Tensor, positive: Tensor, guard: float) -> tuple[Ten
     own = torch.where(own_is_anchor[:, None], anchor, positive)
     rival = torch.where(other_is_anchor[:, None], anchor[other], positive[other])
     product = (own * rival).sum(dim=1)
-    # The value comes from the matrix product: near 1 the angle amplifies the last bit, and both must be of one rounding.
+    # The value comes from the matrix product: near 1 the angle amplifies the last bit, and both must be of one
+    # rounding.
     similarity = torch.where(exists, value, 0.0) + (product - product.detach())
     return similarity, exists

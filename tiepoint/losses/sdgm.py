@@ -20,13 +20,15 @@ class SDGM(nn.Module):
 
     - included angle: every pair has the same base gradient, so the weights alone decide.
     - auto-focus: w = exp(-(theta - mean)^2 / (2 (pi/6 + std)^2)), positives and negatives each by their own statistics.
-    - probabilistic margin: pairs with theta+ - theta- under the quantile `margin_probability` of a normal distribution are cut.
+    - probabilistic margin: pairs with theta+ - theta- under the quantile `margin_probability` of a normal
+      distribution are cut.
     - power adjustment: P+ and P- are running sums of the weights, so positives and negatives stay balanced.
 
-    The first `warm_up` of the run uses neither auto-focus nor margin. Until `guard_start`, negatives are passed over as false
-    only if they coincide with the point (similarity 1 - 1e-5), later at less than `guard_angle`.
+    The first `warm_up` of the run uses neither auto-focus nor margin. Until `guard_start`, negatives are passed over
+    as false only if they coincide with the point (similarity 1 - 1e-5), later at less than `guard_angle`.
 
-    Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh all pairs
+    Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh
+    all pairs
     alike, `power=False` divides by the number of pairs. The running statistics are a buffer, saved with the state dict.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
@@ -80,7 +82,9 @@ class SDGM(nn.Module):
             scalar, float32. Pairs for which every candidate negative is taken for false count for nothing.
         """
         if anchor.shape != positive.shape or anchor.ndim != 2 or len(anchor) < 2:
-            raise ValueError(f"SDGM takes two (n, D) tensors, n >= 2, not {tuple(anchor.shape)} and {tuple(positive.shape)}")
+            raise ValueError(
+                f"SDGM takes two (n, D) tensors, n >= 2, not {tuple(anchor.shape)} and {tuple(positive.shape)}"
+            )
         with torch.autocast(anchor.device.type, enabled=False):
             anchor, positive = anchor.float(), positive.float()
             guard = 1 - 1e-5 if progress < self.guard_start else self.guard
@@ -89,7 +93,9 @@ class SDGM(nn.Module):
             theta_n = self._measure(negative_similarity[exists])
             if len(theta_p) < 2:
                 return (theta_p.sum() - theta_n.sum()) * 0.0
-            weight_p, weight_n = self._weights(theta_p.detach(), theta_n.detach(), progress >= self.warm_up, len(anchor))
+            weight_p, weight_n = self._weights(
+                theta_p.detach(), theta_n.detach(), progress >= self.warm_up, len(anchor)
+            )
             return (self.alpha * weight_p * theta_p - weight_n * theta_n).sum()
 
     def _measure(self, similarity: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ class SDGM(nn.Module):
         return weight_p / self.statistics[POSITIVE_POWER], weight_n / self.statistics[NEGATIVE_POWER]
 
     def _update(self, indices: range | tuple[int, ...], values: Tensor) -> None:
-        """Running means. The first batch sets those of the angles, leaves the mean gap as it is and counts for the powers."""
+        """Running means. The first batch sets those of the angles, but leaves the mean gap at its start."""
         index = torch.tensor(list(indices), device=values.device)
         old = self.statistics[index]
         first = torch.where(index == GAP_MEAN, old, values)

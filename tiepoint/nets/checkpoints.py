@@ -37,7 +37,11 @@ def unwrap(content: Any, name: str) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()) or not content:
+    if (
+        not isinstance(content, Mapping)
+        or not all(isinstance(value, Tensor) for value in content.values())
+        or not content
+    ):
         raise InputError(f"{name}: holds no state dict")
     return {key.removeprefix("module."): value for key, value in content.items()}
 
@@ -45,7 +49,8 @@ def unwrap(content: Any, name: str) -> dict[str, Tensor]:
 def load_hynet_layout(net: nn.Module, state: Mapping[str, Tensor], name: str = "checkpoint") -> None:
     """Load a released SDGMNet, HyNet or kornia HyNet state dict, whatever its precision.
 
-    Their FRN keeps eps as a buffer, which here is a number of the layer; SDGMNet's file lists every layer a second time as
+    Their FRN keeps eps as a buffer, which here is a number of the layer; SDGMNet's file lists every layer a second
+    time as
     `features.*`. Raises InputError that names the first key that is missing, left over or of another shape.
     """
     state = {key: value for key, value in state.items() if not key.startswith("features.")}

@@ -23,7 +23,7 @@ class SIFT:
         self.name = "rootsift" if root else "sift"
         self.root = root
         self.support = support
-        self._sift = cv2.SIFT_create()
+        self._sift = cv2.SIFT.create()
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Describe `patches` (N, 1, S, S), float in 0..1 or uint8, as unit vectors (N, 128), float32."""
@@ -42,7 +42,7 @@ class SIFT:
 
 
 def normalise(raw: NDArray[np.float32], root: bool) -> NDArray[np.float32]:
-    """Unit vectors of SIFT histograms (N, 128); a zero histogram, as of a constant patch, becomes the uniform vector."""
+    """Unit vectors of SIFT histograms (N, 128); a zero one, as of a constant patch, becomes uniform."""
     raw = np.where(raw.any(axis=1, keepdims=True), raw, 1.0).astype(np.float32)
     if root:
         return np.asarray(np.sqrt(raw / raw.sum(axis=1, keepdims=True)))

@@ -14,7 +14,8 @@ def _block(inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module
 
 
 class SDGMNet(nn.Module):
-    """Seven convolutions, each but the last followed by FRN and TLU: patch (N, 1, 32, 32) in 0..1 -> unit vectors (N, 128).
+    """Seven convolutions, each but the last followed by FRN and TLU: patch (N, 1, 32, 32) in 0..1 -> unit vectors
+    (N, 128).
 
     1,336,355 parameters, 39.1 million multiply-accumulates a patch. Layer names are those of the released
     checkpoints (layer1 .. layer7), so that SDGMNet, HyNet and kornia's HyNet load without renaming.
@@ -34,7 +35,9 @@ class SDGMNet(nn.Module):
         self.layer5 = nn.Sequential(*_block(64, 128, 2, bias))
         self.layer6 = nn.Sequential(*_block(128, 128, 1, bias))
         self.layer7 = nn.Sequential(
-            nn.Dropout(dropout), nn.Conv2d(128, self.dimension, 8, bias=False), nn.BatchNorm2d(self.dimension, affine=False)
+            nn.Dropout(dropout),
+            nn.Conv2d(128, self.dimension, 8, bias=False),
+            nn.BatchNorm2d(self.dimension, affine=False),
         )
 
     def forward(self, patches: Tensor) -> Tensor:

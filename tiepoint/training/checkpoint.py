@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import platform
@@ -18,9 +19,11 @@ from tiepoint.files import atomic_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically. Raises OSError if the disk is full, which torch's own writer would not."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from tiepoint.data.augmentation import Augmentation
-from tiepoint.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Optimizer:
     weight_decay: float = 1e-4
     """of all parameters"""
     schedule: Literal["halving", "linear", "cosine"] = "halving"
-    """halving: ten equal stages, each at half the rate of the one before, as published; linear and cosine fall to zero"""
+    """halving: ten equal stages, each at half the rate before, as published; linear and cosine fall to zero"""
 
 
 @dataclass(frozen=True)
@@ -111,106 +102,3 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: Validation = field(default_factory=Validation)
-
-
-# Key: lowest and highest value; a bound that is itself not allowed stands in _OPEN.
-_RANGES: dict[str, tuple[float, float]] = {
-    "dropout": (0, 1), "steps": (1, 1e9), "minutes": (0, 1e6), "batch": (2, 1e6), "checkpoint_seconds": (0, 1e9), "log_every": (1, 1e9),
-    "loss.alpha": (0, 1e3), "loss.margin_probability": (0, 1), "loss.memory": (0, 1), "loss.initial_power": (0, 1e9),
-    "loss.warm_up": (0, 1), "loss.guard_start": (0, 1), "loss.guard_angle": (0, 3.1416), "optimizer.lr": (0, 1e6),
-    "optimizer.momentum": (0, 1), "optimizer.weight_decay": (0, 1), "validation.fraction": (0, 1), "validation.every": (0, 1),
-    "validation.pairs": (2, 1e6), "augmentation.rotation": (0, 180), "augmentation.crop_area": (0, 1),
-    "augmentation.crop_ratio": (0, 100), "augmentation.contrast": (0, 10), "augmentation.brightness": (0, 10),
-}  # fmt: skip
-_OPEN = {
-    "minutes": "low", "dropout": "high", "loss.margin_probability": "both", "optimizer.lr": "low", "optimizer.momentum": "high",
-    "validation.fraction": "both", "validation.every": "low", "augmentation.crop_area": "low", "augmentation.crop_ratio": "low",
-    "loss.initial_power": "low",
-}  # fmt: skip
-
-
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe. Raises InputError that names the key at fault and the right one."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: a recipe is a table of keys and values")
-    recipe = _build(Recipe, content, str(path), "")
-    assert isinstance(recipe, Recipe)
-    return recipe
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML that `load_recipe` reads."""
-    plain = dataclasses.asdict(recipe)
-    plain["augmentation"] = {k: list(v) if isinstance(v, tuple) else v for k, v in plain["augmentation"].items()}
-    return yaml.safe_dump(plain, sort_keys=False)
-
-
-def check(recipe: Recipe) -> Recipe:
-    """Return the recipe if every value is in range, else raise InputError that names the key."""
-    for key, (low, high) in _RANGES.items():
-        value: Any = recipe
-        for name in key.split("."):
-            value = getattr(value, name)
-        for number in value if isinstance(value, tuple) else () if value is None else (value,):
-            is_open = _OPEN.get(key, "")
-            outside = number < low or number > high or number != number
-            if outside or (number == low and is_open in ("low", "both")) or (number == high and is_open in ("high", "both")):
-                words = {"low": f"above {low:g}, at most {high:g}", "high": f"{low:g} to below {high:g}", "both": f"between {low:g} and {high:g}"}
-                raise InputError(f"recipe key {key} is {number:g}: must be {words.get(is_open, f'{low:g} to {high:g}')}")
-    for key in ("crop_area", "crop_ratio"):
-        low, high = getattr(recipe.augmentation, key)
-        if low > high:
-            raise InputError(f"recipe key augmentation.{key} is {low:g}, {high:g}: give the smaller number first")
-    if (recipe.steps is None) == (recipe.minutes is None):
-        raise InputError("recipe keys steps and minutes: give one of them")
-    if not recipe.data:
-        raise InputError("recipe key data: name the folder of a PatchSet (build one with `tiepoint data colmap`)")
-    return recipe
-
-
-def _build(kind: Any, content: Mapping[Any, Any], source: str, prefix: str) -> Any:
-    types_of = typing.get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        if key not in types_of:
-            near = difflib.get_close_matches(str(key), types_of, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(types_of)}"
-            raise InputError(f"{source}: unknown key {prefix}{key}: {hint}")
-        values[key] = _convert(types_of[key], value, source, f"{prefix}{key}")
-    return kind(**values)
-
-
-def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
-        return _build(kind, value, source, f"{key}.")
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        kind = next(a for a in arguments if a is not type(None))
-    elif origin is Literal:
-        # YAML reads a bare on or off as a truth value.
-        value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
-        if value not in arguments:
-            raise InputError(f"{source}: {key} is {value!r}: choose one of {', '.join(map(str, arguments))}")
-        return value
-    elif origin is tuple:
-        if not isinstance(value, (list, tuple)) or len(value) != len(arguments):
-            raise InputError(f"{source}: {key} is {value!r}: give {len(arguments)} numbers")
-        return tuple(_convert(a, v, source, key) for a, v in zip(arguments, value, strict=True))
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as a string
-        except ValueError:
-            pass
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{source}: {key} is {value!r}: give {'a number' if kind is float else kind.__name__}")
-    return value

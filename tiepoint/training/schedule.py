@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import torch
 
+from tiepoint.errors import InputError
+
 
 def factor(name: str, progress: float) -> float:
     """Learning rate at `progress` (0..1) over the one at the start."""
@@ -31,6 +33,19 @@ def seed(*numbers: int) -> int:
 def generator(device: torch.device, *numbers: int) -> torch.Generator:
     """A generator on `device`, seeded by several numbers."""
     return torch.Generator(device).manual_seed(seed(*numbers))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU if there is one. Raises InputError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"recipe key device is {name}: not to be had here ({reason})") from None
+    return device
 
 
 def should_compile(choice: str, device: torch.device) -> bool:

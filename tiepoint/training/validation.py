@@ -27,7 +27,9 @@ class ValidationPairs:
         repeated = np.unique(data.points[rows], return_counts=True)[1]
         self.count = min(settings.pairs, int((repeated >= 2).sum()))
         if self.count < 2:
-            raise InputError(f"{data.directory}: fewer than two points with two patches to validate on: raise validation.fraction")
+            raise InputError(
+                f"{data.directory}: fewer than two points with two patches to validate on: raise validation.fraction"
+            )
         pairs = PairSampler(data.points, self.count, seed, rows)(0)
         generator = torch.Generator().manual_seed(seed)
         still = draw(LEVELS["none"], self.count, generator)

@@ -1,0 +1,63 @@
+"""Patches described a second on the CPU: kornia's HyNet and tiepoint's SDGMNet, the same topology on the same patches.
+
+    python benchmarks/describe.py [--patches 512] [--rounds 5] [--threads 2]
+
+Every variant runs in a process of its own, in turn; a round's figure is the median of seven calls after two uncounted.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from turns import print_table, repeat, time_variants
+
+NAMES = {
+    "kornia": "kornia HyNet, eager, one call",
+    "kornia-memory": "the same, memory kept in the process",
+    "tiepoint": "tiepoint SDGMNet, as a library (chunks of 64)",
+    "tiepoint-memory": "the same, as in its commands (memory kept)",
+}
+
+
+def work(variant: str, patches: int) -> None:
+    """Time one variant."""
+    from tiepoint.allocator import keep_memory
+
+    if variant.endswith("memory"):
+        keep_memory()
+    torch.manual_seed(0)
+    batch = torch.rand(patches, 1, 32, 32)
+    if variant.startswith("kornia"):
+        from kornia.feature import HyNet
+
+        net = HyNet(pretrained=False).eval()
+        with torch.inference_mode():
+            repeat(lambda: net(batch), patches, warm=2, runs=7)
+    else:
+        from tiepoint import nets
+        from tiepoint.models import LearnedDescriber
+
+        describer = LearnedDescriber(nets.create("sdgmnet"), "fresh")
+        repeat(lambda: describer(batch), patches, warm=2, runs=7)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patches", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--worker", choices=NAMES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.worker:
+        work(options.worker, options.patches)
+        return
+    passed = ["--patches", str(options.patches), "--threads", str(options.threads)]
+    rates = time_variants(__file__, list(NAMES), options.rounds, passed)
+    print_table(f"{options.patches} patches of 32 px, float32, {options.threads} threads", "patches/s", rates, NAMES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tiepoint import nets
+from tiepoint.errors import InputError
+from tiepoint.imaging import describe as module
+from tiepoint.imaging.describe import describe
+from tiepoint.imaging.extract import extract
+from tiepoint.models import LearnedDescriber
+
+Texture = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def learned() -> LearnedDescriber:
+    """SDGMNet over fresh weights."""
+    torch.manual_seed(0)
+    return LearnedDescriber(nets.create("sdgmnet"), "fresh")
+
+
+def test_rootsift_is_opencvs_own(texture: Texture) -> None:
+    image = texture(0, 200, 160)
+    features = describe(image, "rootsift")
+    detector = cv2.SIFT.create(contrastThreshold=0.01, enable_precise_upscale=True)
+    keypoints, raw = detector.detectAndCompute(image, None)
+    expected = {(*k.pt, k.size, k.angle): row for k, row in zip(keypoints, raw, strict=True)}
+    assert len(expected) == len(features)
+    rooted = np.sqrt(np.array(list(expected.values())) / raw.sum(axis=1, keepdims=True))
+    apart = np.linalg.norm(features.descriptors[:, None] - rooted[None], axis=2).min(axis=1)
+    assert apart.max() < 1e-6
+    places = np.array([key[:2] for key in expected])
+    np.testing.assert_allclose(np.sort(features.points[:, 0]), np.sort(places[:, 0]))
+
+
+def test_sift_differs_from_rootsift_and_both_are_unit_vectors(texture: Texture) -> None:
+    plain, rooted = describe(texture(), "sift"), describe(texture(), "rootsift")
+    assert plain.describer == "sift"
+    assert np.abs(plain.descriptors - rooted.descriptors).max() > 0.05
+    for features in (plain, rooted):
+        np.testing.assert_allclose(np.linalg.norm(features.descriptors, axis=1), 1, atol=1e-5)
+        assert features.descriptors.dtype == np.float32
+
+
+def test_a_learned_describer_sees_the_patches_of_the_frames(
+    texture: Texture, learned: LearnedDescriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = texture(0, 200, 160)
+    features = describe(image, learned, max_keypoints=60)
+    patches = extract(image, features.frames, support=learned.support).astype(np.float32) / 255
+    expected = learned(torch.from_numpy(patches)).numpy()
+    np.testing.assert_allclose(features.descriptors, expected, atol=1e-5)
+    assert features.size == (200, 160)
+    assert features.points.shape == (len(features), 2)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    np.testing.assert_allclose(describe(image, learned, max_keypoints=60).descriptors, expected, atol=1e-5)
+
+
+def test_support_reaches_the_patches(texture: Texture, learned: LearnedDescriber) -> None:
+    image = texture(0, 200, 160)
+    wide = describe(image, learned, support=20, max_keypoints=20)
+    patches = extract(image, wide.frames, support=20).astype(np.float32) / 255
+    np.testing.assert_allclose(wide.descriptors, learned(torch.from_numpy(patches)).numpy(), atol=1e-5)
+    with pytest.raises(InputError, match="rootsift always sees 12 sigmas"):
+        describe(image, "rootsift", support=20)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_patches_of_deep_images_keep_their_depth(texture: Texture, dtype: type) -> None:
+    class Spy:
+        name, support, dimension = "spy", 12.0, 2
+
+        def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+            self.levels = len(torch.unique(patches))
+            self.range = patches.min().item(), patches.max().item()
+            return torch.nn.functional.normalize(torch.ones(len(patches), 2), dim=1)
+
+    spy = Spy()
+    deep = (texture().astype(np.float64) * 30 + np.random.default_rng(0).uniform(0, 30, (360, 480)) + 7000).astype(
+        dtype
+    )
+    describe(deep, spy)
+    assert spy.levels > 2000
+    assert -0.1 < spy.range[0] < 0.1
+    assert 0.9 < spy.range[1] < 1.1
+
+
+def test_paths_and_arrays_give_the_same(files: Path, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    by_path = describe(files / "a.png", "rootsift", max_keypoints=100)
+    by_array = describe(pair[0][None], "rootsift", max_keypoints=100)
+    np.testing.assert_array_equal(by_path.descriptors, by_array.descriptors)
+    assert len(by_path) == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("constant.png", "all pixels are equal"), ("tiny.png", "20x20 pixels"), ("bare.png", "no keypoints found")],
+)
+def test_an_image_with_nothing_to_describe_is_named(files: Path, name: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        describe(files / name, "rootsift")
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_arguments_are_refused(texture: Texture, learned: LearnedDescriber) -> None:
+    with pytest.raises(InputError, match="no such describer"):
+        describe(texture(), "no-such-thing")
+    with pytest.raises(InputError, match="support"):
+        describe(texture(), learned, support=0)
+    with pytest.raises(InputError, match="max_keypoints"):
+        describe(texture(), "sift", max_keypoints=0)

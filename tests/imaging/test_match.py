@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiepoint.errors import InputError
+from tiepoint.imaging.describe import describe
+from tiepoint.imaging.match import match, mutual_nearest
+
+
+def unit(count: int, seed: int, dimension: int = 16) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def alike(count: int, seed: int = 0, noise: float = 0.08) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of which the second holds the first's vectors with noise, in another order, and as many others."""
+    a = unit(count, seed)
+    b = np.vstack([a + np.random.default_rng(seed + 1).normal(scale=noise, size=a.shape), unit(count, seed + 2)])
+    b = b[np.random.default_rng(seed + 3).permutation(len(b))]
+    return a, (b / np.linalg.norm(b, axis=1, keepdims=True)).astype(np.float32)
+
+
+def brute_force(a: np.ndarray, b: np.ndarray, ratio: float) -> set[tuple[int, int]]:
+    distances = np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=2)
+    pairs = set()
+    for i in range(len(a)):
+        j = int(distances[i].argmin())
+        if distances[:, j].argmin() != i:
+            continue
+        others = [np.delete(distances[i], j), np.delete(distances[:, j], i)]
+        ratios = [distances[i, j] / o.min() if len(o) else 0.0 for o in others]
+        if max(ratios) < ratio:
+            pairs.add((i, j))
+    return pairs
+
+
+def as_set(indices: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(i), int(j)) for i, j in indices}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.3, 1.0), st.integers(1, 9), st.integers(0, 10_000))
+def test_agrees_with_brute_force(n: int, k: int, ratio: float, chunk: int, seed: int) -> None:
+    a, b = unit(n, seed, 4), unit(k, seed + 1, 4)
+    found = mutual_nearest(a, b, ratio, chunk)
+    expected, unsure = brute_force(a, b, ratio - 1e-5), brute_force(a, b, ratio + 1e-5)
+    assert expected <= as_set(found.indices) <= unsure
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 60), st.floats(0.5, 1.0), st.integers(0, 10_000))
+def test_properties(count: int, ratio: float, seed: int) -> None:
+    a, b = alike(count, seed)
+    found, back = mutual_nearest(a, b, ratio), mutual_nearest(b, a, ratio)
+    assert as_set(found.indices) == as_set(back.indices[:, ::-1])
+    assert len(set(found.indices[:, 0].tolist())) == len(set(found.indices[:, 1].tolist())) == len(found)
+    assert (found.ratio < ratio).all()
+    products = (a[found.indices[:, 0]] * b[found.indices[:, 1]]).sum(axis=1)
+    np.testing.assert_allclose(found.similarity, products, atol=1e-6)
+    assert as_set(mutual_nearest(a, b, ratio * 0.8).indices) <= as_set(found.indices)
+
+
+def test_agrees_with_opencv_cross_check() -> None:
+    a, b = alike(700)
+    theirs = cv2.BFMatcher(cv2.NORM_L2, crossCheck=True).match(a, b)
+    assert as_set(mutual_nearest(a, b, 1.0).indices) == {(m.queryIdx, m.trainIdx) for m in theirs}
+
+
+def test_agrees_with_opencv_ratio_test_both_ways() -> None:
+    a, b = alike(700)
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    there = {(m.queryIdx, m.trainIdx) for m, n in matcher.knnMatch(a, b, k=2) if m.distance < 0.8 * n.distance}
+    back = {(m.trainIdx, m.queryIdx) for m, n in matcher.knnMatch(b, a, k=2) if m.distance < 0.8 * n.distance}
+    found = mutual_nearest(a, b, 0.8)
+    assert as_set(found.indices) == there & back
+    assert len(found) > 500
+
+
+def test_a_match_among_duplicates_is_ambiguous() -> None:
+    a = unit(5, 0)
+    assert len(mutual_nearest(a, np.vstack([a, a]), 0.9)) == 0
+    assert len(mutual_nearest(a, a, 0.9)) == 5
+
+
+def test_a_single_candidate_passes_the_ratio_test() -> None:
+    found = mutual_nearest(unit(1, 0), unit(1, 1), 0.5)
+    assert as_set(found.indices) == {(0, 0)}
+    assert found.ratio.tolist() == [0]
+
+
+def test_empty_sets_give_no_matches() -> None:
+    found = mutual_nearest(unit(0, 0), unit(5, 1))
+    assert found.indices.shape == (0, 2)
+    assert found.indices.dtype == np.int64
+    assert found.similarity.dtype == found.ratio.dtype == np.float32
+
+
+def test_torch_and_half_precision_are_taken() -> None:
+    a, b = alike(200)
+    expected = as_set(mutual_nearest(a, b, 0.8).indices)
+    assert as_set(mutual_nearest(torch.from_numpy(a), torch.from_numpy(b), 0.8).indices) == expected
+    half = as_set(mutual_nearest(a.astype(np.float16), b.astype(np.float16), 0.8).indices)
+    assert len(half ^ expected) <= 2
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ratio", "words"),
+    [
+        (unit(3, 0), unit(3, 0, 8), 0.9, "one describer for both"),
+        (2 * unit(3, 0), unit(3, 0), 0.9, "descriptors a are not finite unit vectors"),
+        (unit(3, 0), np.full((2, 16), np.nan, dtype=np.float32), 0.9, "descriptors b are not finite"),
+        (unit(3, 0)[0], unit(3, 0), 0.9, r"give \(N, D\)"),
+        (unit(3, 0), unit(3, 0), 0.0, "ratio is 0"),
+        (unit(3, 0), unit(3, 0), 1.2, "ratio is 1.2"),
+    ],
+)
+def test_wrong_input_is_refused(a: np.ndarray, b: np.ndarray, ratio: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        mutual_nearest(a, b, ratio)
+
+
+def test_twenty_thousand_by_twenty_thousand_fit_in_150_megabytes() -> None:
+    script = """
+import resource, torch
+from tiepoint.imaging.match import mutual_nearest
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+a = torch.nn.functional.normalize(torch.randn(20000, 32, generator=torch.Generator().manual_seed(0)), dim=1)
+mutual_nearest(a[:9], a[:9])
+before = peak()
+assert len(mutual_nearest(a, a)) == 20000
+print(peak() - before)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 150e6
+
+
+def test_images_match_by_their_geometry(pair: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> None:
+    steps: list[tuple[int, int]] = []
+    found = match(*pair, "rootsift", progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+    mapped = cv2.perspectiveTransform(found.points[None, :, :2], truth)[0]
+    right = np.linalg.norm(mapped - found.points[:, 2:], axis=1) < 3
+    assert len(right) > 300
+    assert right.mean() > 0.85
+    assert len(np.unique(found.points, axis=0)) == len(found.points)
+    table = found.to_json()
+    assert table["matches"] == len(table["points"]) == len(found.matches)
+    assert len(table["points"][0]) == 5
+
+
+def test_features_are_matched_as_they_are(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = (describe(image, "sift", max_keypoints=300) for image in pair)
+    by_features, by_images = match(a, b), match(*pair, "sift", max_keypoints=300)
+    np.testing.assert_array_equal(by_features.points, by_images.points)
+    with pytest.raises(InputError, match="one describer for both"):
+        match(a, describe(pair[1], "rootsift", max_keypoints=300))
+
+
+def test_errors_name_the_image_at_fault(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(InputError, match="image b: all pixels are equal"):
+        match(pair[0], np.zeros((99, 99), dtype=np.uint8), "sift")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiepoint
+from tiepoint import nets
+from tiepoint.errors import InputError
+from tiepoint.imaging.describe import describe
+from tiepoint.imaging.draw import draw_matches, draw_overlay
+from tiepoint.imaging.geometry import corner_error
+from tiepoint.imaging.register import Registration, register
+from tiepoint.models import LearnedDescriber
+
+Pair = tuple[np.ndarray, np.ndarray]
+Texture = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def found(pair: Pair) -> Registration:
+    return register(*pair, "rootsift")
+
+
+def test_a_known_homography_is_found_to_half_a_pixel(found: Registration, truth: np.ndarray) -> None:
+    assert found.accepted
+    assert found.reasons == ()
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+    assert found.rms is not None
+    assert found.rms < 1
+    assert found.confidence > 0.9
+
+
+def test_the_parts_agree_with_each_other(found: Registration) -> None:
+    count = int(found.inliers.sum())
+    assert found.inliers.shape == (len(found.matches.matches),)
+    assert found.tie_points.shape == (count, 4)
+    assert found.residuals.shape == (count,)
+    assert found.residuals.max() <= 3.0
+    assert found.confidence == pytest.approx(count / (count + 12))
+
+
+def test_json_is_finite_and_complete(found: Registration) -> None:
+    table = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert table["accepted"] is True
+    assert len(table["tie_points"]) == len(table["residuals"]) == table["inliers"]
+    np.testing.assert_allclose(table["matrix"], found.matrix)
+
+
+def test_register_is_public_and_repeats_itself(pair: Pair, found: Registration) -> None:
+    again = tiepoint.register(*pair, describer="rootsift")
+    assert again.to_json() == found.to_json()
+
+
+def test_the_way_back_is_the_inverse(pair: Pair, truth: np.ndarray) -> None:
+    back = register(pair[1], pair[0], "rootsift")
+    assert back.matrix is not None
+    assert corner_error(np.linalg.inv(back.matrix), truth, 480, 360) < 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_deep_images_register(pair: Pair, truth: np.ndarray, dtype: type) -> None:
+    deep = [(image.astype(np.float64) * 8 + 7000).astype(dtype) for image in pair]
+    found = register(deep[0], pair[1], "rootsift")
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+
+
+def test_paths_features_and_arrays_give_the_same(files: Path, pair: Pair, found: Registration) -> None:
+    by_path = register(files / "a.png", files / "b.png", "rootsift")
+    by_features = register(describe(pair[0], "rootsift"), describe(pair[1], "rootsift"))
+    assert by_path.to_json() == by_features.to_json() == found.to_json()
+
+
+def test_a_learned_describer_registers(pair: Pair) -> None:
+    """Even fresh weights see an image that is only shifted as the same."""
+    torch.manual_seed(0)
+    model = LearnedDescriber(nets.create("sdgmnet"), "fresh")
+    a, b = pair[0][:200, :240], pair[0][10:210, 16:256]
+    found = register(a, b, model, model="similarity", max_keypoints=200)
+    assert found.matrix is not None
+    assert corner_error(found.matrix, np.array([[1, 0, -16], [0, 1, -10], [0, 0, 1]]), 240, 200) < 1.0
+    assert found.to_json()["describer"] == "fresh"
+
+
+def test_unrelated_images_are_refused_with_reasons(pair: Pair, texture: Texture) -> None:
+    found = register(pair[0], texture(99), "rootsift")
+    assert not found.accepted
+    assert found.matrix is None
+    assert found.reasons
+    assert found.confidence < 0.5
+    assert found.rms is None
+    assert found.tie_points.shape == (0, 4)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_fewer_than_four_matches_are_refused_not_raised(pair: Pair) -> None:
+    found = register(*pair, "rootsift", max_keypoints=3)
+    assert not found.accepted
+    assert found.reasons == ("fewer than 4 different matches",)
+    assert found.confidence == 0
+
+
+def test_too_few_inliers_are_refused(pair: Pair, found: Registration) -> None:
+    count = int(found.inliers.sum())
+    strict = register(*pair, "rootsift", min_inliers=count + 1)
+    assert not strict.accepted
+    assert strict.reasons == (f"{count} inliers, fewer than {count + 1}",)
+    assert strict.matrix is None
+    assert register(*pair, "rootsift", min_inliers=count).accepted
+
+
+def test_progress_reaches_its_end(pair: Pair) -> None:
+    steps: list[tuple[int, int]] = []
+    register(*pair, "rootsift", max_keypoints=500, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing.png", "no such file"),
+        ("empty.png", "is empty"),
+        ("truncated.png", "truncated"),
+        ("truncated.jpg", "truncated"),
+        ("text.png", "not an image"),
+        ("folder.png", "is a folder"),
+        ("constant.png", "all pixels are equal"),
+        ("tiny.png", "20x20 pixels"),
+        ("bare.png", "no keypoints found"),
+    ],
+)
+def test_bad_images_raise_one_line_that_names_them(files: Path, name: str, words: str) -> None:
+    for order in ((name, "a.png"), ("a.png", name)):
+        with pytest.raises(InputError, match=words) as caught:
+            register(*(files / n for n in order), "rootsift")
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_wrong_arguments_are_refused(pair: Pair) -> None:
+    with pytest.raises(InputError, match="min_inliers is 3"):
+        register(*pair, "rootsift", min_inliers=3)
+    with pytest.raises(InputError, match="no model"):
+        register(*pair, "rootsift", model="spline")
+
+
+def test_pictures_show_both_images(pair: Pair, found: Registration) -> None:
+    a, b = pair
+    picture = draw_matches(a, b[:300], found.matches.points, found.inliers)
+    assert picture.shape == (360, 960, 3)
+    assert picture.dtype == np.uint8
+    green = (picture[..., 1].astype(int) - picture[..., 0] > 60).any()
+    assert green
+    plain = draw_matches(a, b, np.empty((0, 4)))
+    np.testing.assert_array_equal(plain[:, :480, 0], a)
+    np.testing.assert_array_equal(plain[:, 480:, 2], b)
+
+
+def test_the_overlay_of_registered_images_is_grey(pair: Pair, found: Registration) -> None:
+    assert found.matrix is not None
+    overlay = draw_overlay(*pair, found.matrix).astype(int)
+    assert overlay.shape == (360, 480, 3)
+    inner = overlay[80:-80, 100:-100]
+    assert np.abs(inner[..., 0] - inner[..., 1]).mean() < 5
+    off = draw_overlay(*pair, np.eye(3)).astype(int)[80:-80, 100:-100]
+    assert np.abs(off[..., 0] - off[..., 1]).mean() > 20
+
+
+def test_the_checkerboard_takes_both_images_in_turn() -> None:
+    a, b = np.full((80, 80), 40000, dtype=np.uint16), np.full((80, 80), 200, dtype=np.uint8)
+    a[0, 0] = 0
+    board = draw_overlay(a, b, np.eye(3), "checkerboard", tiles=2)
+    assert (board[:40, :40] == 200).all()
+    assert (board[:40, 40:] == 255).all()

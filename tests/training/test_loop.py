@@ -1,0 +1,157 @@
+"""Training runs: they learn, stop cleanly, and resume bit for bit, even after kill -9."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic import small_patch_set
+
+from tiepoint.errors import InputError
+from tiepoint.models import load
+from tiepoint.patches import PatchSet
+from tiepoint.training.loop import Status, train
+from tiepoint.training.recipe import Recipe, Validation
+from tiepoint.training.recipe_file import dump_recipe
+from tiepoint.training.schedule import factor, is_due
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PatchSet:
+    return small_patch_set(tmp_path_factory.mktemp("data") / "set", points=60, per_point=3, margin=1.5)
+
+
+def recipe_for(data: PatchSet, **changes: object) -> Recipe:
+    base = Recipe(data=str(data.directory), steps=6, batch=8, compile="off", checkpoint_seconds=0.0, log_every=2)
+    return replace(base, validation=Validation(fraction=0.2, every=0.34), **changes)  # type: ignore[arg-type]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def same(a: Path, b: Path) -> bool:
+    left, right = weights(a), weights(b)
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step: int) -> object:
+    def report(status: Status) -> None:
+        if status.step >= step:
+            raise Stop
+
+    return report
+
+
+def test_a_run_writes_its_folder_and_its_weights_load(data: PatchSet, tmp_path: Path) -> None:
+    seen: list[Status] = []
+    result = train(recipe_for(data), tmp_path / "run", seen.append)
+    assert [s.step for s in seen] == [2, 4, 6]
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "recipe.yaml", "run.json", "log.jsonl", "checkpoint.pt", "model.safetensors", "model.json", "result.json",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in lines if "loss" in e] == [2, 4, 6]
+    validated = [e["validation_fpr95"] for e in lines if "validation_fpr95" in e]
+    assert len(validated) == 3
+    assert result["validation_fpr95"] == min(validated)
+    describer = load(tmp_path / "run")
+    assert describer(torch.rand(2, 1, 64, 64)).shape == (2, 128)
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["recipe"]["seed"] == 1
+    assert card["data"]["counts"]["points"] == 60
+
+
+def test_training_separates_held_out_points(tmp_path: Path) -> None:
+    noisy = small_patch_set(tmp_path / "set", points=300, per_point=2, margin=1.5, noise=40)
+    recipe = replace(recipe_for(noisy), steps=40, batch=32, log_every=40)
+    train(recipe, tmp_path / "run")
+    lines = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    first, *_, last = [e["validation_fpr95"] for e in lines if "validation_fpr95" in e]
+    assert last < 0.5 * first
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(data: PatchSet, tmp_path: Path) -> None:
+    recipe = recipe_for(data, dropout=0.3)
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(recipe, tmp_path / "broken", stop_at(4))  # type: ignore[arg-type]
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    train(recipe, tmp_path / "broken")
+    assert same(tmp_path / "whole", tmp_path / "broken")
+    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "broken" / "log.jsonl").read_text()
+
+
+def test_a_killed_run_ends_with_the_same_bits(data: PatchSet, tmp_path: Path) -> None:
+    recipe = replace(recipe_for(data), steps=30, log_every=1)
+    (tmp_path / "r.yaml").write_text(dump_recipe(recipe))
+    command = [sys.executable, "-m", "tiepoint", "train", str(tmp_path / "r.yaml"), "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    log = tmp_path / "killed" / "log.jsonl"
+    while not log.exists() or log.read_bytes().count(b"\n") < 5:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
+    assert same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_another_recipe_or_folder_is_refused(data: PatchSet, tmp_path: Path) -> None:
+    train(replace(recipe_for(data), steps=1), tmp_path / "run")
+    with pytest.raises(InputError, match=r"another recipe \(seed differs\)"):
+        train(replace(recipe_for(data), steps=1, seed=2), tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").touch()
+    with pytest.raises(InputError, match="is no run"):
+        train(recipe_for(data), tmp_path / "other")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
+        train(replace(recipe_for(data), steps=1), tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(data: PatchSet, tmp_path: Path) -> None:
+    recipe = recipe_for(data)
+    with pytest.raises(InputError, match=r"not finite.*optimizer\.lr"):
+        train(replace(recipe, steps=30, optimizer=replace(recipe.optimizer, lr=1e6)), tmp_path / "run")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_minutes_become_a_number_of_steps(data: PatchSet, tmp_path: Path) -> None:
+    recipe = replace(recipe_for(data), steps=None, minutes=0.02)
+    result = train(recipe, tmp_path / "run")
+    assert 1 <= result["steps"] < 1000
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == result["steps"]
+
+
+def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path) -> None:
+    single = small_patch_set(tmp_path / "single", points=20, per_point=1)
+    with pytest.raises(InputError, match="0 points occur at least twice"):
+        train(recipe_for(single), tmp_path / "run")
+    few = small_patch_set(tmp_path / "few", points=5, per_point=2)
+    with pytest.raises(InputError, match="fewer than a batch of 8"):
+        train(recipe_for(few), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_schedules_are_functions_of_progress() -> None:
+    assert [factor("halving", p) for p in (0, 0.0999, 0.1, 0.5, 0.95)] == [1, 1, 0.5, 0.5**5, 0.5**9]
+    assert factor("linear", 0.25) == 0.75
+    assert factor("cosine", 0.5) == pytest.approx(0.5)
+    due = [done for done in range(1, 101) if is_due(done, 100, 0.3)]
+    assert due == [30, 60, 90, 100]

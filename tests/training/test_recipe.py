@@ -1,0 +1,102 @@
+"""Recipes: strict keys, ranges, round trips, and the recipes of the repository."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tiepoint.errors import InputError
+from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe_file import check, dump_recipe, load_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "r.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_of_the_repository_loads_and_is_in_range(path: Path) -> None:
+    assert check(load_recipe(path)).network == "sdgmnet"
+
+
+def test_the_published_recipe_is_the_published_one() -> None:
+    recipe = load_recipe(RECIPES / "sdgmnet.yaml")
+    assert (recipe.steps, recipe.batch, recipe.optimizer.lr, recipe.optimizer.schedule) == (
+        200_000,
+        1024,
+        1.0,
+        "halving",
+    )
+    assert recipe.steps is not None
+    assert 1 - 1 / (recipe.loss.memory * recipe.steps) == pytest.approx(0.999)
+    assert recipe.loss.initial_power * recipe.batch == 10_000
+    assert (recipe.augmentation.dihedral, recipe.augmentation.rotation, recipe.dropout) == ("published", 5.0, 0.3)
+
+
+def test_a_dumped_recipe_loads_as_itself(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(Recipe(data="x"), steps=None, minutes=2.5, compile="off")
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stps: 3", "unknown key stps: did you mean steps"),
+        ("optimizer: {learning: 1}", r"unknown key optimizer\.learning"),
+        ("optimizer: {lrr: 1}", r"did you mean optimizer\.lr\?"),
+        ("steps: many", "steps is 'many': give int"),
+        ("steps: 1.5", "steps is 1.5"),
+        ("batch: true", "batch is True"),
+        ("precision: fp8", "precision is 'fp8': choose one of fp32, bf16"),
+        ("augmentation: {crop_area: 0.9}", r"augmentation\.crop_area is 0.9: give 2 numbers"),
+        ("loss: 3", "loss is a table of keys"),
+        ("- a", "a recipe is a table"),
+        ("a: [", "is no YAML"),
+    ],
+)
+def test_wrong_keys_and_types_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe(write(tmp_path, text))
+    assert str(tmp_path / "r.yaml") in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nosuch\.yaml: no such recipe"):
+        load_recipe(tmp_path / "nosuch.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("steps: 0", "steps"),
+        ("batch: 1", "batch"),
+        ("dropout: 1.0", "dropout"),
+        ("steps: null\nminutes: 0", "minutes"),
+        ("optimizer: {lr: -1}", "optimizer.lr"),
+        ("optimizer: {momentum: 1.0}", "optimizer.momentum"),
+        ("optimizer: {lr: .nan}", "optimizer.lr"),
+        ("loss: {margin_probability: 1}", "loss.margin_probability"),
+        ("validation: {fraction: 0}", "validation.fraction"),
+        ("augmentation: {crop_area: [0, 1]}", "augmentation.crop_area"),
+        ("augmentation: {crop_area: [0.9, 0.5]}", "augmentation.crop_area"),
+        ("minutes: 3", "steps and minutes"),
+        ("data: ''", "data"),
+    ],
+)
+def test_values_out_of_range_are_named(tmp_path: Path, text: str, key: str) -> None:
+    data = "" if "data" in text else "data: x\n"
+    with pytest.raises(InputError, match=f"keys? {key.replace('.', chr(92) + '.')}"):
+        check(load_recipe(write(tmp_path, data + text)))
+
+
+def test_yaml_forms_that_mislead_are_read_as_meant(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "compile: off\noptimizer: {weight_decay: 1e-4}\ncheckpoint_seconds: 5"))
+    assert recipe.compile == "off"
+    assert recipe.optimizer.weight_decay == 1e-4
+    assert recipe.checkpoint_seconds == 5.0

@@ -1,0 +1,72 @@
+"""`tiepoint register`: one image registered to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tiepoint.cli.output import emit, progress_bar
+
+
+def main(
+    a: Annotated[Path, tyro.conf.Positional],
+    b: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    describer: str = "sdgmnet",
+    model: Literal["homography", "affine", "similarity"] = "homography",
+    ratio: float = 0.9,
+    threshold: float = 3.0,
+    max_keypoints: int = 8000,
+    contrast_threshold: float = 0.01,
+    min_inliers: int = 12,
+    seed: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Register image A to image B. Exit code 0: accepted, 1: refused, 2: an input that cannot be used.
+
+    Args:
+        a: image to register
+        b: image it is registered to
+        describer: name or path of a describer
+        model: transform to fit
+        ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off
+        threshold: largest residual of a tie point, pixels of B
+        max_keypoints: of each image, the strongest first
+        contrast_threshold: of the keypoint detector; lower it for images of little contrast
+        min_inliers: tie points that a registration needs
+        seed: of the robust estimation
+        out: folder for result.json, matches.png and, if accepted, overlay.png; nothing is written without it
+        json: print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point
+    """
+    from tiepoint.imaging.register import register
+
+    with progress_bar("registering", quiet=json) as advance:
+        found = register(
+            a, b, describer, model=model, ratio=ratio, threshold=threshold, max_keypoints=max_keypoints,
+            contrast_threshold=contrast_threshold, min_inliers=min_inliers, seed=seed, progress=advance,
+        )  # fmt: skip
+    result = {"a": str(a), "b": str(b), **found.to_json()}
+    if out is not None:
+        from tiepoint.files import write_json
+        from tiepoint.imaging.draw import draw_matches, draw_overlay
+        from tiepoint.imaging.io import read_grey, write_image
+
+        first, second = read_grey(a), read_grey(b)
+        write_image(out / "matches.png", draw_matches(first, second, found.matches.points, found.inliers))
+        if found.matrix is not None:
+            write_image(out / "overlay.png", draw_overlay(first, second, found.matrix))
+        else:
+            (out / "overlay.png").unlink(missing_ok=True)  # of an earlier run, it would contradict the verdict
+        write_json(out / "result.json", result)
+    if not json:
+        result = {k: v for k, v in result.items() if k not in ("tie_points", "residuals", "matrix", "reasons")}
+        rows = [] if found.matrix is None else found.matrix.tolist()
+        result |= {f"matrix row {i}": " ".join(f"{v:.6g}" for v in row) for i, row in enumerate(rows, 1)}
+        if found.reasons:
+            result["reasons"] = "; ".join(found.reasons)
+    emit(result, json, title="Registered" if found.accepted else "Not registered")
+    return 0 if found.accepted else 1

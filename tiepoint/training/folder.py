@@ -1,0 +1,83 @@
+"""The run folder: recipe, record, log and card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from tiepoint.errors import InputError
+from tiepoint.files import write_json, write_text
+from tiepoint.patches import PatchSet
+from tiepoint.training import checkpoint
+from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe_file import dump_recipe
+
+
+def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> None:
+    """Make the run folder, or check that the run in it is this one."""
+    text = dump_recipe(recipe)
+    path = out / "recipe.yaml"
+    if not path.exists():
+        if out.exists() and any(out.iterdir()):
+            raise InputError(f"{out} exists and is no run: name another folder with --out")
+        write_json(out / "run.json", {"environment": checkpoint.environment(device), "data": data.manifest})
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        old = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
+        new = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        key = next((k.strip() for k in new if new[k] != old.get(k)), "a key")
+        raise InputError(f"{out} holds a run of another recipe ({key} differs): name another folder with --out")
+
+
+def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str, Any]) -> dict[str, Any]:
+    """What the weights' card says."""
+    return {
+        "name": recipe.network,
+        "network": recipe.network,
+        "options": {"dropout": recipe.dropout},
+        "support": data.support,
+        "data": {k: data.manifest[k] for k in ("counts", "provenance", "licence")},
+        "recipe": yaml.safe_load(dump_recipe(replace(recipe, data=Path(recipe.data).name))),
+        "environment": checkpoint.environment(device),
+        "result": result,
+    }
+
+
+class Log:
+    """JSON lines, cut back to the checkpoint on resumption, and TensorBoard events if wanted."""
+
+    def __init__(self, out: Path, keep: int, tensorboard: bool) -> None:
+        self.path = out / "log.jsonl"
+        self.path.touch()
+        with self.path.open("r+b") as file:
+            file.truncate(keep)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.events: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.events = SummaryWriter(out / "tensorboard")
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add a line."""
+        self.file.write(json.dumps(entry) + "\n")
+        self.file.flush()
+        if self.events:
+            for key, value in entry.items():
+                if key != "step" and not isinstance(value, list):
+                    self.events.add_scalar(key, value, entry["step"])
+
+    def size(self) -> int:
+        """Bytes written."""
+        return self.path.stat().st_size
+
+    def close(self) -> None:
+        """Close the files."""
+        self.file.close()
+        if self.events:
+            self.events.close()
