@@ -174,7 +174,7 @@ def test_info_finds_a_changed_byte(tmp_path: Path, capsys: Capture, name: str) -
         (["data", "info", "{tmp}/set", "--seed", "x"], "seed"),
         (["data", "colmap", "{tmp}/plane"], "--out"),
         (["data", "colmap", "--out", "{tmp}/new"], "give at least one project"),
-        (["data", "colmap", "{tmp}/missing", "--out", "{tmp}/new"], "missing is no folder"),
+        (["data", "colmap", "{tmp}/missing", "--out", "{tmp}/new"], "missing is missing or no folder"),
         (["data", "colmap", "{tmp}/set", "--out", "{tmp}/new"], "images.bin is missing"),
         (["data", "colmap", "{tmp}/plane", "--out", "{tmp}/set"], "set exists already"),
         (["data", "colmap", "{tmp}/plane", "--out", "{tmp}/set/manifest.json"], "manifest.json exists already"),

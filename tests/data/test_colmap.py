@@ -251,7 +251,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no images": (lambda p: shutil.rmtree(p / "images"), r"plane/images is missing"),
     "no database": (lambda p: (p / "database.db").unlink(), r"database\.db is missing"),
     "no model": (lambda p: shutil.rmtree(p / "sparse"), r"sparse/images\.bin is missing"),
-    "no project": (shutil.rmtree, r"plane is no folder: name a COLMAP project"),
+    "no project": (shutil.rmtree, r"plane is missing or no folder: name a COLMAP project"),
     "empty model": (lambda p: damage(p / "sparse/images.bin", b""), r"images\.bin is truncated or no COLMAP model"),
     "text as model": (lambda p: damage(p / "sparse/images.bin", b"x" * 500), r"images\.bin is truncated or no COLMAP"),
     "image gone": (lambda p: (p / "images/view1.png").unlink(), r"view1\.png: no such file"),

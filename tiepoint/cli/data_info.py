@@ -52,6 +52,7 @@ def _describe(patch_set: PatchSet) -> dict[str, Any]:
     import numpy as np
 
     manifest = patch_set.manifest
+    spectra = np.bincount(patch_set.spectra, minlength=len(manifest["spectra"])).tolist()
     _, counts = np.unique(patch_set.points, return_counts=True)
     lengths, points = np.unique(counts, return_counts=True)
     return {
@@ -61,13 +62,7 @@ def _describe(patch_set: PatchSet) -> dict[str, Any]:
         "images": len(patch_set.image_names),
         "shape": list(patch_set.patches.shape),
         "dtype": str(patch_set.patches.dtype),
-        "spectra": dict(
-            zip(
-                manifest["spectra"],
-                np.bincount(patch_set.spectra, minlength=len(manifest["spectra"])).tolist(),
-                strict=True,
-            )
-        ),
+        "spectra": dict(zip(manifest["spectra"], spectra, strict=True)),
         "support": patch_set.support,
         "margin": patch_set.margin,
         "patches_per_point": {
@@ -97,7 +92,7 @@ def _flat(result: dict[str, Any]) -> list[tuple[str, Any]]:
     for key, value in (result | words).items():
         if key == "provenance" and isinstance(value, dict):
             rows += [(f"provenance: {name}", part) for name, part in value.items()]
-        else:
+        elif key != "directory":  # the table's title
             rows.append((key.replace("_", " "), value))
     return rows
 

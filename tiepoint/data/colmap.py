@@ -97,7 +97,7 @@ def read_project(directory: str | Path) -> ColmapProject:
     """Read a COLMAP project. Raises InputError that names the file that is missing or broken."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory} is no folder: name a COLMAP project with images/, sparse/*.bin and database.db")
+        raise InputError(f"{directory} is missing or no folder: name a COLMAP project with images/, sparse/*.bin and database.db")
     model = _model_folder(directory)
     paths = {
         model / "images.bin": Path.is_file,
@@ -208,7 +208,7 @@ def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[
 def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | None:
     """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
     query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
-    # COLMAP writes with a log ahead. To read such a database SQLite makes files beside it, unless it is called immutable,
+    # COLMAP logs ahead of its writes. To read such a database SQLite makes files beside it, unless it is immutable,
     # which is only true while no log waits to be merged.
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
