@@ -97,7 +97,9 @@ def read_project(directory: str | Path) -> ColmapProject:
     """Read a COLMAP project. Raises InputError that names the file that is missing or broken."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(f"{directory} is missing or no folder: name a COLMAP project with images/, sparse/*.bin and database.db")
+        raise InputError(
+            f"{directory} is missing or no folder: name a COLMAP project with images/, sparse/*.bin and database.db"
+        )
     model = _model_folder(directory)
     paths = {
         model / "images.bin": Path.is_file,

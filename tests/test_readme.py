@@ -1,0 +1,90 @@
+"""Every command and every line of Python in README.md and docs/ runs.
+
+They run in a folder that holds what a reader is asked to have: a COLMAP project, a pair of images, and small stand-ins for
+the real images. Two things are changed: trainings get few steps of small batches, and `make` targets are replaced by the
+command that they run, since the environment is there already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from synthetic import colmap_project, smooth_texture
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
+MAKE = {"make demo": "tiepoint demo --out out/demo", "make test": "", "make check-data": "", "make figures": ""}
+FEW = "--steps 2 --minutes None --batch 8 --compile off --validation.fraction 0.2"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    lines = [line.strip() for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("reader")
+    folder = base / "tiepoint"
+    folder.mkdir()
+    for name in ("recipes", "benchmarks"):
+        (folder / name).symlink_to(ROOT / name)
+    colmap_project(folder / "my-project", points=80, cameras=4)
+    for name in ("train/scene", "test/scene"):
+        colmap_project(base / "shared" / "data" / "scenes" / name, points=80, cameras=4)
+    texture = smooth_texture(600, seed=1)
+    matrix = np.array([[0.98, 0.05, 12], [-0.05, 0.98, 20], [0, 0, 1]])
+    warped = cv2.warpPerspective(texture, matrix, (480, 400))
+    cv2.imwrite(str(folder / "left.png"), texture[:400, :480])
+    cv2.imwrite(str(folder / "right.png"), warped)
+    pair = base / "shared" / "data" / "visnir" / "test" / "water"
+    pair.mkdir(parents=True)
+    cv2.imwrite(str(pair / "0001_vis.jpg"), texture[:400, :480])
+    cv2.imwrite(str(pair / "0001_nir.jpg"), warped)
+    np.savetxt(pair / "0001_vis_to_nir.txt", matrix)
+    return folder
+
+
+def run(folder: Path, command: str) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if command.startswith("tiepoint train"):
+        command += f" {FEW}"
+    if command.startswith("python benchmarks/") and "visnir" not in command:
+        command += " --rounds 1 --worker " + ("tiepoint" if "describe" in command else "eager")
+    finished = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_of_a_page_runs(page: Path, folder: Path) -> None:
+    found = commands(page)
+    assert found
+    shutil.rmtree(folder / "runs", ignore_errors=True)
+    for command in found:
+        if MAKE.get(command, command):
+            run(folder, MAKE.get(command, command))
+
+
+def test_make_demo_runs_the_command_tested_here() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"demo: .venv/demo\n\t$(BIN)/{MAKE['make demo']}\n" in makefile
+
+
+def test_the_python_of_the_readme_runs(folder: Path) -> None:
+    code = "\n".join(blocks(ROOT / "README.md", "python"))
+    assert "tiepoint.register" in code
+    finished = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("True")
