@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 
 import torch
-
 from turns import print_table, repeat, time_variants
 
 NAMES = {

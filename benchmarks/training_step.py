@@ -1,9 +1,9 @@
-"""Pairs trained a second on the CPU: the plain eager loop around kornia's HyNet and around SDGMNet, and `tiepoint train`.
+"""Pairs trained a second on the CPU: a plain eager loop around kornia's HyNet and SDGMNet, and `tiepoint train`.
 
     python benchmarks/training_step.py [--batch 256] [--rounds 3] [--threads 2]
 
-The work is the same everywhere: sampling, augmentation, two passes of the network, SDGM, backward, SGD. Every variant runs
-in a process of its own, in turn; a round's figure is the median of six steps after three uncounted.
+The work is the same everywhere: sampling, augmentation, two passes of the network, SDGM, backward, SGD. Every variant
+runs in a process of its own, in turn; a round's figure is the median of six steps after three uncounted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from turns import print_table, repeat, time_variants
 
 NAMES = {

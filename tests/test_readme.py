@@ -1,8 +1,8 @@
 """Every command and every line of Python in README.md and docs/ runs.
 
-They run in a folder that holds what a reader is asked to have: a COLMAP project, a pair of images, and small stand-ins for
-the real images. Two things are changed: trainings get few steps of small batches, and `make` targets are replaced by the
-command that they run, since the environment is there already.
+They run in a folder that holds what a reader is asked to have: a COLMAP project, a pair of images, and small stand-ins
+for the real images. Two things are changed: trainings get few steps of small batches, and `make` targets are replaced
+by the command that they run, since the environment is there already.
 """
 
 from __future__ import annotations

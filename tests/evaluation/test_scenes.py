@@ -13,7 +13,8 @@ import torch
 from synthetic import SyntheticScene, colmap_project, pixel_describer
 
 from tiepoint.cli import main
-from tiepoint.data.colmap import ColmapProject, build, read_project
+from tiepoint.data.colmap import ColmapProject, read_project
+from tiepoint.data.colmap_build import build
 from tiepoint.data.noise import LEVELS, draw
 from tiepoint.errors import InputError
 from tiepoint.evaluation import fpr95_matrix, top1

@@ -32,7 +32,7 @@ def main(
         workers: threads
         json: print one JSON object
     """
-    from tiepoint.data.colmap import build
+    from tiepoint.data.colmap_build import build
 
     with progress_bar("cutting patches", quiet=json) as advance:
         patch_set = build(

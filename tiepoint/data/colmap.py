@@ -1,4 +1,4 @@
-"""COLMAP projects: a reader of sparse models and their keypoints, and the builder that makes a PatchSet of them.
+"""COLMAP projects: sparse models, their keypoints and images.
 
 A project is a folder with `images/`, `sparse/` (or `sparse/0/`: images.bin, points3D.bin) and `database.db`.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.imaging import frames as frame_lib
-from tiepoint.imaging.extract import extract
 from tiepoint.imaging.io import read_grey
-from tiepoint.patches import PatchSet
 
 NO_POINT = np.uint64(2**64 - 1)
 
@@ -116,97 +112,6 @@ def read_project(directory: str | Path) -> ColmapProject:
     return ColmapProject(directory, images)
 
 
-def build(
-    projects: Sequence[str | Path],
-    out: str | Path,
-    *,
-    support: float = 12.0,
-    margin: float = 1.75,
-    licence: str = "unknown",
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> PatchSet:
-    """Cut a patch at every observation of the projects' tracks and write them as a PatchSet.
-
-    Point ids are numbered through all projects, so points of different projects never share one. Images are read in
-    `workers` threads, one image each: memory stays bounded by a few images and their patches.
-
-    Args:
-        projects: COLMAP project folders.
-        out: folder to write; must not exist.
-        support: width in sigmas that a describer shall see.
-        margin: stored width over `support`; more than 1 leaves room to turn, shift and scale patches in training.
-        licence: of the images, recorded in the manifest.
-        workers: threads.
-        progress: called with (images done, images in all).
-
-    Raises:
-        InputError: no project, one twice, one that cannot be read, no observations, or an image that is no 8-bit image
-            of the size that the model was made from.
-    """
-    if not projects:
-        raise InputError("give at least one project: a folder with images/, sparse/*.bin and database.db")
-    if workers < 1:
-        raise InputError(f"workers is {workers}, must be at least 1")
-    opened = [read_project(project) for project in projects]
-    for index, project in enumerate(opened):
-        if any(project.directory.samefile(other.directory) for other in opened[:index]):
-            raise InputError(f"{project.directory} is given twice: its points would match themselves")
-    jobs = [(project, image) for project in opened for image in project.images if len(image.points)]
-    total = sum(len(image.points) for _, image in jobs)
-    if not total:
-        raise InputError(f"{', '.join(map(str, projects))}: no observations: the sparse model is empty")
-    for project, image in jobs:  # before hours of work, not after
-        if not (project.directory / "images" / image.name).is_file():
-            raise InputError(f"{project.directory / 'images' / image.name}: no such file: the model uses this image")
-    bases = _point_bases(opened)
-    provenance = {
-        "builder": "tiepoint data colmap",
-        "projects": [{"name": p.name, "images": len(p.images), "observations": p.observations} for p in opened],
-        "sampling": {"size": 64, "interpolation": "bilinear from a Gaussian pyramid", "border": "replicate"},
-    }
-
-    def cut(job: tuple[ColmapProject, ColmapImage]) -> NDArray[Any]:
-        project, image = job
-        pixels, frames = project.read_image(image), project.frames(image)
-        path = project.directory / "images" / image.name
-        if pixels.dtype != np.uint8:
-            raise InputError(f"{path} is {pixels.dtype}: 8-bit images only")
-        beyond = np.abs(2 * frames[:, :, 2] - (np.array(pixels.shape[::-1]) - 1)) > np.array(pixels.shape[::-1]) + 2
-        if beyond.any():
-            raise InputError(f"{path}: keypoints lie beyond its borders: give the image in the size that COLMAP saw")
-        return extract(pixels, frames, support=support * margin)
-
-    with PatchSet.create(
-        out, total, support=support, margin=margin, provenance=provenance, licence=licence
-    ) as writer, ThreadPoolExecutor(workers) as pool:  # fmt: skip
-        start = 0
-        results = zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
-        for done, ((project, image), patches) in enumerate(results):
-            ids, first = bases[project.directory]
-            rows = slice(start, start + len(patches))
-            writer.patches[rows] = patches
-            writer.points[rows] = first + np.searchsorted(ids, image.points)
-            writer.images[rows] = done
-            writer.image_names.append(f"{project.name}/{image.name}")
-            start = rows.stop
-            if progress:
-                progress(done + 1, len(jobs))
-        writer.spectra[:] = 0
-    return PatchSet.open(out)
-
-
-def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[np.int64], int]]:
-    """For each project COLMAP's point ids, sorted, and the id of the first of them in the PatchSet."""
-    bases, first = {}, 0
-    for project in projects:
-        seen = [image.points for image in project.images]
-        ids = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
-        bases[project.directory] = ids, first
-        first += len(ids)
-    return bases
-
-
 def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | None:
     """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
     query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
@@ -220,17 +125,6 @@ def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | N
     except sqlite3.Error as error:
         raise InputError(f"{path} cannot be read ({error}): give the database that the model was made from") from None
     return row
-
-
-def _ordered(
-    pool: ThreadPoolExecutor, function: Callable[[Any], Any], jobs: Sequence[Any], ahead: int
-) -> Iterator[Any]:
-    """Results in the order of `jobs`, with at most `ahead` of them computed or waiting."""
-    source = iter(jobs)
-    pending = [pool.submit(function, job) for job in islice(source, ahead)]
-    while pending:
-        yield pending.pop(0).result()
-        pending += [pool.submit(function, job) for job in islice(source, 1)]
 
 
 def _model_folder(directory: Path) -> Path:

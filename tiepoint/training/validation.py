@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from tiepoint.data.augmentation import sample
 from tiepoint.data.noise import LEVELS, draw
 from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
 from tiepoint.evaluation.metrics import fpr95_matrix
+from tiepoint.evaluation.pairs import as_float
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Validation
 
@@ -35,7 +36,7 @@ class ValidationPairs:
         still = draw(LEVELS["none"], self.count, generator)
         moved = draw(LEVELS[settings.noise], self.count, generator)
         self.sides = [
-            sample(_as_float(data.patches[pairs[:, side]]), maps, data.margin, 32).to(device)
+            sample(as_float(data.patches[pairs[:, side]]), maps, data.margin, 32).to(device)
             for side, maps in ((0, still), (1, moved))
         ]
 
@@ -46,7 +47,3 @@ class ValidationPairs:
         chunk = CHUNK if self.sides[0].device.type == "cpu" else 8192
         first, second = (torch.cat([net(part) for part in torch.split(side, chunk)]) for side in self.sides)
         return fpr95_matrix((first @ second.T).cpu().numpy())
-
-
-def _as_float(patches: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.array(patches)).float() / float(np.iinfo(patches.dtype).max)
