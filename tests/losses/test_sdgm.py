@@ -134,6 +134,12 @@ def test_identical_descriptors_give_zero_and_no_nan() -> None:
     assert torch.isfinite(loss.statistics).all()
 
 
+def test_nan_is_not_hidden() -> None:
+    anchor, positive = pairs(8)
+    anchor[3] = float("nan")
+    assert torch.isnan(SDGM()(anchor, positive, 0.5))
+
+
 @pytest.mark.parametrize("shape", [((1, 8), (1, 8)), ((4, 8), (5, 8)), ((4, 8, 1), (4, 8, 1))])
 def test_other_shapes_are_refused(shape: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="n >= 2"):

@@ -19,7 +19,7 @@ from tiepoint.errors import InputError
 from tiepoint.models import load
 from tiepoint.patches import PatchSet
 from tiepoint.training.loop import Status, train
-from tiepoint.training.recipe import Recipe, Validation
+from tiepoint.training.recipe import Optimizer, Recipe, Validation
 from tiepoint.training.recipe_file import dump_recipe
 from tiepoint.training.schedule import factor, is_due
 
@@ -76,8 +76,9 @@ def test_a_run_writes_its_folder_and_its_weights_load(data: PatchSet, tmp_path: 
 
 
 def test_training_separates_held_out_points(tmp_path: Path) -> None:
-    noisy = small_patch_set(tmp_path / "set", points=300, per_point=2, margin=1.5, noise=40)
-    recipe = replace(recipe_for(noisy), steps=40, batch=32, log_every=40)
+    noisy = small_patch_set(tmp_path / "set", points=200, per_point=2, margin=1.5, noise=120)
+    settings = {"validation": Validation(fraction=0.3, every=0.04), "optimizer": Optimizer(schedule="linear")}
+    recipe = replace(recipe_for(noisy), steps=24, batch=24, log_every=24, **settings)
     train(recipe, tmp_path / "run")
     lines = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines())
     first, *_, last = [e["validation_fpr95"] for e in lines if "validation_fpr95" in e]
@@ -121,7 +122,7 @@ def test_another_recipe_or_folder_is_refused(data: PatchSet, tmp_path: Path) -> 
     with pytest.raises(InputError, match="is no run"):
         train(recipe_for(data), tmp_path / "other")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt: damaged.*remove it"):
         train(replace(recipe_for(data), steps=1), tmp_path / "run")
 
 

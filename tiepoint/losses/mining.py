@@ -28,7 +28,7 @@ def hardest_of_four(anchor: Tensor, positive: Tensor, guard: float) -> tuple[Ten
         best, block = blocks.max(dim=0)
         value, other = best.max(dim=1)
         kind = block.gather(1, other[:, None])[:, 0]
-        exists = torch.isfinite(value)
+        exists = ~torch.isneginf(value)  # NaN stays, so that a broken network is noticed
     own_is_anchor = (kind == 0) | (kind == 2)
     other_is_anchor = (kind == 1) | (kind == 2)
     own = torch.where(own_is_anchor[:, None], anchor, positive)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,19 @@ WRAPPERS = ("model_state_dict", "state_dict", "model")
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
-    """Read a torch file with `weights_only` and return its state dict, unwrapped and without `module.` prefixes.
+    """Read a torch file's state dict, unwrapped and without `module.` prefixes. Raises InputError, see `read_plain`."""
+    return unwrap(read_plain(path), str(path))
 
-    Raises InputError for a file that is no checkpoint or holds more than weights.
-    """
+
+def read_plain(path: str | Path) -> Any:
+    """Read a torch file with `weights_only`. Raises InputError for one that is damaged or holds more than weights."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a torch checkpoint of plain weights ({reason})") from None
-    return unwrap(content, str(path))
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # bytes that are no checkpoint raise anything, IndexError and KeyError among them
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: damaged, or no torch file of plain weights ({reason})") from None
 
 
 def unwrap(content: Any, name: str) -> dict[str, Tensor]:

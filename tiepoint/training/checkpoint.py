@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import platform
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from tiepoint import __version__
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
+from tiepoint.nets.checkpoints import read_plain
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -31,9 +31,9 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}): remove it to start again") from None
+        state: dict[str, Any] = read_plain(path)
+    except InputError as error:
+        raise InputError(f"{error}: remove it to start again") from None
     return state
 
 

@@ -7,6 +7,7 @@ checkpoint as if nothing had happened: on the CPU its weights end bit for bit as
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,13 +82,13 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     reported_step, fpr95 = start, best["fpr95"] if state else None
     for step in range(start, steps):
         loss = run.step(step)
+        if not math.isfinite(loss):
+            raise InputError(f"loss is not finite at step {step + 1}: lower optimizer.lr or use precision fp32")
         window = [window[0] + loss, window[1] + 1]
         done, now = step + 1, time.monotonic()
         if done % recipe.log_every == 0 or done == steps:
             rate = (done - reported_step) * recipe.batch / max(now - reported, 1e-9)
             mean = float(window[0]) / window[1]
-            if mean != mean or abs(mean) == float("inf"):
-                raise InputError(f"loss is not finite near step {done}: lower optimizer.lr or use precision fp32")
             log.write({"step": done, "loss": mean, "lr": run.lr, "statistics": run.loss.statistics.tolist()})
             report(Status(done, steps, rate, mean, fpr95))
             window, reported, reported_step = [0.0, 0], now, done
