@@ -1,16 +1,14 @@
 """Patches described a second on the CPU: kornia's HyNet and tiepoint's SDGMNet, the same topology on the same patches.
 
-    python benchmarks/describe.py [--patches 512] [--rounds 5] [--threads 2]
+    python benchmarks/describe.py [--patches 512] [--rounds 3] [--threads 2]
 
 Every variant runs in a process of its own, in turn; a round's figure is the median of seven calls after two uncounted.
 """
 
 from __future__ import annotations
 
-import argparse
-
 import torch
-from turns import print_table, repeat, time_variants
+from turns import main, repeat
 
 NAMES = {
     "kornia": "kornia HyNet, eager, one call",
@@ -42,21 +40,5 @@ def work(variant: str, patches: int) -> None:
         repeat(lambda: describer(batch), patches, warm=2, runs=7)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patches", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--worker", choices=NAMES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.worker:
-        work(options.worker, options.patches)
-        return
-    passed = ["--patches", str(options.patches), "--threads", str(options.threads)]
-    rates = time_variants(__file__, list(NAMES), options.rounds, passed)
-    print_table(f"{options.patches} patches of 32 px, float32, {options.threads} threads", "patches/s", rates, NAMES)
-
-
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, NAMES, work, ("patches", 512))

@@ -1,6 +1,6 @@
 """Pairs trained a second on the CPU: a plain eager loop around kornia's HyNet and SDGMNet, and `tiepoint train`.
 
-    python benchmarks/training_step.py [--batch 256] [--rounds 3] [--threads 2]
+    python benchmarks/training_step.py [--pairs 256] [--rounds 3] [--threads 2]
 
 The work is the same everywhere: sampling, augmentation, two passes of the network, SDGM, backward, SGD. Every variant
 runs in a process of its own, in turn; a round's figure is the median of six steps after three uncounted.
@@ -8,13 +8,12 @@ runs in a process of its own, in turn; a round's figure is the median of six ste
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from turns import print_table, repeat, time_variants
+from turns import main, repeat
 
 NAMES = {
     "kornia": "plain eager loop, kornia HyNet",
@@ -60,21 +59,5 @@ def work(variant: str, batch: int) -> None:
         repeat(lambda: trainer.step(0), batch, warm=3, runs=6)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--worker", choices=NAMES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.worker:
-        work(options.worker, options.batch)
-        return
-    passed = ["--batch", str(options.batch), "--threads", str(options.threads)]
-    rates = time_variants(__file__, list(NAMES), options.rounds, passed)
-    print_table(f"{options.batch} pairs a step, {options.threads} threads", "pairs/s", rates, NAMES)
-
-
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, NAMES, work, ("pairs", 256))

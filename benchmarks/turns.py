@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -9,7 +10,37 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from tiepoint.cli.output import emit_table
+
+
+def main(
+    script: str, doc: str, names: dict[str, str], work: Callable[[str, int], None], items: tuple[str, int]
+) -> None:
+    """The command line of a benchmark: without --worker time all variants in turn, with it do one variant's work.
+
+    Args:
+        script: the benchmark's file.
+        doc: its help.
+        names: variant -> what the table calls it; the first is what the others are compared with.
+        work: called with a variant and the number of items; prints rates by `repeat`.
+        items: what is counted, and how many of it by default.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(f"--{items[0]}", dest="items", type=int, default=items[1])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--worker", choices=names, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.worker:
+        work(options.worker, options.items)
+        return
+    passed = [f"--{items[0]}", str(options.items), "--threads", str(options.threads)]
+    rates = time_variants(script, list(names), options.rounds, passed)
+    title = f"{options.items} {items[0]} a call, {options.threads} threads, {options.rounds} rounds"
+    print_table(title, f"{items[0]}/s", rates, names)
 
 
 def time_variants(script: str, variants: Sequence[str], rounds: int, options: Sequence[str]) -> dict[str, list[float]]:

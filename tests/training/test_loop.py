@@ -150,6 +150,29 @@ def test_data_that_cannot_be_trained_on_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_tensorboard_gets_the_curves(data: PatchSet, tmp_path: Path) -> None:
+    train(replace(recipe_for(data), steps=2, tensorboard=True), tmp_path / "run")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert {"loss", "lr", "validation_fpr95"} <= set(events.Tags()["scalars"])
+    assert [e.step for e in events.Scalars("loss")] == [2]
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(data: PatchSet, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(dump_recipe(recipe_for(data)))
+    command = [sys.executable, "-m", "tiepoint", "train", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "run")]
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+    limit += "sys.argv = ['tiepoint', *sys.argv[1:]]; runpy.run_module('tiepoint', run_name='__main__')"
+    full = subprocess.run([sys.executable, "-c", limit, *command[3:]], capture_output=True, text=True)
+    assert full.returncode == 2
+    assert full.stderr.splitlines()[-1].startswith("tiepoint: error:")
+    assert "Traceback" not in full.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} <= {"recipe.yaml", "run.json", "log.jsonl"}
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_schedules_are_functions_of_progress() -> None:
     assert [factor("halving", p) for p in (0, 0.0999, 0.1, 0.5, 0.95)] == [1, 1, 0.5, 0.5**5, 0.5**9]
     assert factor("linear", 0.25) == 0.75

@@ -59,8 +59,10 @@ class Log:
         self.file = self.path.open("a", encoding="utf-8")
         self.events: Any = None
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise InputError("recipe key tensorboard: pip install 'tiepoint[tb]', or switch it off") from None
             self.events = SummaryWriter(out / "tensorboard")
 
     def write(self, entry: dict[str, Any]) -> None:
