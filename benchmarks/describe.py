@@ -13,7 +13,7 @@ from turns import main, repeat
 NAMES = {
     "kornia": "kornia HyNet, eager, one call",
     "kornia-memory": "the same, memory kept in the process",
-    "tiepoint": "tiepoint SDGMNet, as a library (chunks of 64)",
+    "tiepoint": "tiepoint SDGMNet, as a library (chunks of 32)",
     "tiepoint-memory": "the same, as in its commands (memory kept)",
 }
 

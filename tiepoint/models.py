@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint import nets
+from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, write_json
 from tiepoint.nets.checkpoints import load_hynet_layout, read_torch
 from tiepoint.nets.classical import SIFT
 
 WEIGHTS = Path(__file__).parent / "weights"
-CPU_CHUNK, GPU_CHUNK = 64, 8192
+CPU_CHUNK, GPU_CHUNK = 32, 8192
 
 
 class Describer(Protocol):
@@ -56,6 +57,7 @@ class LearnedDescriber:
         self.input_size = int(net.input_size)  # type: ignore[arg-type]
         self.dimension = int(net.dimension)  # type: ignore[arg-type]
         self.chunk = chunk
+        raise_thresholds()
 
     @property
     def device(self) -> torch.device:

@@ -20,11 +20,11 @@ class FRN(nn.Module):
         self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each channel of each sample."""
+    def forward(self, x: Tensor, inplace: bool = False) -> Tensor:
+        """Normalise each channel of each sample; `inplace` overwrites `x`."""
         power = x.float().square().mean(dim=(2, 3), keepdim=True)
         gain = self.weight * torch.rsqrt(power + abs(self.eps))
-        return torch.addcmul(self.bias.to(x.dtype), x, gain.to(x.dtype))
+        return torch.addcmul(self.bias.to(x.dtype), x, gain.to(x.dtype), out=x if inplace else None)
 
 
 class TLU(nn.Module):
@@ -37,6 +37,19 @@ class TLU(nn.Module):
         super().__init__()
         self.tau = nn.Parameter(torch.full((1, channels, 1, 1), tau))
 
+    def forward(self, x: Tensor, inplace: bool = False) -> Tensor:
+        """Clamp from below; `inplace` overwrites `x`."""
+        return torch.maximum(x, self.tau.to(x.dtype), out=x if inplace else None)
+
+
+class Stage(nn.Sequential):
+    """Layers in order. Without gradients FRN and TLU overwrite what the layer before them made, which saves memory."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """Clamp from below."""
-        return torch.maximum(x, self.tau.to(x.dtype))
+        """Apply the layers; the input itself is never changed."""
+        for index, layer in enumerate(self):
+            if isinstance(layer, FRN | TLU):
+                x = layer(x, inplace=index > 0 and not torch.is_grad_enabled())
+            else:
+                x = layer(x)
+        return x

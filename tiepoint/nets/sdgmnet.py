@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.nets.layers import FRN, TLU
+from tiepoint.nets.layers import FRN, TLU, Stage
 
 
 def _block(inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
@@ -28,12 +28,12 @@ class SDGMNet(nn.Module):
 
     def __init__(self, dropout: float = 0.3, bias: bool = True) -> None:
         super().__init__()
-        self.layer1 = nn.Sequential(FRN(1), TLU(1), *_block(1, 32, 1, bias))
-        self.layer2 = nn.Sequential(*_block(32, 32, 1, bias))
-        self.layer3 = nn.Sequential(*_block(32, 64, 2, bias))
-        self.layer4 = nn.Sequential(*_block(64, 64, 1, bias))
-        self.layer5 = nn.Sequential(*_block(64, 128, 2, bias))
-        self.layer6 = nn.Sequential(*_block(128, 128, 1, bias))
+        self.layer1 = Stage(FRN(1), TLU(1), *_block(1, 32, 1, bias))
+        self.layer2 = Stage(*_block(32, 32, 1, bias))
+        self.layer3 = Stage(*_block(32, 64, 2, bias))
+        self.layer4 = Stage(*_block(64, 64, 1, bias))
+        self.layer5 = Stage(*_block(64, 128, 2, bias))
+        self.layer6 = Stage(*_block(128, 128, 1, bias))
         self.layer7 = nn.Sequential(
             nn.Dropout(dropout),
             nn.Conv2d(128, self.dimension, 8, bias=False),
