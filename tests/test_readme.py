@@ -1,8 +1,8 @@
 """Every command and every line of Python in README.md and docs/ runs.
 
 They run in a folder that holds what a reader is asked to have: a COLMAP project, a pair of images, and small stand-ins
-for the real images. Two things are changed: trainings get few steps of small batches, and `make` targets are replaced
-by the command that they run, since the environment is there already.
+for the real images. Two things are changed: trainings and benchmarks of speed are made short, and `make` targets are
+replaced by the command that they run, since the environment is there already.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from synthetic import colmap_project, smooth_texture
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
 MAKE = {"make demo": "tiepoint demo --out out/demo", "make test": "", "make check-data": "", "make figures": ""}
+SHORTER = {
+    "python benchmarks/describe.py": " --rounds 1 --patches 8",
+    "python benchmarks/training_step.py": " --pairs 8 --worker eager",
+}
 FEW = "--steps 2 --minutes None --batch 8 --compile off --validation.fraction 0.2"
 
 
@@ -61,8 +65,7 @@ def run(folder: Path, command: str) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if command.startswith("tiepoint train"):
         command += f" {FEW}"
-    if command.startswith("python benchmarks/") and "visnir" not in command:
-        command += " --rounds 1 --worker " + ("tiepoint" if "describe" in command else "eager")
+    command += SHORTER.get(command, "")
     finished = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
 
