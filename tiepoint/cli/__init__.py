@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -92,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
     if verb is None:
         return _fail(f"no verb {' '.join(words[:2])!r}: there are {', '.join(VERBS)}")
+    # Threads that spin while they wait make a busy machine ten times slower; read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_memory()
     try:
         return VERBS[verb][0]()(f"tiepoint {verb}", words[len(verb.split()) :])
