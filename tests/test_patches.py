@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import signal
 import subprocess
 import sys
@@ -85,6 +86,19 @@ def memory() -> int:
     """Resident memory of this process, bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+def test_release_keeps_what_was_written(tmp_path: Path) -> None:
+    with PatchSet.create(tmp_path / "set", 50) as writer:
+        assert isinstance(writer.patches.base, mmap.mmap)  # what release works on
+        for row in range(50):
+            writer.patches[row] = row
+            writer.release()
+        writer.points[:] = np.arange(50)
+        writer.images[:] = writer.spectra[:] = 0
+        writer.image_names.append("a")
+    whole = PatchSet.open(tmp_path / "set", verify=True)
+    assert np.array_equal(whole.patches[:, 0, 5, 7], np.arange(50))
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for the memory of the process")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -194,6 +195,12 @@ class PatchSetWriter:
         self.images = arrays["images"]
         self.spectra = arrays["spectra"]
         self.image_names: list[str] = []
+
+    def release(self) -> None:
+        """Let go of the patches' pages in memory; the system writes them to the file. Call it now and then."""
+        pages: Any = self.patches.base  # the mapping, which numpy types as an array
+        if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)  # of a shared mapping of a file this loses nothing
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:

@@ -92,6 +92,7 @@ def build(
             writer.images[rows] = done
             writer.image_names.append(f"{project.name}/{image.name}")
             start = rows.stop
+            writer.release()
             if progress:
                 progress(done + 1, len(jobs))
         writer.spectra[:] = 0
