@@ -109,8 +109,8 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
 
     Args:
         name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), a .safetensors file with its
-        card beside
-            it, a run folder of `tiepoint train`, or a torch checkpoint (.pt, .pth) of SDGMNet, HyNet or kornia's HyNet.
+            card beside it, a run folder of `tiepoint train`, or a torch checkpoint (.pt, .pth) of SDGMNet, HyNet or
+            kornia's HyNet.
         device: where to put the weights.
 
     Raises:

@@ -27,11 +27,10 @@ LEVELS = {
 
 
 def draw(noise: FrameNoise, count: int, generator: torch.Generator, strength: Tensor | float = 1.0) -> Tensor:
-    """Draw affine maps (count, 2, 3) [A | t] that move a patch's coordinates u (sides of the patch, centre 0) to A u
-    + t.
+    """Draw affine maps (count, 2, 3) [A | t] that send coordinates u (sides of the patch, centre 0) to A u + t.
 
-    `strength`, a number or (count,) on the generator's device, scales the standard deviations. A is rotation x scale
-    x stretch.
+    A is rotation x scale x stretch. `strength`, a number or (count,) on the generator's device, scales the standard
+    deviations.
     """
     device = generator.device
     normal = torch.randn(5, count, generator=generator, device=device) * torch.as_tensor(strength, device=device)

@@ -1,8 +1,7 @@
 """Patches at frames, free of aliasing.
 
-Each patch is sampled bilinearly from the level of a Gaussian pyramid whose pixels are at most as far apart as the
-patch's
-samples are, so no frequency above the patch's own Nyquist limit folds back. Beyond the image the border pixel is
+Each patch is sampled bilinearly from the level of a Gaussian pyramid whose pixels are at least as far apart as the
+patch's samples, so no frequency above the patch's own Nyquist limit folds back. Beyond the image the border pixel is
 repeated.
 """
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def hardest_of_four(anchor: Tensor, positive: Tensor, guard: float) -> tuple[Tensor, Tensor]:
-    """Similarity of the hardest negative of each pair, over anchor-positive, positive-anchor, anchor-anchor,
-    positive-positive.
+    """Similarity of the hardest negative of each pair, over four kinds of candidates.
 
-    The choice is made without a graph; the gradient flows through the chosen pair's inner product alone.
+    They are anchor to positive, positive to anchor, anchor to anchor and positive to positive. The choice is
+    made without a graph; the gradient flows through the chosen pair's inner product alone.
 
     Args:
         anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.

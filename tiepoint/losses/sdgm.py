@@ -28,8 +28,8 @@ class SDGM(nn.Module):
     as false only if they coincide with the point (similarity 1 - 1e-5), later at less than `guard_angle`.
 
     Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh
-    all pairs
-    alike, `power=False` divides by the number of pairs. The running statistics are a buffer, saved with the state dict.
+    all pairs alike, `power=False` divides by the number of pairs. The running statistics are a buffer, saved with the
+    state dict.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
     """

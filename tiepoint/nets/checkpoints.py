@@ -50,8 +50,7 @@ def load_hynet_layout(net: nn.Module, state: Mapping[str, Tensor], name: str = "
     """Load a released SDGMNet, HyNet or kornia HyNet state dict, whatever its precision.
 
     Their FRN keeps eps as a buffer, which here is a number of the layer; SDGMNet's file lists every layer a second
-    time as
-    `features.*`. Raises InputError that names the first key that is missing, left over or of another shape.
+    time as `features.*`. Raises InputError that names the first key that is missing, left over or of another shape.
     """
     state = {key: value for key, value in state.items() if not key.startswith("features.")}
     for key, module in net.named_modules():

@@ -14,11 +14,11 @@ def _block(inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module
 
 
 class SDGMNet(nn.Module):
-    """Seven convolutions, each but the last followed by FRN and TLU: patch (N, 1, 32, 32) in 0..1 -> unit vectors
-    (N, 128).
+    """Seven convolutions, each but the last followed by FRN and TLU.
 
-    1,336,355 parameters, 39.1 million multiply-accumulates a patch. Layer names are those of the released
-    checkpoints (layer1 .. layer7), so that SDGMNet, HyNet and kornia's HyNet load without renaming.
+    Patches (N, 1, 32, 32), float in 0..1, to unit vectors (N, 128). 1,336,355 parameters, 39.1 million
+    multiply-accumulates a patch. Layer names are those of the released checkpoints (layer1 .. layer7), so that
+    SDGMNet, HyNet and kornia's HyNet load without renaming.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; Tian et al., HyNet, NeurIPS 2020, figure 2.
     """

@@ -1,8 +1,7 @@
 """The training loop: one linear function, resumable at any step.
 
 Every random draw of a step comes from (seed, step), so a run that was interrupted, by whatever means, goes on from
-its last
-checkpoint as if nothing had happened: on the CPU its weights end bit for bit as those of a run that was left alone.
+its last checkpoint as if nothing had happened: on the CPU its weights end bit for bit as those of a run left alone.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
 
     if not state:
         keep(0)  # fixes the number of steps of a run in minutes
-    reported_step, fpr95 = start, best["fpr95"] if state else None
+    reported_step, fpr95 = start, best["fpr95"] if best_net else None
     for step in range(start, steps):
         loss = run.step(step)
         if not math.isfinite(loss):

@@ -67,10 +67,9 @@ class Trainer:
             group["lr"] = recipe.optimizer.lr * schedule.factor(recipe.optimizer.schedule, progress)
         torch.manual_seed(schedule.seed(recipe.seed, step, DROPOUT_STREAM))
         self.net.train()
+        # Two passes: batch norm sees each side by itself, as published.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
-            anchor, positive = (
-                self.forward(p) for p in patches
-            )  # two passes: batch norm sees each side by itself, as published
+            anchor, positive = (self.forward(side) for side in patches)
         loss: Tensor = self.loss(anchor, positive, progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
