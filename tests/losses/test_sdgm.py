@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tiepoint.losses import SDGM
-from tiepoint.losses.mining import hardest_of_four
+from tiepoint.losses.mining import hardest
 
 GOLDEN = Path(__file__).parents[1] / "data"
 
@@ -25,7 +25,7 @@ def pairs(n: int, seed: int = 0, dimension: int = 16) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("momentum", ["0.999", "0.5"])
 def test_value_gradient_and_state_equal_the_released_code(momentum: str) -> None:
     golden = np.load(GOLDEN / f"sdgm_momentum{momentum}.npz")
-    loss = SDGM(momentum=float(momentum))
+    loss = SDGM(momentum=float(momentum), initial_power=10_000 / 48)
     for k in range(12):
         anchor, positive = (torch.tensor(golden[f"{side}{k}"], requires_grad=True) for side in "ap")
         value = loss(anchor, positive, float(golden["progress"][k]))
@@ -42,14 +42,14 @@ def test_value_gradient_and_state_equal_the_released_code(momentum: str) -> None
 @pytest.mark.parametrize("guard", [0.999, 0.7])
 def test_mining_equals_brute_force(guard: float) -> None:
     anchor, positive = pairs(17, seed=3, dimension=4)
-    value, exists = hardest_of_four(anchor, positive, guard)
+    value, exists = hardest(anchor, positive, "four", guard, "point")
     for i in range(17):
         candidates = []
         for j in set(range(17)) - {i}:
             four = [anchor[i] @ positive[j], anchor[j] @ positive[i], anchor[i] @ anchor[j], positive[i] @ positive[j]]
-            hardest = max(float(s) for s in four)
-            if hardest < guard:
-                candidates.append(hardest)
+            most = max(float(s) for s in four)
+            if most < guard:
+                candidates.append(most)
         assert bool(exists[i]) == bool(candidates)
         if candidates:
             assert value[i].item() == pytest.approx(max(candidates), rel=1e-6)
@@ -63,7 +63,7 @@ def test_gradient_is_that_of_the_weighted_angles() -> None:
     loss(moved, positive.float(), 0.5).backward()
 
     def angles(a: Tensor) -> float:
-        value, exists = hardest_of_four(a, positive, loss.guard)
+        value, exists = hardest(a, positive, "four", loss.guard, "point")
         return float((loss.alpha * torch.acos((a * positive).sum(1))[exists] - torch.acos(value[exists])).sum() / 6)
 
     assert moved.grad is not None
@@ -77,7 +77,7 @@ def test_gradient_is_that_of_the_weighted_angles() -> None:
 @pytest.mark.parametrize("part", ["angle", "auto_focus", "margin", "power"])
 def test_each_part_changes_the_loss_and_can_be_switched_off(part: str) -> None:
     anchor, positive = pairs(32)
-    full, without = SDGM(momentum=0.5, initial_power=32), SDGM(momentum=0.5, initial_power=32, **{part: False})
+    full, without = SDGM(momentum=0.5, initial_power=1), SDGM(momentum=0.5, initial_power=1, **{part: False})
     values = [[loss(anchor, positive, p).item() for p in (0.0, 0.5, 0.9)] for loss in (full, without)]
     assert values[0][-1] != pytest.approx(values[1][-1], rel=1e-3)
 

@@ -174,8 +174,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(data: PatchSet, tmp_p
 
 
 def test_schedules_are_functions_of_progress() -> None:
-    assert [factor("halving", p) for p in (0, 0.0999, 0.1, 0.5, 0.95)] == [1, 1, 0.5, 0.5**5, 0.5**9]
-    assert factor("linear", 0.25) == 0.75
-    assert factor("cosine", 0.5) == pytest.approx(0.5)
+    assert [factor(Optimizer(), p) for p in (0, 0.0999, 0.1, 0.5, 0.95)] == [1, 1, 0.5, 0.5**5, 0.5**9]
+    assert factor(Optimizer(schedule="linear"), 0.25) == 0.75
+    assert factor(Optimizer(schedule="cosine"), 0.5) == pytest.approx(0.5)
     due = [done for done in range(1, 101) if is_due(done, 100, 0.3)]
     assert due == [30, 60, 90, 100]

@@ -31,11 +31,11 @@ def test_the_published_recipe_is_the_published_one() -> None:
         200_000,
         1024,
         1.0,
-        "halving",
+        "step",
     )
     assert recipe.steps is not None
     assert 1 - 1 / (recipe.loss.memory * recipe.steps) == pytest.approx(0.999)
-    assert recipe.loss.initial_power * recipe.batch == 10_000
+    assert pytest.approx(10_000) == recipe.loss.initial_power * recipe.batch
     assert (recipe.augmentation.dihedral, recipe.augmentation.rotation, recipe.dropout) == ("published", 5.0, 0.3)
 
 

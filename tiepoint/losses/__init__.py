@@ -1,7 +1,74 @@
-"""Losses on batches of descriptor pairs."""
+"""Losses on batches of descriptor pairs, by name: a plain dict is the registry.
+
+Every loss is a module that takes two (n, D) tensors of which rows match, and the share of the run that is done. Where
+its `raw` is True it takes the network's output before the L2 normalisation, else unit vectors.
+"""
 
 from __future__ import annotations
 
-from tiepoint.losses.sdgm import SDGM
+import functools
+import inspect
+import typing
+from typing import Any, NamedTuple
 
-__all__ = ["SDGM"]
+from torch import nn
+
+from tiepoint.errors import InputError
+from tiepoint.losses.l2net import L2NetLoss
+from tiepoint.losses.sdgm import SDGM
+from tiepoint.losses.soft_margin import SoftMargin
+from tiepoint.losses.triplet import Triplet
+
+__all__ = ["LOSSES", "SDGM", "L2NetLoss", "SoftMargin", "Triplet", "create", "names", "options"]
+
+
+class Preset(NamedTuple):
+    """A loss and the options in which a published system differs from its defaults."""
+
+    loss: type[nn.Module]
+    options: dict[str, Any] = {}  # noqa: RUF012
+
+
+HARDNET = {"measure": "l2", "margin": 1.0, "candidates": "cross", "reduction": "mean", "eps": 1e-6}
+SUMS = {"candidates": "four", "reduction": "sum", "eps": 0.0}
+LOSSES: dict[str, Preset] = {
+    "sdgm": Preset(SDGM),
+    "triplet": Preset(Triplet),
+    "hardnet": Preset(Triplet, {**HARDNET, "form": "hinge"}),
+    "hardnet-softmin": Preset(Triplet, {**HARDNET, "form": "softmin"}),
+    "hardnet-contrastive": Preset(Triplet, {**HARDNET, "form": "contrastive"}),
+    "hardnet-gor": Preset(Triplet, {**HARDNET, "form": "hinge", "spread_out": 1.0}),
+    "l2net": Preset(L2NetLoss, {"correlation": 1.0}),
+    "sosnet": Preset(Triplet, {**SUMS, "form": "squared_hinge", "margin": 1.0, "second_order": 1.0}),
+    "hynet": Preset(Triplet, {**SUMS, "measure": "hybrid", "form": "hinge", "margin": 1.2, "alpha": 2.0, "norm": 0.1}),
+    "soft-margin": Preset(SoftMargin),
+}
+
+
+def names() -> list[str]:
+    """Names that `create` takes."""
+    return sorted(LOSSES)
+
+
+def create(name: str, **options: Any) -> nn.Module:
+    """Make a loss: its preset with `options` in place of what they name.
+
+    Raises InputError for a name that is not there, ValueError for a value out of range, TypeError for another option.
+    """
+    preset = _preset(name)
+    return preset.loss(**{**preset.options, **options})
+
+
+@functools.cache
+def options(name: str) -> list[tuple[str, Any, Any]]:
+    """Options of a loss as (name, type, default of the preset). Raises InputError for a name that is not there."""
+    preset = _preset(name)
+    types = typing.get_type_hints(preset.loss.__init__)
+    defaults = {k: v.default for k, v in inspect.signature(preset.loss).parameters.items()} | preset.options
+    return [(key, types[key], default) for key, default in defaults.items()]
+
+
+def _preset(name: str) -> Preset:
+    if name not in LOSSES:
+        raise InputError(f"no loss {name!r}: there are {', '.join(names())}")
+    return LOSSES[name]

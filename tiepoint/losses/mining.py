@@ -1,40 +1,93 @@
-"""Hard negatives within a batch of pairs."""
+"""Hard negatives within a batch of pairs, found chunk by chunk and without a graph.
+
+The choice of a negative carries no gradient, so only n chosen pairs enter the graph instead of n x n candidates: memory
+grows with n, not with its square.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+Candidates = Literal["cross", "four"]
+Scope = Literal["candidate", "point"]
+# Sides of a candidate pair (own, rival), 0 for anchor and 1 for positive.
+SIDES = {"cross": ((0, 1), (1, 0)), "four": ((0, 1), (1, 0), (0, 0), (1, 1))}
+CHUNK_ELEMENTS = 2**21
 
-def hardest_of_four(anchor: Tensor, positive: Tensor, guard: float) -> tuple[Tensor, Tensor]:
-    """Similarity of the hardest negative of each pair, over four kinds of candidates.
 
-    They are anchor to positive, positive to anchor, anchor to anchor and positive to positive. The choice is
-    made without a graph; the gradient flows through the chosen pair's inner product alone.
+class Negatives(NamedTuple):
+    """The hardest negative of each pair: its similarity (n,), with a graph, and where one exists at all (n,) bool."""
+
+    similarity: Tensor
+    exists: Tensor
+
+
+def hardest(
+    anchor: Tensor, positive: Tensor, candidates: Candidates = "cross", guard: float = 1.0, scope: Scope = "candidate"
+) -> Negatives:
+    """Find the most similar negative of each pair; the gradient flows through the chosen inner products alone.
 
     Args:
         anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
         positive: (n, D).
-        guard: candidates at least this similar are taken for false negatives and passed over.
+        candidates: cross: anchor to the other positives and positive to the other anchors (HardNet's anchor swap);
+            four: also anchor to anchor and positive to positive (SOSNet, HyNet, SDGMNet).
+        guard: similarity from which on a candidate is taken for a false negative, a duplicate of the point, and passed
+            over.
+        scope: candidate: the guard drops single candidates; point: it drops all candidates of the other point as soon
+            as one of them reaches it.
 
     Returns:
-        similarity (n,) and a mask (n,) of the pairs that have a negative at all; where False the similarity is 0.
+        similarity (n,), 0 where no negative is left, and the mask (n,) of the pairs that have one.
     """
+    sides = SIDES[candidates]
     with torch.no_grad():
-        cross = anchor @ positive.T
-        blocks = torch.stack([cross, cross.T, anchor @ anchor.T, positive @ positive.T])
-        blocks.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-        blocks.masked_fill_(blocks.amax(dim=0) >= guard, -torch.inf)
-        best, block = blocks.max(dim=0)
-        value, other = best.max(dim=1)
-        kind = block.gather(1, other[:, None])[:, 0]
-        exists = ~torch.isneginf(value)  # NaN stays, so that a broken network is noticed
-    own_is_anchor = (kind == 0) | (kind == 2)
-    other_is_anchor = (kind == 1) | (kind == 2)
-    own = torch.where(own_is_anchor[:, None], anchor, positive)
-    rival = torch.where(other_is_anchor[:, None], anchor[other], positive[other])
+        found = [_search(blocks, -guard, scope) for blocks in chunked_products(anchor, positive, candidates)]
+        value, other, kind = (torch.cat(part) for part in zip(*found, strict=True))
+    own_side, rival_side = (torch.tensor(side, device=anchor.device)[kind, None] for side in zip(*sides, strict=True))
+    own = torch.where(own_side == 0, anchor, positive)
+    rival = torch.where(rival_side == 0, anchor[other], positive[other])
     product = (own * rival).sum(dim=1)
+    exists = ~torch.isneginf(value) | product.isnan()  # NaN stays, so that a broken network is noticed
     # The value comes from the matrix product: near 1 the angle amplifies the last bit, and both must be of one
     # rounding.
-    similarity = torch.where(exists, value, 0.0) + (product - product.detach())
-    return similarity, exists
+    return Negatives(torch.where(exists, value, 0.0) + (product - product.detach()), exists)
+
+
+def chunked_products(anchor: Tensor, positive: Tensor, candidates: Candidates) -> Iterator[list[Tensor]]:
+    """Yield, for one chunk of points after the other, negated similarities (rows, n) to all points.
+
+    One block for each kind of candidate. A point to itself is infinity, so the nearest come first.
+    """
+    both, count = (anchor, positive), len(anchor)
+    height = max(1, CHUNK_ELEMENTS // count)
+    for start in range(0, count, height):
+        rows = torch.arange(min(height, count - start), device=anchor.device)
+        blocks = []
+        for own, rival in SIDES[candidates]:
+            block = -both[own][start : start + height] @ both[rival].T
+            block[rows, rows + start] = torch.inf
+            blocks.append(block)
+        yield blocks
+
+
+def _search(blocks: list[Tensor], limit: float, scope: Scope) -> tuple[Tensor, Tensor, Tensor]:
+    """Similarity (rows,) of the hardest negative, the other point's index and the kind of candidate.
+
+    Negated similarities up to `limit` are duplicates.
+    """
+    if scope == "candidate":
+        blocks = [F.threshold(block, limit, torch.inf, inplace=True) for block in blocks]
+    best = blocks[0]
+    for block in blocks[1:]:
+        best = torch.minimum(best, block)
+    if scope == "point":
+        best = F.threshold(best, limit, torch.inf)
+    value, other = best.min(dim=1)
+    kind = torch.stack([block.gather(1, other[:, None])[:, 0] for block in blocks]).argmin(dim=0)
+    return -value, other, kind

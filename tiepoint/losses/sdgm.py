@@ -8,7 +8,8 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from tiepoint.losses.mining import hardest_of_four
+from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.mining import hardest
 
 POSITIVE_MEAN, POSITIVE_STD, NEGATIVE_MEAN, NEGATIVE_STD, GAP_MEAN, GAP_STD, POSITIVE_POWER, NEGATIVE_POWER = range(8)
 
@@ -28,12 +29,14 @@ class SDGM(nn.Module):
     as false only if they coincide with the point (similarity 1 - 1e-5), later at less than `guard_angle`.
 
     Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh
-    all pairs alike, `power=False` divides by the number of pairs. The running statistics are a buffer, saved with the
-    state dict.
+    all pairs alike, `power=False` divides by the number of pairs. `initial_power`, where P+ and P- start, is counted in
+    batches: 10,000 over the published 1,024 pairs. The running statistics are a buffer, saved with the state dict.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
     """
 
+    raw = False
+    memory = 0.005
     statistics: Tensor
     steps: Tensor
 
@@ -50,13 +53,16 @@ class SDGM(nn.Module):
         warm_up: float = 0.1,
         guard_start: float = 0.125,
         guard_angle: float = 0.6,
-        initial_power: float = 10000.0,
+        initial_power: float = 10000 / 1024,
     ) -> None:
         super().__init__()
-        if not 0 < margin_probability < 1:
-            raise ValueError(f"margin_probability is {margin_probability}, must lie between 0 and 1")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}, must lie in 0..1, 1 excluded")
+        within("alpha", alpha, 0, math.inf, "[)")
+        within("margin_probability", margin_probability, 0, 1, "()")
+        within("momentum", momentum, 0, 1, "[)")
+        within("warm_up", warm_up, 0, 1)
+        within("guard_start", guard_start, 0, 1)
+        within("guard_angle", guard_angle, 0, math.pi)
+        within("initial_power", initial_power, 0, math.inf, "()")
         self.alpha = alpha
         self.quantile = NormalDist().inv_cdf(margin_probability)
         self.momentum = momentum
@@ -64,12 +70,13 @@ class SDGM(nn.Module):
         self.warm_up = warm_up
         self.guard_start = guard_start
         self.guard = math.cos(guard_angle)
+        self.initial_power = initial_power
         start = torch.zeros(8)
         start[GAP_MEAN] = -1.0
-        start[POSITIVE_POWER] = start[NEGATIVE_POWER] = initial_power
         self.register_buffer("statistics", start)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
+    @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs.
 
@@ -81,22 +88,14 @@ class SDGM(nn.Module):
         Returns:
             scalar, float32. Pairs for which every candidate negative is taken for false count for nothing.
         """
-        if anchor.shape != positive.shape or anchor.ndim != 2 or len(anchor) < 2:
-            raise ValueError(
-                f"SDGM takes two (n, D) tensors, n >= 2, not {tuple(anchor.shape)} and {tuple(positive.shape)}"
-            )
-        with torch.autocast(anchor.device.type, enabled=False):
-            anchor, positive = anchor.float(), positive.float()
-            guard = 1 - 1e-5 if progress < self.guard_start else self.guard
-            negative_similarity, exists = hardest_of_four(anchor, positive, guard)
-            theta_p = self._measure((anchor * positive).sum(dim=1)[exists])
-            theta_n = self._measure(negative_similarity[exists])
-            if len(theta_p) < 2:
-                return (theta_p.sum() - theta_n.sum()) * 0.0
-            weight_p, weight_n = self._weights(
-                theta_p.detach(), theta_n.detach(), progress >= self.warm_up, len(anchor)
-            )
-            return (self.alpha * weight_p * theta_p - weight_n * theta_n).sum()
+        guard = 1 - 1e-5 if progress < self.guard_start else self.guard
+        negative_similarity, exists = hardest(anchor, positive, "four", guard, "point")
+        theta_p = self._measure((anchor * positive).sum(dim=1)[exists])
+        theta_n = self._measure(negative_similarity[exists])
+        if len(theta_p) < 2:
+            return (theta_p.sum() - theta_n.sum()) * 0.0
+        weight_p, weight_n = self._weights(theta_p.detach(), theta_n.detach(), progress >= self.warm_up, len(anchor))
+        return (self.alpha * weight_p * theta_p - weight_n * theta_n).sum()
 
     def _measure(self, similarity: Tensor) -> Tensor:
         similarity = similarity.clamp(-1 + 1e-5, 1 - 1e-5)
@@ -104,6 +103,8 @@ class SDGM(nn.Module):
 
     @torch.no_grad()
     def _weights(self, theta_p: Tensor, theta_n: Tensor, warm: bool, count: int) -> tuple[Tensor, Tensor]:
+        if self.steps == 0:
+            self.statistics[POSITIVE_POWER] = self.statistics[NEGATIVE_POWER] = self.initial_power * count
         gap = theta_p - theta_n
         values = [theta_p.mean(), theta_p.std(), theta_n.mean(), theta_n.std(), gap.mean(), gap.std()]
         self._update(range(6), torch.stack(values))

@@ -57,8 +57,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     data = PatchSet.open(recipe.data, verify=True)
     training_rows, held_rows = split_points(data.points, recipe.validation.fraction, recipe.seed)
     sampler = PairSampler(data.points, recipe.batch, recipe.seed, training_rows)
-    validation = ValidationPairs(data, held_rows, recipe.validation, recipe.seed, device)
     run = Trainer(recipe, data, sampler, device)
+    validation = ValidationPairs(data, held_rows, recipe.validation, recipe.seed, device, run.size)
     claim(out, recipe, data, device)
     state = checkpoint.read_checkpoint(out / "checkpoint.pt")
     steps = state["steps"] if state else recipe.steps or run.calibrate(60 * (recipe.minutes or 0))
@@ -88,7 +88,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
         if done % recipe.log_every == 0 or done == steps:
             rate = (done - reported_step) * recipe.batch / max(now - reported, 1e-9)
             mean = float(window[0]) / window[1]
-            log.write({"step": done, "loss": mean, "lr": run.lr, "statistics": run.loss.statistics.tolist()})
+            log.write({"step": done, "loss": mean, "lr": run.lr, **run.statistics()})
             report(Status(done, steps, rate, mean, fpr95))
             window, reported, reported_step = [0.0, 0], now, done
         if schedule.is_due(done, steps, recipe.validation.every):

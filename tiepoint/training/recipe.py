@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import functools
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, Literal
 
+from torch import nn
+
+from tiepoint import losses
 from tiepoint.data.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The SDGM loss. Time constants are shares of the run, so that a short run has the shape of the published one."""
+    """A loss by name; `loss_options` adds the options of each."""
 
-    alpha: float = 0.9
-    """weight of the positives"""
-    margin_probability: float = 0.6
-    """share of the pairs that a normal distribution would cut"""
-    memory: float = 0.005
-    """time constant of the running statistics; the published momentum of 0.999 over 200,000 steps is 0.005"""
-    initial_power: float = 9.765625
-    """initial running power over the pairs of a batch; the published 10,000 for 1,024 pairs"""
-    warm_up: float = 0.1
-    """before this share of the run neither auto-focus nor margin acts"""
-    guard_start: float = 0.125
-    """from this share of the run on, negatives closer than guard_angle are passed over"""
-    guard_angle: float = 0.6
-    """radians"""
-    angle: bool = True
-    """measure by the included angle; off: by L2 distance"""
-    auto_focus: bool = True
-    """weigh pairs by how common their angle is"""
-    margin: bool = True
-    """cut pairs that have reached the optimum"""
-    power: bool = True
-    """balance positives and negatives by their running power"""
+    name: str = "sdgm"
+    """see tiepoint.losses.names()"""
+
+
+@functools.cache
+def loss_options(name: str) -> type[Loss]:
+    """The typed options of a loss, with the defaults of its preset. Raises InputError for a name that is not there.
+
+    The momentum of running statistics is given as `memory`, their time constant as a share of the run, so that a short
+    run has the shape of the published one: 0.999 over 200,000 steps is 0.005.
+    """
+    fields: list[tuple[str, Any, Any]] = []
+    for key, kind, default in losses.options(name):
+        if key == "momentum":
+            loss: Any = losses.LOSSES[name].loss
+            fields.append(("memory", float, field(default=loss.memory)))
+        else:
+            fields.append((key, kind, field(default=default)))
+    return make_dataclass("Loss", [("name", str, field(default=name)), *fields], bases=(Loss,), frozen=True)
+
+
+def build_loss(loss: Loss, steps: int) -> nn.Module:
+    """The loss of a run of `steps` steps. Raises ValueError that names an option out of range."""
+    options = {key: value for key, value in vars(loss).items() if key not in ("name", "memory")}
+    if hasattr(loss, "memory"):
+        options["momentum"] = max(0.0, 1 - 1 / max(loss.memory * steps, 1))
+    return losses.create(loss.name, **options)
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,17 @@ class Optimizer:
     """learning rate at the start"""
     momentum: float = 0.9
     """of sgd"""
+    dampening: float = 0.0
+    """of sgd; HardNet's release has lr 10 and 0.9, in the long run lr 1 and 0"""
     weight_decay: float = 1e-4
     """of all parameters"""
-    schedule: Literal["halving", "linear", "cosine"] = "halving"
-    """halving: ten equal stages, each at half the rate before, as published; linear and cosine fall to zero"""
+    schedule: Literal["step", "linear", "cosine", "one-cycle", "constant"] = "step"
+    """step: `stages` equal stages, each at `decay` times the rate before; linear and cosine fall to zero; one-cycle
+    rises for three tenths of the run, then falls to zero"""
+    stages: int = 10
+    """of the step schedule"""
+    decay: float = 0.5
+    """of the step schedule"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ class Recipe:
     """steps between two lines of the log"""
     tensorboard: bool = False
     """also write TensorBoard events; wants the extra tb"""
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = field(default_factory=loss_options("sdgm"))
     optimizer: Optimizer = field(default_factory=Optimizer)
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: Validation = field(default_factory=Validation)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from tiepoint.errors import InputError
-from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
 RANGES = {
     "dropout": "[0, 1)",
@@ -22,16 +22,13 @@ RANGES = {
     "batch": "[2, inf)",
     "checkpoint_seconds": "[0, inf)",
     "log_every": "[1, inf)",
-    "loss.alpha": "[0, inf)",
-    "loss.margin_probability": "(0, 1)",
     "loss.memory": "[0, 1]",
-    "loss.initial_power": "(0, inf)",
-    "loss.warm_up": "[0, 1]",
-    "loss.guard_start": "[0, 1]",
-    "loss.guard_angle": "[0, 3.1416]",
     "optimizer.lr": "(0, inf)",
     "optimizer.momentum": "[0, 1)",
+    "optimizer.dampening": "[0, 1)",
     "optimizer.weight_decay": "[0, 1]",
+    "optimizer.stages": "[1, inf)",
+    "optimizer.decay": "(0, 1]",
     "augmentation.rotation": "[0, 180]",
     "augmentation.crop_area": "(0, 1]",
     "augmentation.crop_ratio": "(0, inf)",
@@ -70,10 +67,14 @@ def check(recipe: Recipe) -> Recipe:
     for key, interval in RANGES.items():
         value: Any = recipe
         for name in key.split("."):
-            value = getattr(value, name)
+            value = getattr(value, name, None)  # not every loss has every key
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not _lies_in(number, interval):
                 raise InputError(f"recipe key {key} is {number:g}: must lie in {interval}")
+    try:
+        build_loss(recipe.loss, 1)
+    except ValueError as error:
+        raise InputError(f"recipe key loss.{error}") from None
     for key in ("crop_area", "crop_ratio"):
         low, high = getattr(recipe.augmentation, key)
         if low > high:
@@ -107,6 +108,8 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
+        if kind is Loss:
+            kind = loss_options(str(value.get("name", Loss.name)))
         return _build(kind, value, source, f"{key}.")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

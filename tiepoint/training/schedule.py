@@ -9,15 +9,24 @@ import numpy as np
 import torch
 
 from tiepoint.errors import InputError
+from tiepoint.training.recipe import Optimizer
+
+RISE, START = 0.3, 0.04  # of the one-cycle schedule: share of the run that rises, and the rate it rises from
 
 
-def factor(name: str, progress: float) -> float:
-    """Learning rate at `progress` (0..1) over the one at the start."""
-    if name == "linear":
+def factor(optimizer: Optimizer, progress: float) -> float:
+    """Learning rate at `progress` (0..1) over `optimizer.lr`."""
+    if optimizer.schedule == "constant":
+        return 1.0
+    if optimizer.schedule == "linear":
         return 1 - progress
-    if name == "cosine":
+    if optimizer.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.5 ** math.floor(10 * progress + 1e-9)  # halving, as published
+    if optimizer.schedule == "one-cycle":
+        if progress < RISE:
+            return START + (1 - START) * 0.5 * (1 - math.cos(math.pi * progress / RISE))
+        return 0.5 * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE)))
+    return optimizer.decay ** math.floor(optimizer.stages * progress + 1e-9)
 
 
 def is_due(done: int, steps: int, every: float) -> bool:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from tiepoint import nets
 from tiepoint.data.augmentation import augment
 from tiepoint.data.sampling import PairSampler
-from tiepoint.losses import SDGM
 from tiepoint.patches import PatchSet
 from tiepoint.training import schedule
-from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe import Recipe, build_loss
 
 AUGMENTATION_STREAM, DROPOUT_STREAM, CALIBRATION_STEPS = 1, 2, 12
 
@@ -35,17 +34,13 @@ class Trainer:
     def begin(self, steps: int) -> None:
         """Start the loss and the optimiser of a run of `steps` steps."""
         recipe, self.steps = self.recipe, steps
-        options = {k: v for k, v in vars(recipe.loss).items() if k not in ("memory", "initial_power")}
-        self.loss = SDGM(
-            momentum=max(0.0, 1 - 1 / max(recipe.loss.memory * steps, 1)),
-            initial_power=recipe.loss.initial_power * recipe.batch,
-            **options,
-        ).to(self.device)
+        self.loss = build_loss(recipe.loss, steps).to(self.device)
+        self.call = {"normalize": False} if self.loss.raw else {}
         parameters = self.net.parameters()
         self.optimizer: torch.optim.Optimizer
         if recipe.optimizer.name == "sgd":
             o = recipe.optimizer
-            self.optimizer = torch.optim.SGD(parameters, lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay)
+            self.optimizer = torch.optim.SGD(parameters, o.lr, o.momentum, o.dampening, o.weight_decay)
         else:
             self.optimizer = torch.optim.Adam(
                 parameters, lr=recipe.optimizer.lr, weight_decay=recipe.optimizer.weight_decay
@@ -56,6 +51,10 @@ class Trainer:
         """Learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def statistics(self) -> dict[str, list[float]]:
+        """The running statistics of the loss, for the log."""
+        return {name: value.tolist() for name, value in self.loss.named_buffers() if name == "statistics"}
+
     def step(self, step: int) -> float:
         """One optimiser step; return the loss."""
         recipe, progress = self.recipe, step / self.steps
@@ -64,12 +63,12 @@ class Trainer:
         generator = schedule.generator(self.device, recipe.seed, step, AUGMENTATION_STREAM)
         patches = augment(pairs, recipe.augmentation, self.data.margin, self.size, generator)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.optimizer.lr * schedule.factor(recipe.optimizer.schedule, progress)
+            group["lr"] = recipe.optimizer.lr * schedule.factor(recipe.optimizer, progress)
         torch.manual_seed(schedule.seed(recipe.seed, step, DROPOUT_STREAM))
         self.net.train()
         # Two passes: batch norm sees each side by itself, as published.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
-            anchor, positive = (self.forward(side) for side in patches)
+            anchor, positive = (self.forward(side, **self.call) for side in patches)
         loss: Tensor = self.loss(anchor, positive, progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

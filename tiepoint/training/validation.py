@@ -13,6 +13,7 @@ from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
 from tiepoint.evaluation.metrics import fpr95_matrix
 from tiepoint.evaluation.pairs import as_float
+from tiepoint.evaluation.similarity import similarity_matrix
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Validation
 
@@ -23,7 +24,13 @@ class ValidationPairs:
     """Fixed pairs, one a point; FPR95 of each first patch against all other second patches."""
 
     def __init__(
-        self, data: PatchSet, rows: NDArray[np.int64], settings: Validation, seed: int, device: torch.device
+        self,
+        data: PatchSet,
+        rows: NDArray[np.int64],
+        settings: Validation,
+        seed: int,
+        device: torch.device,
+        size: int = 32,
     ) -> None:
         repeated = np.unique(data.points[rows], return_counts=True)[1]
         self.count = min(settings.pairs, int((repeated >= 2).sum()))
@@ -36,7 +43,7 @@ class ValidationPairs:
         still = draw(LEVELS["none"], self.count, generator)
         moved = draw(LEVELS[settings.noise], self.count, generator)
         self.sides = [
-            sample(as_float(data.patches[pairs[:, side]]), maps, data.margin, 32).to(device)
+            sample(as_float(data.patches[pairs[:, side]]), maps, data.margin, size).to(device)
             for side, maps in ((0, still), (1, moved))
         ]
 
@@ -46,4 +53,4 @@ class ValidationPairs:
         net.eval()
         chunk = CHUNK if self.sides[0].device.type == "cpu" else 8192
         first, second = (torch.cat([net(part) for part in torch.split(side, chunk)]) for side in self.sides)
-        return fpr95_matrix((first @ second.T).cpu().numpy())
+        return fpr95_matrix(similarity_matrix(first.cpu().numpy(), second.cpu().numpy()))

@@ -1,0 +1,45 @@
+"""L2-Net's loss: every pair against the whole batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.losses import regularizers
+from tiepoint.losses.batch import on_pairs, within
+
+
+class L2NetLoss(nn.Module):
+    """L = -mean_i [log softmax_j(-d(a_i, p_j))_i + log softmax_j(-d(a_j, p_i))_i] + correlation penalty.
+
+    d is the L2 distance sqrt(2 - 2s + eps). The paper sums over pairs and halves: its loss is n/2 times this one, and
+    the penalty is scaled with it. The term on intermediate feature maps is not part of it, as in HardNet's
+    reimplementation.
+
+    Options:
+        correlation: weight of the penalty on correlated dimensions, of anchors and of positives; the paper's is 1.
+        eps: under the root.
+
+    Source: Tian et al., L2-Net, CVPR 2017, equations 2 to 6; the scale is that of HardNet's released code.
+    """
+
+    raw = False
+
+    def __init__(self, *, correlation: float = 0.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        within("correlation", correlation, 0, math.inf, "[)")
+        within("eps", eps, 0, 1, "[)")
+        self.correlation, self.eps = correlation, eps
+
+    @on_pairs
+    def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
+        closeness = -regularizers.l2(anchor @ positive.T, self.eps)
+        matching = closeness.diagonal()
+        loss = (torch.logsumexp(closeness, dim=1) + torch.logsumexp(closeness, dim=0) - 2 * matching).mean()
+        if self.correlation:
+            both = regularizers.correlation(anchor) + regularizers.correlation(positive)
+            loss = loss + self.correlation * both * 2 / len(anchor)
+        return loss

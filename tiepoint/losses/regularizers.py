@@ -1,0 +1,87 @@
+"""Terms that are added to a loss on pairs: how descriptors spread, correlate, keep their neighbourhoods and norms."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tiepoint.losses.mining import chunked_products
+
+
+def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tensor:
+    """Second-order similarity: sum_i sqrt(sum_j (d(a_i, a_j) - d(p_i, p_j))^2) over the neighbours j of point i.
+
+    Points are neighbours if one is among the other's `neighbours` nearest by any of the four kinds of distance
+    (anchor to anchor, positive to positive, anchor to positive and back). They are found by top-k without a graph, so
+    memory grows with n * neighbours.
+
+    Args:
+        anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
+        positive: (n, D).
+        neighbours: k, at least 1; all other points where there are fewer.
+
+    Returns:
+        scalar, a sum over points.
+
+    Source: Tian et al., SOSNet, CVPR 2019, equation 3; neighbourhoods as in the released training code of HyNet.
+    """
+    count = len(anchor)
+    with torch.no_grad():
+        k = min(neighbours, count - 1)
+        near = torch.cat([
+            torch.cat([block.topk(k, dim=1, largest=False).indices for block in blocks], dim=1)
+            for blocks in chunked_products(anchor, positive, "four")
+        ])  # fmt: skip
+        rows = torch.arange(count, device=near.device)[:, None].expand_as(near)
+        codes = torch.unique(torch.cat([rows * count + near, near * count + rows]))
+        rows, columns = codes // count, codes % count
+    own, other = (l2((side[rows] * side[columns]).sum(dim=1)) for side in (anchor, positive))
+    gap = own - other
+    return _root(torch.zeros_like(anchor[:, 0]).index_add(0, rows, gap.square())).sum()
+
+
+def norm_difference(anchor: Tensor, positive: Tensor) -> Tensor:
+    """Sum over pairs of (|a_i| - |p_i|)^2 of raw network outputs (n, D).
+
+    Source: Tian et al., HyNet, NeurIPS 2020, equation 8.
+    """
+    gap: Tensor = torch.linalg.vector_norm(anchor, dim=1) - torch.linalg.vector_norm(positive, dim=1)
+    return gap.square().sum()
+
+
+def spread_out(anchor: Tensor, positive: Tensor) -> Tensor:
+    """Global orthogonal regularizer: mean(s)^2 + max(0, mean(s^2) - 1/D) over inner products s of non-matching pairs.
+
+    Anchor i meets the positive of point n - 1 - i, an odd batch's middle row the next point's. Unit vectors (n, D).
+
+    Source: Zhang et al., ICCV 2017, equation 6.
+    """
+    count = len(anchor)
+    other = torch.arange(count - 1, -1, -1, device=anchor.device)
+    if count % 2:
+        other[count // 2] = (count // 2 + 1) % count
+    products = (anchor * positive[other]).sum(dim=1)
+    return products.mean().square() + torch.relu(products.square().mean() - 1 / anchor.shape[1])
+
+
+def correlation(descriptors: Tensor) -> Tensor:
+    """Half the sum of squared correlations between different dimensions of `descriptors` (n, D).
+
+    A dimension without variance correlates with none. Source: Tian et al., L2-Net, CVPR 2017, equations 5 and 6.
+    """
+    centred = descriptors - descriptors.mean(dim=0)
+    norms = _root(centred.square().sum(dim=0))
+    scaled = centred / torch.where(norms > 0, norms, 1.0)
+    matrix = scaled.T @ scaled
+    return (matrix.square().sum() - matrix.diagonal().square().sum()) / 2
+
+
+def l2(similarity: Tensor, eps: float = 0.0) -> Tensor:
+    """L2 distance of unit vectors from their inner products, sqrt(2 - 2s + eps); no gradient where it is zero."""
+    return _root(2 - 2 * similarity + eps)
+
+
+def _root(x: Tensor) -> Tensor:
+    """Square root whose gradient at zero, and below by rounding, is zero instead of infinite."""
+    flat = x <= 0
+    return torch.where(flat, 0.0, torch.where(flat, 1.0, x).sqrt())

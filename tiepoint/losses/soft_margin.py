@@ -1,0 +1,61 @@
+"""The CDF-based dynamic soft margin: a pair weighs as much as the share of pairs that are easier."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.losses import regularizers
+from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.mining import hardest
+
+
+class SoftMargin(nn.Module):
+    """L = mean_i w_i (d+_i - d-_i), w_i the running distribution function of d+ - d- at that value.
+
+    d+ is the L2 distance of pair i, d- that of its hardest negative. The distribution is a histogram over -2..2 with
+    linear soft bins, averaged over batches; the first batch fills it. The weights carry no gradient, and there is no
+    margin to choose.
+
+    Options:
+        bins: of the histogram; published: half the batch of 1,024.
+        momentum: share of the old histogram that a step keeps; published: 0.99.
+        guard: L2 distance under which a candidate is a duplicate of the point and passed over; 0 switches it off.
+        eps: under the root of the distance.
+
+    Source: Zhang and Rusinkiewicz, ICCV 2019, equations 5 to 8; constants of the released code.
+    """
+
+    raw = False
+    memory = 0.001
+    histogram: Tensor
+
+    def __init__(self, *, bins: int = 512, momentum: float = 0.99, guard: float = 0.008, eps: float = 1e-6) -> None:
+        super().__init__()
+        within("bins", bins, 2, 2**20)
+        within("momentum", momentum, 0, 1, "[)")
+        within("guard", guard, 0, 2, "[)")
+        within("eps", eps, 0, 1, "[)")
+        self.momentum, self.eps = momentum, eps
+        self.guard = 1 - guard**2 / 2 if guard else float("inf")
+        self.register_buffer("histogram", torch.zeros(bins))
+
+    @on_pairs
+    def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
+        similarity, exists = hardest(anchor, positive, "cross", self.guard)
+        near = regularizers.l2((anchor * positive).sum(dim=1), self.eps)
+        gap = (near - regularizers.l2(similarity, self.eps))[exists]
+        return (self._weights(gap.detach()) * gap).sum() / len(anchor)
+
+    @torch.no_grad()
+    def _weights(self, gap: Tensor) -> Tensor:
+        if not len(gap) or not bool(gap.isfinite().all()):
+            return torch.ones_like(gap)  # nothing to count; NaN goes on into the loss
+        place = (gap + 2) * ((len(self.histogram) - 1) / 4)
+        lower = place.floor().long().clamp(0, len(self.histogram) - 2)
+        share = place - lower
+        counts = torch.zeros_like(self.histogram).index_add(0, lower, 1 - share).index_add(0, lower + 1, share)
+        momentum = self.momentum * self.histogram.any()
+        self.histogram.lerp_(counts / len(gap), 1 - momentum)
+        return (self.histogram.cumsum(0) / self.histogram.sum())[lower]

@@ -1,0 +1,102 @@
+"""The triplet family: a distance, a form, the hardest negative of the batch. HardNet, SOSNet and HyNet are settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiepoint.losses import regularizers
+from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.mining import Candidates, hardest
+
+Measure = Literal["l2", "squared_l2", "angle", "hybrid"]
+Form = Literal["hinge", "squared_hinge", "softmin", "contrastive"]
+
+
+class Triplet(nn.Module):
+    """Each pair against its hardest negative: L = reduce_i form(d+_i, d-_i) + regularizers.
+
+    Options, the vocabulary in which the published systems differ:
+        measure: l2, sqrt(2 - 2s + eps); squared_l2, 2 - 2s; angle, acos s; hybrid, alpha (1 - s) + l2 (HyNet).
+        form: hinge, max(0, margin + d+ - d-); squared_hinge, its square; softmin, log(1 + exp(d+ - d-));
+            contrastive, d+ + max(0, margin - d-).
+        candidates: cross or four, see `tiepoint.losses.mining.hardest`.
+        guard: L2 distance under which a candidate is a duplicate of the point and passed over; 0 switches it off.
+        reduction: mean or sum over pairs.
+        second_order, neighbours, norm, spread_out, correlation: weights of the terms in
+            `tiepoint.losses.regularizers`; correlation is that of anchors plus that of positives.
+        eps: under the root of l2.
+
+    With `norm` the loss takes the network's output before its L2 normalisation (`raw` is True), else unit vectors.
+    Pairs whose candidates are all duplicates count for nothing; the mean is over all pairs.
+
+    Source: Mishchuk et al., HardNet, NIPS 2017; Tian et al., SOSNet, CVPR 2019, and HyNet, NeurIPS 2020.
+    """
+
+    def __init__(
+        self,
+        *,
+        measure: Measure = "l2",
+        form: Form = "hinge",
+        margin: float = 1.0,
+        alpha: float = 2.0,
+        candidates: Candidates = "cross",
+        guard: float = 0.008,
+        reduction: Literal["mean", "sum"] = "mean",
+        second_order: float = 0.0,
+        neighbours: int = 8,
+        norm: float = 0.0,
+        spread_out: float = 0.0,
+        correlation: float = 0.0,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        within("margin", margin, 0, math.inf, "[)")
+        within("alpha", alpha, 0, math.inf, "[)")
+        within("guard", guard, 0, 2, "[)")
+        within("neighbours", neighbours, 1, math.inf, "[)")
+        within("eps", eps, 0, 1, "[)")
+        self.measure, self.form, self.margin, self.alpha = measure, form, margin, alpha
+        self.candidates: Candidates = candidates
+        self.guard = 1 - guard**2 / 2 if guard else math.inf
+        self.reduction, self.eps, self.neighbours = reduction, eps, neighbours
+        self.second_order, self.norm, self.spread_out, self.correlation = second_order, norm, spread_out, correlation
+        self.raw = norm > 0
+
+    @on_pairs
+    def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of pairs, scalar float32; `progress` is not used."""
+        norms = regularizers.norm_difference(anchor, positive) if self.norm else 0.0
+        if self.raw:
+            anchor, positive = F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
+        negatives = hardest(anchor, positive, self.candidates, self.guard)
+        near = self._distance((anchor * positive).sum(dim=1))
+        loss = (self._form(near, self._distance(negatives.similarity)) * negatives.exists).sum()
+        loss = loss / len(anchor) if self.reduction == "mean" else loss
+        if self.second_order:
+            loss = loss + self.second_order * regularizers.second_order(anchor, positive, self.neighbours)
+        if self.spread_out:
+            loss = loss + self.spread_out * regularizers.spread_out(anchor, positive)
+        if self.correlation:
+            both = regularizers.correlation(anchor) + regularizers.correlation(positive)
+            loss = loss + self.correlation * both
+        return loss + self.norm * norms
+
+    def _distance(self, similarity: Tensor) -> Tensor:
+        if self.measure == "angle":
+            return similarity.clamp(-1 + 1e-5, 1 - 1e-5).acos()
+        if self.measure == "squared_l2":
+            return 2 - 2 * similarity
+        distance = regularizers.l2(similarity, self.eps)
+        return distance + self.alpha * (1 - similarity) if self.measure == "hybrid" else distance
+
+    def _form(self, near: Tensor, far: Tensor) -> Tensor:
+        if self.form == "softmin":
+            return F.softplus(near - far)
+        if self.form == "contrastive":
+            return near + F.relu(self.margin - far)
+        hinge = F.relu(self.margin + near - far)
+        return hinge.square() if self.form == "squared_hinge" else hinge
