@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint import nets
 from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, write_json
-from tiepoint.nets.checkpoints import load_hynet_layout, read_torch
+from tiepoint.nets.checkpoints import load_checkpoint, read_torch
 from tiepoint.nets.classical import SIFT
+from tiepoint.nets.inputs import check_shape, prepare
+from tiepoint.nets.opencv import KINDS, OpenCV
 
 WEIGHTS = Path(__file__).parent / "weights"
 CPU_CHUNK, GPU_CHUNK = 32, 8192
+TORCH_FILES = (".pt", ".pth", ".params")
 
 
 class Describer(Protocol):
@@ -28,9 +30,10 @@ class Describer(Protocol):
     name: str
     support: float
     dimension: int
+    unit: bool
 
     def __call__(self, patches: Tensor) -> Tensor:
-        """Patches (N, 1, S, S), float in 0..1 -> unit descriptors (N, dimension), float32."""
+        """Patches (N, 1, S, S), float in 0..1 -> descriptors (N, dimension), float32, of length 1 where `unit`."""
         ...
 
 
@@ -43,6 +46,7 @@ class LearnedDescriber:
         support: width of a patch in sigmas.
         input_size: side at the network's input; larger patches are reduced to it with antialiasing.
         dimension: of a descriptor.
+        unit: whether descriptors have length 1; TFeat's have not.
         card: what the weights' card says.
         chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
     """
@@ -56,6 +60,7 @@ class LearnedDescriber:
         self.support = float(self.card.get("support", 12.0))
         self.input_size = int(net.input_size)  # type: ignore[arg-type]
         self.dimension = int(net.dimension)  # type: ignore[arg-type]
+        self.unit = bool(net.unit)
         self.chunk = chunk
         raise_thresholds()
 
@@ -72,45 +77,29 @@ class LearnedDescriber:
 
     @torch.inference_mode()
     def __call__(self, patches: Tensor) -> Tensor:
-        """Describe `patches` (N, 1, S, S), float in 0..1 or uint8 in 0..255, S >= input_size.
+        """Describe `patches` (N, 1, S, S), float in 0..1, uint8 or uint16, S >= input_size.
 
-        Returns unit vectors (N, dimension), float32, on the describer's device. Raises InputError for another shape
-        or type.
+        Returns (N, dimension), float32, on the describer's device: unit vectors, but for TFeat, whose entries lie in
+        -1..1 (see `unit`), and for a patch that a network maps to zero, as fresh weights do with a constant one, which
+        stays zero. Raises InputError for another shape or type.
         """
-        if (
-            patches.ndim != 4
-            or patches.shape[1] != 1
-            or patches.shape[2] != patches.shape[3]
-            or patches.shape[2] < self.input_size
-        ):
-            raise InputError(
-                f"patches {tuple(patches.shape)}: {self.name} takes (N, 1, S, S) with S >= {self.input_size}"
-            )
+        check_shape(patches, self.name, self.input_size)
+        if not len(patches):
+            return torch.empty(0, self.dimension, device=self.device)
         chunk = self.chunk or (CPU_CHUNK if self.device.type == "cpu" else GPU_CHUNK)
-        parts = [self.net(prepare(part.to(self.device), self.input_size)) for part in torch.split(patches, chunk)]
-        return torch.cat(parts) if parts else torch.empty(0, self.dimension, device=self.device)
-
-
-def prepare(patches: Tensor, size: int) -> Tensor:
-    """Patches as a network takes them: float in 0..1, reduced to `size` by antialiased bilinear interpolation."""
-    if patches.dtype == torch.uint8:
-        patches = patches.float() / 255
-    elif patches.dtype == torch.uint16:
-        patches = patches.float() / 65535
-    elif not patches.is_floating_point():
-        raise InputError(f"patches are {patches.dtype}: give float in 0..1, uint8 or uint16")
-    if patches.shape[-1] != size:
-        return F.interpolate(patches, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    return patches
+        return torch.cat(
+            [self.net(prepare(part.to(self.device), self.input_size)) for part in torch.split(patches, chunk)]
+        )
 
 
 def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Describer:
     """Load a describer.
 
     Args:
-        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), a .safetensors file with its
-            card beside it, a run folder of `tiepoint train`, or a torch checkpoint (.pt, .pth) of SDGMNet, HyNet or
-            kornia's HyNet.
+        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), one of OpenCV's ("opencv-vgg",
+            see `tiepoint.nets.opencv`), a .safetensors file with its card beside it, a run folder of `tiepoint train`,
+            or a torch checkpoint (.pt, .pth, .params) by the authors or from kornia, see
+            `tiepoint.nets.checkpoints.load_checkpoint`.
         device: where to put the weights.
 
     Raises:
@@ -119,16 +108,17 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
     name = str(name_or_path)
     if name in ("sift", "rootsift"):
         return SIFT(root=name == "rootsift")
+    if name in KINDS:
+        return OpenCV(name)
     shipped = WEIGHTS / f"{name}.safetensors"
     path = shipped if shipped.is_file() else Path(name_or_path)
     if path.is_dir():
         path = path / "model.safetensors"
-    if path.suffix in (".pt", ".pth"):
-        net: nn.Module = nets.create("sdgmnet")
-        load_hynet_layout(net, read_torch(path), name)
-        return LearnedDescriber(net, path.stem).to(device)
+    if path.suffix in TORCH_FILES:
+        network, net = load_checkpoint(read_torch(path), name)
+        return LearnedDescriber(net, path.stem, {"network": network}).to(device)
     if not path.is_file():
-        choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift"])
+        choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift", *KINDS])
         raise InputError(f"{name}: no such describer or file: there are {', '.join(choices)}, or give a path")
     net, card = read_weights(path)
     return LearnedDescriber(net, str(card.get("name", path.stem)), card).to(device)
@@ -154,14 +144,15 @@ def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     card_path = path.with_suffix(".json")
     try:
         card = json.loads(card_path.read_text(encoding="utf-8"))
-        net = nets.create(card["network"], **card.get("options", {}))
+        with torch.device("meta"):  # no time on fresh weights
+            net = nets.create(card["network"], **card.get("options", {}))
     except FileNotFoundError:
         raise InputError(f"{card_path} is missing: weights need their card beside them") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{card_path} is no card of weights ({error})") from None
     try:
         state = load_file(path)
-        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{path}: no weights of {card['network']} ({str(error).splitlines()[0]})") from None
     return net, card

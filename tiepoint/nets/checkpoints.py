@@ -9,10 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.nets.layers import FRN
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
+# A key by which each layout is known. Authors' and kornia's files share their layouts, and ours keep them.
+MARKS = {
+    "sdgmnet": "layer7.1.weight",
+    "sosnet": "layers.20.weight",
+    "hardnet8": "features.22.weight",
+    "hardnet": "features.19.weight",
+    "hardnet-ps": "features.18.weight",
+    "tfeat": "descr.0.weight",
+    "l2net-cs": "whole.features.19.weight",
+    "matchnet": "conv4.weight",
+}
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
@@ -46,21 +58,57 @@ def unwrap(content: Any, name: str) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def load_hynet_layout(net: nn.Module, state: Mapping[str, Tensor], name: str = "checkpoint") -> None:
-    """Load a released SDGMNet, HyNet or kornia HyNet state dict, whatever its precision.
+def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tuple[str, nn.Module]:
+    """Find the network that `state` belongs to and load it, whatever its precision.
 
-    Their FRN keeps eps as a buffer, which here is a number of the layer; SDGMNet's file lists every layer a second
-    time as `features.*`. Raises InputError that names the first key that is missing, left over or of another shape.
+    Understood are our own layouts, which are those of the released HardNet, HardNet-PS, SOSNet, TFeat, HyNet and
+    SDGMNet and of kornia's HardNet, HardNet8, SOSNet, TFeat and HyNet. The last two cannot be told apart and count as
+    SDGMNet; L2-Net counts as HardNet.
+
+    Returns the network's name and the network, in evaluation mode. Raises InputError that names the first key that is
+    missing, left over or of another shape.
     """
-    state = {key: value for key, value in state.items() if not key.startswith("features.")}
-    for key, module in net.named_modules():
-        if isinstance(module, FRN) and f"{key}.eps" in state:
-            module.eps = float(state[f"{key}.eps"])
+    network = next((network for network, mark in MARKS.items() if mark in state), None)
+    if network is None:
+        raise InputError(f"{name}: no weights of {', '.join(MARKS)} (its first key is {next(iter(state), 'missing')})")
+    with torch.device("meta"):  # no time on fresh weights
+        net = nets.create(network, **_options(network, state))
+    net.load_state_dict(_fitted(net, state, f"{name}: no weights of {network}"), assign=True)
+    return network, net.eval()
+
+
+def _options(network: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Options of a network that show in its weights."""
+    if network == "sdgmnet":  # the released training code has a switch that leaves the biases out
+        return {"bias": any(f"layer{k}.0.bias" in state for k in range(2, 7))}
+    if network == "hardnet8" and "components" in state:
+        return {"projection": state["components"].shape[-1]}
+    if network == "matchnet" and "bottleneck.weight" in state:
+        return {"bottleneck": len(state["bottleneck.weight"])}
+    return {}
+
+
+def _fitted(net: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """A copy of `state` with the keys and types of `net`.
+
+    Batch counters may be missing. The FRN of SDGMNet and HyNet keeps eps as a buffer, which here is a number of the
+    layer, and SDGMNet's release lists every layer a second time as `features.*`.
+    """
+    if MARKS["sdgmnet"] in state:
+        state = {key: value for key, value in state.items() if not key.startswith("features.")}
+        for key, module in net.named_modules():
+            if isinstance(module, FRN) and f"{key}.eps" in state:
+                module.eps = float(state[f"{key}.eps"])
+        state = {key: value for key, value in state.items() if not key.endswith(".eps")}
     own = net.state_dict()
-    state = {key: value.to(torch.float32) for key, value in state.items() if not key.endswith(".eps")}
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    counters = {key: torch.tensor(0) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state}
-    wrong = sorted(own.keys() ^ state.keys()) or [key for key in own if own[key].shape != state[key].shape]
-    if wrong:
-        raise InputError(f"{name}: no weights of this network: {wrong[0]} is missing, left over or of another shape")
-    net.load_state_dict(state)
+    for key in own:
+        if key not in state:
+            raise InputError(f"{name}: {key} is missing")
+        if own[key].shape != state[key].shape:
+            raise InputError(f"{name}: {key} has the shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}")
+    for key in state:
+        if key not in own:
+            raise InputError(f"{name}: {key} is left over")
+    return {key: state[key].to(value.dtype, copy=True) for key, value in own.items()}

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tiepoint.errors import InputError
+from tiepoint.nets.inputs import check_shape, prepare
 
 
 class SIFT:
@@ -18,6 +18,7 @@ class SIFT:
     """
 
     dimension = 128
+    unit = True
 
     def __init__(self, root: bool = False, support: float = 12.0) -> None:
         self.name = "rootsift" if root else "sift"
@@ -26,19 +27,22 @@ class SIFT:
         self._sift = cv2.SIFT.create()
 
     def __call__(self, patches: Tensor) -> Tensor:
-        """Describe `patches` (N, 1, S, S), float in 0..1 or uint8, as unit vectors (N, 128), float32."""
-        if patches.ndim != 4 or patches.shape[1] != 1 or patches.shape[2] != patches.shape[3]:
-            raise InputError(f"patches {tuple(patches.shape)}: {self.name} takes (N, 1, S, S)")
-        if patches.is_floating_point():
-            patches = (patches * 255).round().clamp(0, 255).to(torch.uint8)
-        if patches.dtype != torch.uint8:
-            raise InputError(f"patches are {patches.dtype}: {self.name} takes float in 0..1 or uint8")
+        """Describe `patches` (N, 1, S, S), float in 0..1, uint8 or uint16, as unit vectors (N, 128), float32."""
+        check_shape(patches, self.name)
         side = patches.shape[-1]
         centre, size = (side - 1) / 2, 2 * side / self.support
         raw = np.zeros((len(patches), self.dimension), dtype=np.float32)
-        for i, patch in enumerate(patches[:, 0].cpu().numpy()):
+        for i, patch in enumerate(grey_levels(patches, side)):
             raw[i] = self._sift.compute(patch, [cv2.KeyPoint(centre, centre, size, 0)])[1][0]
         return torch.from_numpy(normalise(raw, self.root))
+
+
+def grey_levels(patches: Tensor, side: int) -> NDArray[np.uint8]:
+    """Patches (N, 1, S, S) as OpenCV takes them: (N, side, side), 0..255."""
+    if not len(patches):
+        return np.zeros((0, side, side), dtype=np.uint8)
+    levels = (prepare(patches, side)[:, 0] * 255).round().clamp(0, 255)
+    return np.asarray(levels.to(torch.uint8).cpu().numpy())
 
 
 def normalise(raw: NDArray[np.float32], root: bool) -> NDArray[np.float32]:

@@ -53,3 +53,44 @@ class Stage(nn.Sequential):
             else:
                 x = layer(x)
         return x
+
+
+def z_normalise(patches: Tensor, eps: float = 1e-7) -> Tensor:
+    """Patches (N, 1, S, S) minus their mean, over their standard deviation (unbiased) + eps, each by itself.
+
+    Statistics in float32, result in the precision of `patches`; a constant patch becomes about zero.
+    Source: Tian et al., L2-Net, CVPR 2017; eps as in the released HardNet.
+    """
+    x = patches.float()
+    std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
+    return ((x - mean) / (std + eps)).to(patches.dtype)
+
+
+def unit_length(x: Tensor, eps: float = 1e-10) -> Tensor:
+    """Rows of `x` (N, D) over sqrt(sum of squares + eps), as in the released HardNet; zero stays zero."""
+    return x * torch.rsqrt(x.square().sum(dim=1, keepdim=True) + eps)
+
+
+def convolution_block(inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> list[nn.Module]:
+    """Convolution 3x3, batch norm and ReLU; `bias` gives the convolution a bias and the norm an affine part."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)
+    return [convolution, nn.BatchNorm2d(outputs, affine=bias), nn.ReLU(inplace=True)]
+
+
+def l2net_trunk(bias: bool = False) -> list[nn.Module]:
+    """The first six blocks of L2-Net, (N, 1, 32, 32) -> (N, 128, 8, 8), which many descriptors start with."""
+    return [
+        *convolution_block(1, 32, 1, bias),
+        *convolution_block(32, 32, 1, bias),
+        *convolution_block(32, 64, 2, bias),
+        *convolution_block(64, 64, 1, bias),
+        *convolution_block(64, 128, 2, bias),
+        *convolution_block(128, 128, 1, bias),
+    ]
+
+
+def initialise_orthogonally(net: nn.Module, gain: float = 0.6) -> None:
+    """Give every convolution of `net` orthogonal weights. Source: the released HardNet, which takes 0.6."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.orthogonal_(module.weight, gain)

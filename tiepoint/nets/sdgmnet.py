@@ -25,6 +25,7 @@ class SDGMNet(nn.Module):
 
     input_size = 32
     dimension = 128
+    unit = True
 
     def __init__(self, dropout: float = 0.3, bias: bool = True) -> None:
         super().__init__()
@@ -40,9 +41,13 @@ class SDGMNet(nn.Module):
             nn.BatchNorm2d(self.dimension, affine=False),
         )
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Describe `patches` (N, 1, 32, 32), float in 0..1, as unit vectors (N, 128) in float32."""
+    def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:
+        """Describe `patches` (N, 1, 32, 32), float in 0..1, as unit vectors (N, 128) in float32.
+
+        Without `normalize` the vectors have the length that the network gave them.
+        """
         x = patches
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4, self.layer5, self.layer6, self.layer7):
             x = layer(x)
-        return F.normalize(x.flatten(1).float(), dim=1)
+        x = x.flatten(1).float()
+        return F.normalize(x, dim=1) if normalize else x
