@@ -53,7 +53,9 @@ def test_hardest_equals_loops_whatever_the_chunk(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mining, "CHUNK_ELEMENTS", elements)
         similarity, exists = hardest(anchor, positive, candidates, guard, scope)
-    for value, there, expected in zip(similarity, exists, by_loops(anchor, positive, candidates, guard, scope)):
+    for value, there, expected in zip(
+        similarity, exists, by_loops(anchor, positive, candidates, guard, scope), strict=True
+    ):
         assert bool(there) == (expected is not None)
         assert value.item() == pytest.approx(expected or 0.0, abs=1e-6)
 

@@ -14,12 +14,24 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from tiepoint.errors import InputError
+from tiepoint.losses.angular import Angular
+from tiepoint.losses.average_precision import AveragePrecision
+from tiepoint.losses.circle import Circle
+from tiepoint.losses.global_loss import GlobalLoss
+from tiepoint.losses.info_nce import InfoNCE
 from tiepoint.losses.l2net import L2NetLoss
+from tiepoint.losses.lifted import GeneralizedLifted
+from tiepoint.losses.multi_similarity import MultiSimilarity
+from tiepoint.losses.robust_angular import RobustAngular
 from tiepoint.losses.sdgm import SDGM
 from tiepoint.losses.soft_margin import SoftMargin
+from tiepoint.losses.tfeat import TFeatLoss
 from tiepoint.losses.triplet import Triplet
 
-__all__ = ["LOSSES", "SDGM", "L2NetLoss", "SoftMargin", "Triplet", "create", "names", "options"]
+__all__ = [
+    "LOSSES", "SDGM", "Angular", "AveragePrecision", "Circle", "GeneralizedLifted", "GlobalLoss", "InfoNCE",
+    "L2NetLoss", "MultiSimilarity", "RobustAngular", "SoftMargin", "TFeatLoss", "Triplet", "create", "names", "options",
+]  # fmt: skip
 
 
 class Preset(NamedTuple):
@@ -42,6 +54,23 @@ LOSSES: dict[str, Preset] = {
     "sosnet": Preset(Triplet, {**SUMS, "form": "squared_hinge", "margin": 1.0, "second_order": 1.0}),
     "hynet": Preset(Triplet, {**SUMS, "measure": "hybrid", "form": "hinge", "margin": 1.2, "alpha": 2.0, "norm": 0.1}),
     "soft-margin": Preset(SoftMargin),
+    "tfeat-margin": Preset(TFeatLoss, {"swap": False}),
+    "tfeat-margin-star": Preset(TFeatLoss),
+    "tfeat-ratio-star": Preset(TFeatLoss, {"form": "ratio"}),
+    "global": Preset(GlobalLoss),
+    "global-triplet": Preset(GlobalLoss, {"triplet": 1.0}),
+    "doap": Preset(AveragePrecision),
+    "fastap": Preset(AveragePrecision, {"form": "fastap", "bins": 10}),
+    "ral-net": Preset(RobustAngular),
+    "lifted": Preset(GeneralizedLifted, {"squared": True}),
+    "generalized-lifted": Preset(GeneralizedLifted),
+    "multi-similarity": Preset(MultiSimilarity, {"mining": True}),
+    "circle": Preset(Circle),
+    "circle-tfmatch": Preset(Circle, {"gamma": 512.0, "margin": 0.1, "divide": True, "candidates": "cross"}),
+    "angular": Preset(Angular),
+    "info-nce": Preset(InfoNCE),
+    "nt-xent": Preset(InfoNCE, {"candidates": "four"}),
+    "n-pair": Preset(InfoNCE, {"temperature": 1.0}),
 }
 
 

@@ -8,6 +8,8 @@ Source: Deng and Ma, SDGMNet, AAAI 2024, the analysis that leads to the included
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,19 +39,22 @@ def weights(loss: nn.Module, theta_p: Tensor, theta_n: Tensor, progress: float =
     return blocks[:, 1].abs() * len(anchor), blocks[:, 2].abs() * len(anchor)
 
 
-def settle(loss: nn.Module, pairs: int = 60, steps: int = 60, seed: int = 0) -> nn.Module:
+def settle(loss: nn.Module, pairs: int = 120, steps: int = 60, seed: int = 0) -> Any:
     """Let the running statistics of `loss` settle on angles as they are late in training, then freeze them."""
-    generator = torch.Generator().manual_seed(seed)
+    settled: Any = loss
     if not hasattr(loss, "momentum"):
-        return loss
-    loss.momentum = 0.95
+        return settled
+    generator = torch.Generator().manual_seed(seed)
+    settled.momentum = 0.95
     for _ in range(steps):
-        noise = torch.randn(2, pairs, generator=generator)
+        noise = torch.randn(2, pairs // 2, generator=generator)
         theta_p = (POSITIVE[0] + POSITIVE[1] * noise[0]).clamp(0.1, 1.5)
         theta_n = (NEGATIVE[0] + NEGATIVE[1] * noise[1]).clamp(0.7, 1.5)
-        loss(*groups(theta_p, theta_n), 0.9)
-    loss.momentum = 1.0
-    return loss
+        # Without its third pair a group holds two pairs that are each other's hardest negatives.
+        sides = (side.view(len(theta_p), PAIRS, -1)[:, :2].flatten(0, 1) for side in groups(theta_p, theta_n))
+        loss(*sides, 0.9)
+    settled.momentum = 1.0
+    return settled
 
 
 def groups(theta_p: Tensor, theta_n: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +66,8 @@ def groups(theta_p: Tensor, theta_n: Tensor) -> tuple[Tensor, Tensor]:
     count = len(theta_p)
     axes = torch.eye(DIMENSIONS)
     first = axes[0].expand(count, -1), _turn(axes[0], axes[1], theta_p)
-    second = _turn(_turn(axes[0], axes[2], theta_n), axes[3], torch.tensor(0.5)), _turn(axes[0], axes[2], theta_n)
+    rival = _turn(axes[0], axes[2], theta_n)
+    second = _turn(rival, axes[3], theta_p), rival
     near = _turn(second[0], axes[4], torch.tensor(0.65))
     third = _turn(near, axes[5], torch.tensor(0.5)), near
     sides = []

@@ -62,17 +62,18 @@ def hardest(
 def chunked_products(anchor: Tensor, positive: Tensor, candidates: Candidates) -> Iterator[list[Tensor]]:
     """Yield, for one chunk of points after the other, negated similarities (rows, n) to all points.
 
-    One block for each kind of candidate. A point to itself is infinity, so the nearest come first.
+    One block for each kind of candidate. A point to itself is infinity, so the nearest come first. The blocks are
+    overwritten by the next chunk.
     """
     both, count = (anchor, positive), len(anchor)
-    height = max(1, CHUNK_ELEMENTS // count)
+    height = min(count, max(1, CHUNK_ELEMENTS // count))
+    buffers = anchor.new_empty(len(SIDES[candidates]), height, count)
     for start in range(0, count, height):
         rows = torch.arange(min(height, count - start), device=anchor.device)
-        blocks = []
-        for own, rival in SIDES[candidates]:
-            block = -both[own][start : start + height] @ both[rival].T
+        blocks = [buffer[: len(rows)] for buffer in buffers]
+        for block, (own, rival) in zip(blocks, SIDES[candidates], strict=True):
+            torch.mm(-both[own][start : start + height], both[rival].T, out=block)
             block[rows, rows + start] = torch.inf
-            blocks.append(block)
         yield blocks
 
 

@@ -1,0 +1,69 @@
+"""All candidates of all patches of a batch, for losses that weigh every negative and not only the hardest."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from tiepoint.losses.batch import within
+from tiepoint.losses.mining import Candidates
+
+EXCLUDED = -1e30  # finite, so that a query without any negative gets a zero gradient and not NaN
+
+
+class Comparison(NamedTuple):
+    """2n queries, the anchors first, and m candidates each.
+
+    match (2n,): similarity to the query's match. similarity (2n, m): to each candidate. negative (2n, m), bool: the
+    candidates of other points that the guard lets through.
+    """
+
+    match: Tensor
+    similarity: Tensor
+    negative: Tensor
+
+
+def compare(anchor: Tensor, positive: Tensor, candidates: Candidates, guard: float) -> Comparison:
+    """Compare each patch of the batch with its match and with the candidates.
+
+    Args:
+        anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
+        positive: (n, D).
+        candidates: cross: those of an anchor are the positives, those of a positive the anchors (m = n); four: all
+            patches, anchors first (m = 2n).
+        guard: candidates nearer than this L2 distance are taken for false negatives; 0 passes none over.
+    """
+    point = torch.arange(len(anchor), device=anchor.device)
+    if candidates == "cross":
+        cross = anchor @ positive.T
+        similarity, owner = torch.cat([cross, cross.T]), point
+    else:
+        patches = torch.cat([anchor, positive])
+        similarity, owner = patches @ patches.T, point.repeat(2)
+    negative = (point.repeat(2)[:, None] != owner) & ~(similarity > similarity_at(guard))
+    return Comparison((anchor * positive).sum(dim=1).repeat(2), similarity, negative)
+
+
+def similarity_at(guard: float) -> float:
+    """Similarity above which unit vectors are nearer than the L2 distance `guard`; infinity for 0."""
+    return 1 - guard**2 / 2 if guard else math.inf
+
+
+def log_sum_exp(values: Tensor, negative: Tensor) -> Tensor:
+    """log sum_j exp(values_ij) over the negatives of each row (rows,); EXCLUDED for a row that has none."""
+    return values.masked_fill(~negative, EXCLUDED).logsumexp(dim=1)
+
+
+def check_candidates(candidates: str, guard: float) -> None:
+    """Raise ValueError that names the option that `compare` cannot take."""
+    one_of("candidates", candidates, get_args(Candidates))
+    within("guard", guard, 0, 2, "[)")
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError that names an option which is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: must be one of {', '.join(choices)}")

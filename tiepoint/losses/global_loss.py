@@ -1,0 +1,83 @@
+"""Global loss: the distributions of matching and non-matching distances drawn apart."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.candidates import one_of, similarity_at
+
+Negatives = Literal["shift", "all"]
+
+
+class GlobalLoss(nn.Module):
+    """L = var(d+) + var(d-) + weight max(0, mean(d+) - mean(d-) + margin) + triplet T.
+
+    d is a quarter of the squared L2 distance, 0..1; the variances divide by the count. T is a triplet term, the mean of
+    max(0, 1 - d- / (d+ + offset)).
+
+    Assumed, as the published values could not be established: the quarter, T, and the defaults of `weight`, `margin`
+    and `offset`.
+
+    Options:
+        weight: of the hinge on the means, 0 or more.
+        margin: by which the means should differ, 0..1.
+        triplet: weight of T, 0 or more; 1 makes it the loss of TNet-TGLoss.
+        offset: keeps T's denominator off zero, above 0.
+        negatives: all: rows of `anchor` against all other rows of `positive`; shift: row i against row i + 1, as
+            random as the batch's order.
+        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+
+    Source: Kumar et al., Learning Local Image Descriptors with Deep Siamese and Triplet Convolutional Networks by
+    Minimising Global Loss Functions, CVPR 2016.
+    """
+
+    raw = False
+
+    def __init__(
+        self,
+        *,
+        weight: float = 0.8,
+        margin: float = 0.4,
+        triplet: float = 0.0,
+        offset: float = 0.01,
+        negatives: Negatives = "all",
+        guard: float = 0.0,
+    ) -> None:
+        super().__init__()
+        within("weight", weight, 0, math.inf, "[)")
+        within("margin", margin, 0, 1)
+        within("triplet", triplet, 0, math.inf, "[)")
+        within("offset", offset, 0, math.inf, "()")
+        one_of("negatives", negatives, get_args(Negatives))
+        within("guard", guard, 0, 2, "[)")
+        self.weight, self.margin, self.triplet, self.offset = weight, margin, triplet, offset
+        self.negatives, self.guard = negatives, similarity_at(guard)
+
+    @on_pairs
+    def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
+        similarity = anchor @ positive.T
+        match = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
+        negative = (match.roll(1, dims=1) if self.negatives == "shift" else ~match) & ~(similarity > self.guard)
+        distance = ((1 - similarity) / 2).clamp(min=0)  # not below by rounding
+        mean_p, variance_p = _moments(distance, match)
+        mean_n, variance_n = _moments(distance, negative)
+        loss = variance_p + variance_n + self.weight * F.relu(mean_p - mean_n + self.margin)
+        ratio = distance / (distance.diagonal()[:, None] + self.offset)
+        return loss + self.triplet * _mean(F.relu(1 - ratio), negative)
+
+
+def _moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    mean = _mean(values, mask)
+    return mean, _mean((values - mean) ** 2, mask)
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean under the mask, 0 where it is empty."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,89 @@
+"""The triplet losses of TFeat, on descriptors of any length."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.candidates import one_of
+
+Form = Literal["margin", "ratio"]
+Negatives = Literal["shift", "hardest"]
+
+
+class TFeatLoss(nn.Module):
+    """Mean over triplets (a_i, p_i, p_j) of a hinge or a squared ratio; d is the L2 distance.
+
+    - margin: max(0, margin + d+ - d-).
+    - ratio: r+^2 + (1 - r-)^2 with r+ = exp(d+) / (exp(d+) + exp(d-)) and r- = 1 - r+, that is 2 sigmoid(d+ - d-)^2.
+
+    Descriptors are taken as they come, since the network of TFeat does not normalise them.
+
+    Options:
+        form: margin or ratio.
+        margin: of the first form, 0 or more.
+        swap: d- is the smaller of d(a_i, p_j) and d(p_i, p_j): the star of TFeat-margin*.
+        negatives: shift: j = i + 1, as random as the batch's order; hardest: the j of the smallest d-.
+        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+
+    Pairs without another negative count for nothing; the mean is over all pairs.
+
+    Source: Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks,
+    BMVC 2016; margin and swap as in the authors' training notebook.
+    """
+
+    raw = False
+
+    def __init__(
+        self,
+        *,
+        form: Form = "margin",
+        margin: float = 2.0,
+        swap: bool = True,
+        negatives: Negatives = "shift",
+        guard: float = 0.0,
+    ) -> None:
+        super().__init__()
+        one_of("form", form, get_args(Form))
+        within("margin", margin, 0, math.inf, "[)")
+        one_of("negatives", negatives, get_args(Negatives))
+        within("guard", guard, 0, math.inf, "[)")
+        self.form, self.margin, self.swap = form, margin, swap
+        self.negatives, self.guard = negatives, guard
+
+    @on_pairs
+    def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of pairs, scalar float32; `progress` is not used."""
+        row = torch.arange(len(anchor), device=anchor.device)
+        other = self._hardest(anchor, positive) if self.negatives == "hardest" else row.roll(-1)
+        rival = positive[other]
+        near, far = _length(anchor - positive), _length(anchor - rival)
+        if self.swap:
+            far = torch.minimum(far, _length(positive - rival))
+        loss = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
+        return (loss * ((other != row) & ~(far < self.guard))).mean()
+
+    @torch.no_grad()
+    def _hardest(self, anchor: Tensor, positive: Tensor) -> Tensor:
+        """Row of the hardest negative (n,); where all are passed over, the row itself or one of them."""
+        distance = _distances(anchor, positive)
+        if self.swap:
+            distance = torch.minimum(distance, _distances(positive, positive))
+        distance.fill_diagonal_(torch.inf)
+        return distance.masked_fill(distance < self.guard, torch.inf).argmin(dim=1)
+
+
+def _length(difference: Tensor) -> Tensor:
+    length: Tensor = difference.norm(dim=1)  # its gradient at zero is zero
+    return length
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    # Not by the matrix product, which rounds the tiny distances that the guard looks at.
+    distance: Tensor = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    return distance
