@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,15 +37,12 @@ class Member:
     is_folder: bool
     open: Callable[[], IO[bytes] | None]
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """The content. Raises InputError if it is damaged or not as long as stated."""
         done = 0
-        with _reading(self.archive, self.name):
-            stream = self.open()
-            while stream and (data := stream.read(CHUNK)):
-                done += len(data)
-                if done > self.size:
-                    break
+        with _reading(self.archive, self.name), self.open() or io.BytesIO() as stream:
+            while data := stream.read(CHUNK):
+                done += len(data)  # zipfile and tarfile both end at the stated size
                 yield data
         if done != self.size:
             raise InputError(
@@ -53,7 +51,7 @@ class Member:
             )
 
 
-def members(archive: Path) -> Iterator[Member]:
+def members(archive: Path) -> Generator[Member, None, None]:
     """The members in the order of the archive. What it is, its content says.
 
     Raises InputError if it is damaged, if it goes on where it should end, or at a link, a device or an encrypted file.
@@ -88,7 +86,7 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _zip_members(archive: Path) -> Iterator[Member]:
+def _zip_members(archive: Path) -> Generator[Member, None, None]:
     with _reading(archive), zipfile.ZipFile(archive) as file:
         for info in file.infolist():
             # zipfile cuts a name at NUL, and on Windows it turns backslashes: judge it as it is stored
@@ -100,7 +98,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             yield Member(archive, name, info.file_size, name.endswith("/"), partial(file.open, info))
 
 
-def _tar_members(archive: Path) -> Iterator[Member]:
+def _tar_members(archive: Path) -> Generator[Member, None, None]:
     with _reading(archive), archive.open("rb") as file:
         magic = file.read(6)
         opener: Any = next((o for start, o in _DECOMPRESSORS.items() if magic.startswith(start)), open)

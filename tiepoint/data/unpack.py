@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +44,13 @@ def unpack(archive: str | Path, directory: str | Path, progress: Callable[[int, 
         OSError: a file cannot be written.
     """
     archive = Path(archive)
-    with atomic_directory(directory) as folder:
+    with atomic_directory(directory) as folder, closing(members(archive)) as found:
         free = shutil.disk_usage(folder).free
         total = stated_total(archive)
         _check_room(archive, total, free)
         names = MemberNames()
         files = done = 0
-        for member in members(archive):
+        for member in found:
             try:
                 target = folder.joinpath(*names.add(member.name, member.is_folder))
             except ValueError as error:
@@ -86,6 +87,6 @@ def _check_room(archive: Path, size: int, free: int) -> None:
 
 def _write(member: Member, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with named(target), target.open("xb") as file:
-        for data in member.chunks():
+    with named(target), target.open("xb") as file, closing(member.chunks()) as chunks:
+        for data in chunks:
             file.write(data)
