@@ -121,3 +121,9 @@ def test_an_unknown_loss_is_named() -> None:
 def test_options_out_of_range_are_named(name: str, option: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{option} is .*must lie in"):
         losses.create(name, **{option: value})
+
+
+@pytest.mark.parametrize("option", ["measure", "form", "candidates", "reduction"])
+def test_an_unknown_choice_is_named(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} is 'none of them'"):
+        losses.create("triplet", **{option: "none of them"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -15,13 +16,17 @@ import torch
 from safetensors.torch import load_file
 from synthetic import small_patch_set
 
+from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
 from tiepoint.models import load
 from tiepoint.patches import PatchSet
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation
-from tiepoint.training.recipe_file import dump_recipe
+from tiepoint.training.recipe_file import dump_recipe, load_recipe
 from tiepoint.training.schedule import factor, is_due
+from tiepoint.training.trainer import Trainer
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,25 @@ def stop_at(step: int) -> object:
             raise Stop
 
     return report
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_every_recipe_of_the_repository_trains(path: Path, data: PatchSet) -> None:
+    shortened = {"data": str(data.directory), "steps": 4, "minutes": None, "batch": 6, "compile": "off"}
+    recipe = replace(load_recipe(path), **shortened)
+    run = Trainer(recipe, data, PairSampler(data.points, 6, 0), torch.device("cpu"))
+    run.begin(4)
+    before = [parameter.detach().clone() for parameter in run.net.parameters()]
+    assert math.isfinite(run.step(0) + run.step(1))
+    assert any(not torch.equal(old, new) for old, new in zip(before, run.net.parameters(), strict=True))
+    assert all(torch.isfinite(parameter).all() for parameter in run.net.parameters())
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    rates = [factor(Optimizer(schedule="one-cycle"), p) for p in (0, 0.15, 0.3, 0.65, 1)]
+    assert rates == pytest.approx([0.04, 0.52, 1, 0.5, 0])
+    assert factor(Optimizer(schedule="constant"), 0.9) == 1
+    assert factor(Optimizer(stages=30, decay=0.8), 0.5) == pytest.approx(0.8**15)
 
 
 def test_a_run_writes_its_folder_and_its_weights_load(data: PatchSet, tmp_path: Path) -> None:

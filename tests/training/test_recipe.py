@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe import Recipe, build_loss, loss_options
 from tiepoint.training.recipe_file import check, dump_recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -20,9 +21,9 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_of_the_repository_loads_and_is_in_range(path: Path) -> None:
-    assert check(load_recipe(path)).network == "sdgmnet"
+    assert check(load_recipe(path)).network in nets.names()
 
 
 def test_the_published_recipe_is_the_published_one() -> None:
@@ -37,6 +38,15 @@ def test_the_published_recipe_is_the_published_one() -> None:
     assert 1 - 1 / (recipe.loss.memory * recipe.steps) == pytest.approx(0.999)
     assert pytest.approx(10_000) == recipe.loss.initial_power * recipe.batch
     assert (recipe.augmentation.dihedral, recipe.augmentation.rotation, recipe.dropout) == ("published", 5.0, 0.3)
+
+
+def test_a_loss_takes_its_presets_defaults_and_the_runs_time_constant() -> None:
+    hynet = loss_options("hynet")()
+    assert (hynet.measure, hynet.margin, hynet.norm, hynet.candidates) == ("hybrid", 1.2, 0.1, "four")
+    assert build_loss(hynet, 10).raw
+    assert build_loss(loss_options("sdgm")(memory=0.005), 200_000).momentum == pytest.approx(0.999)
+    assert build_loss(loss_options("soft-margin")(), 100_000).momentum == pytest.approx(0.99)
+    assert build_loss(loss_options("soft-margin")(memory=0.0), 100).momentum == 0.0
 
 
 def test_a_dumped_recipe_loads_as_itself(tmp_path: Path) -> None:
@@ -56,6 +66,10 @@ def test_a_dumped_recipe_loads_as_itself(tmp_path: Path) -> None:
         ("precision: fp8", "precision is 'fp8': choose one of fp32, bf16"),
         ("augmentation: {crop_area: 0.9}", r"augmentation\.crop_area is 0.9: give 2 numbers"),
         ("loss: 3", "loss is a table of keys"),
+        ("loss: {name: hardnett}", "loss.name is 'hardnett': choose one of"),
+        ("loss: {name: hardnet, alfa: 1}", r"unknown key loss\.alfa: did you mean loss\.alpha"),
+        ("loss: {name: hardnet, measure: l1}", "loss.measure is 'l1': choose one of l2,"),
+        ("loss: {momentum: 0.9}", r"unknown key loss\.momentum: there are name, alpha, .*memory"),
         ("- a", "a recipe is a table"),
         ("a: [", "is no YAML"),
     ],
@@ -82,6 +96,10 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
         ("optimizer: {momentum: 1.0}", "optimizer.momentum"),
         ("optimizer: {lr: .nan}", "optimizer.lr"),
         ("loss: {margin_probability: 1}", "loss.margin_probability"),
+        ("loss: {memory: 2}", "loss.memory"),
+        ("loss: {name: sosnet, neighbours: 0}", "loss.neighbours"),
+        ("optimizer: {dampening: 1}", "optimizer.dampening"),
+        ("optimizer: {stages: 0}", "optimizer.stages"),
         ("validation: {fraction: 0}", "validation.fraction"),
         ("augmentation: {crop_area: [0, 1]}", "augmentation.crop_area"),
         ("augmentation: {crop_area: [0.9, 0.5]}", "augmentation.crop_area"),

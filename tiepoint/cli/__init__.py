@@ -31,6 +31,30 @@ def _data_colmap() -> Run:
     return functools.partial(_parse_and_run, main)
 
 
+def _data_phototour() -> Run:
+    from tiepoint.cli.data_phototour import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _data_hpatches() -> Run:
+    from tiepoint.cli.data_hpatches import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _data_homography() -> Run:
+    from tiepoint.cli.data_homography import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _data_fetch() -> Run:
+    from tiepoint.cli.data_fetch import main
+
+    return functools.partial(_parse_and_run, main)
+
+
 def _train() -> Run:
     from tiepoint.cli.train import run
 
@@ -45,6 +69,24 @@ def _evaluate_pairs() -> Run:
 
 def _evaluate_scenes() -> Run:
     from tiepoint.cli.evaluate_scenes import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _evaluate_phototour() -> Run:
+    from tiepoint.cli.evaluate_phototour import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _evaluate_hpatches() -> Run:
+    from tiepoint.cli.evaluate_hpatches import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _compare() -> Run:
+    from tiepoint.cli.compare import main
 
     return functools.partial(_parse_and_run, main)
 
@@ -72,9 +114,16 @@ VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "match": (_match, "match the keypoints of two images"),
     "data info": (_data_info, "show and verify a PatchSet"),
     "data colmap": (_data_colmap, "build a PatchSet from COLMAP projects"),
+    "data phototour": (_data_phototour, "build a PatchSet from UBC PhotoTour or patches in its layout"),
+    "data hpatches": (_data_hpatches, "build a PatchSet from HPatches"),
+    "data homography": (_data_homography, "cut strips in the layout of HPatches from image sequences"),
+    "data fetch": (_data_fetch, "fetch and check a public data set"),
     "train": (_train, "train a network by a recipe"),
     "evaluate pairs": (_evaluate_pairs, "patch verification on a PatchSet: FPR95, ROC, AP"),
     "evaluate scenes": (_evaluate_scenes, "the scene protocol on COLMAP projects"),
+    "evaluate phototour": (_evaluate_phototour, "FPR95 on PhotoTour, six train/test pairs; brown_phototour_revisited"),
+    "evaluate hpatches": (_evaluate_hpatches, "verification, matching and retrieval on HPatches"),
+    "compare": (_compare, "train several recipes under one budget and measure them alike"),
     "demo": (_demo, "match and register a real stereo pair with known truth"),
 }
 

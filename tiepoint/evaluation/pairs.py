@@ -13,6 +13,7 @@ from torch import Tensor
 from tiepoint.data.crop import central_crop
 from tiepoint.errors import InputError
 from tiepoint.evaluation import metrics
+from tiepoint.evaluation.similarity import similarity_rows
 from tiepoint.patches import PatchSet
 
 Describe = Callable[[Tensor], Tensor]
@@ -38,7 +39,7 @@ class Verification:
     average_precision: float
     roc_auc: float
     labels: NDArray[np.bool_] = field(repr=False)
-    scores: NDArray[np.float32] = field(repr=False)  # cosine of the descriptors
+    scores: NDArray[np.float32] = field(repr=False)  # see tiepoint.evaluation.similarity
 
     def numbers(self) -> dict[str, float]:
         """The figures without the arrays."""
@@ -90,7 +91,7 @@ def evaluate_pairs(
 
     Args:
         patch_set: of one channel.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) unit vectors.
+        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors, compared by L2 distance.
         count: matches, and non-matches of each kind.
         seed: of the pairs.
         progress: called with (patches described, patches in all), over all describers.
@@ -107,16 +108,32 @@ def evaluate_pairs(
     rows = rows[rows >= 0]
     results: dict[str, dict[str, Verification]] = {}
     for number, (name, describe) in enumerate(describers.items()):
-        done = number * len(rows)
-        vectors = []
-        for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
-            patches = as_float(np.asarray(patch_set.patches[batch]))
-            vectors.append(unit_vectors(name, describe, central_crop(patches, patch_set.margin)))
-            done += len(batch)
-            if progress:
-                progress(done, len(describers) * len(rows))
-        results[name] = _verify(np.concatenate(vectors), rows, pairs)
+        step = shifted(progress, number * len(rows), len(describers) * len(rows))
+        results[name] = _verify(describe_rows(patch_set, rows, name, describe, step), rows, pairs)
     return results
+
+
+def describe_rows(
+    patch_set: PatchSet, rows: Ids, name: str, describe: Describe, step: Callable[[int], None] | None = None
+) -> NDArray[np.float32]:
+    """Descriptors (N, D) of the patches `rows` (N,), after the central crop that undoes the set's margin.
+
+    Patches are read and described BATCH at a time; after each, `step` is called with how many are done. Raises
+    InputError that names the describer if it returns NaN or infinity.
+    """
+    vectors = []
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        patches = as_float(np.asarray(patch_set.patches[batch]))
+        vectors.append(unit_vectors(name, describe, central_crop(patches, patch_set.margin)))
+        if step:
+            step(start + len(batch))
+    return np.concatenate(vectors)
+
+
+def shifted(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
+    """`progress` as a part of the work sees it that counts from 0 and begins when `before` of `total` are done."""
+    return (lambda done: progress(before + done, total)) if progress else None
 
 
 def as_float(patches: NDArray[np.uint8] | NDArray[np.uint16]) -> Tensor:
@@ -133,20 +150,17 @@ def unit_vectors(name: str, describe: Describe, patches: Tensor) -> NDArray[np.f
 
 
 def _verify(vectors: NDArray[np.float32], rows: Ids, pairs: Pairs) -> dict[str, Verification]:
-    def similarity(first: Ids, second: Ids) -> NDArray[np.float32]:
-        a, b = vectors[np.searchsorted(rows, first)], vectors[np.searchsorted(rows, second)]
-        return np.asarray(np.einsum("nd,nd->n", a, b))
-
     results = {}
     for kind, negatives in pairs.negatives.items():
         kept = negatives >= 0
         if not kept.any():
             continue
-        first = pairs.first[kept]
-        scores = np.concatenate([similarity(first, pairs.second[kept]), similarity(first, negatives[kept])])
-        labels = np.repeat([True, False], len(first))
+        first = np.tile(np.searchsorted(rows, pairs.first[kept]), 2)
+        second = np.searchsorted(rows, np.concatenate([pairs.second[kept], negatives[kept]]))
+        scores = similarity_rows(vectors[first], vectors[second])
+        labels = np.repeat([True, False], len(first) // 2)
         results[kind] = Verification(
-            len(first), metrics.fpr95(labels, scores), metrics.average_precision(labels, scores),
+            len(first) // 2, metrics.fpr95(labels, scores), metrics.average_precision(labels, scores),
             metrics.roc_auc(labels, scores), labels, scores,
         )  # fmt: skip
     return results

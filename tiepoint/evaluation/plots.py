@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -39,13 +42,9 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
         InputError: an unknown suffix.
         OSError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     path = Path(path)
     check_suffix(path)
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7, 5)
     axes = figure.add_subplot()
     rates = np.concatenate([curve.fpr for curve in curves]) if curves else np.ones(1)
     least = float(rates[rates > 0].min(initial=0.1)) / 2
@@ -59,3 +58,36 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
         axes.legend(title="FPR95", fontsize="small")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str, float | None]]], path: Path) -> None:
+    """Draw one panel a figure, in it one row a system: its mean, and its spread as a bar.
+
+    Args:
+        results: system -> (figure -> mean, figure -> standard deviation or None).
+        path: of the picture; the suffix chooses the format.
+    """
+    check_suffix(path)
+    names = list(results)
+    keys = list(results[names[0]][0])
+    figure = _figure(2.2 + 1.7 * len(keys), 1.2 + 0.28 * len(names))
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        means = [results[name][0][key] for name in names]
+        spreads = [results[name][1][key] or 0.0 for name in names]
+        axes.errorbar(means, range(len(names)), xerr=spreads, fmt="o", markersize=4, capsize=2)
+        axes.set_title(key, fontsize="small")
+        axes.grid(alpha=0.3)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -20,6 +20,7 @@ from tiepoint.data.noise import LEVELS, draw
 from tiepoint.errors import InputError
 from tiepoint.evaluation.metrics import error_at_95, fpr_at, matrix_scores, top1
 from tiepoint.evaluation.pairs import Describe, as_float, unit_vectors
+from tiepoint.evaluation.similarity import similarity_matrix
 from tiepoint.evaluation.tracks import widest_pairs
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import perturb
@@ -68,7 +69,7 @@ def evaluate_scenes(
 
     Args:
         projects: folders with images/, sparse/ and database.db.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) unit vectors.
+        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors, compared by L2 distance.
         levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so it does not depend on the others.
         points: a scene, fewer where it has fewer.
         seed: of the points and of the noise.
@@ -100,7 +101,7 @@ def evaluate_scenes(
             step()
             for level in levels:
                 second = unit_vectors(name, describe, as_float(patches.second[level][:, None]))
-                scores.append(_score(name, level, scene, first @ second.T, patches.images))
+                scores.append(_score(name, level, scene, similarity_matrix(first, second), patches.images))
                 step()
     place = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
     return sorted(scores, key=lambda score: place[score.model, score.level])

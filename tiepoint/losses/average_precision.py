@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from tiepoint.losses.batch import on_pairs, within
-from tiepoint.losses.candidates import check_candidates, compare, one_of
+from tiepoint.losses.batch import on_pairs, one_of, within
+from tiepoint.losses.candidates import check_candidates, compare
 from tiepoint.losses.mining import Candidates
 from tiepoint.losses.regularizers import l2
 

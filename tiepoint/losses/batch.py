@@ -40,3 +40,9 @@ def within(name: str, value: float, low: float, high: float, closed: str = "[]")
     below = value < high or (value == high and closed[1] == "]")
     if not (above and below):
         raise ValueError(f"{name} is {value:g}: must lie in {closed[0]}{low:g}, {high:g}{closed[1]}")
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError that names an option which is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: must be one of {', '.join(choices)}")

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from tiepoint.losses.batch import within
+from tiepoint.losses.batch import one_of, within
 from tiepoint.losses.mining import Candidates
 
 EXCLUDED = -1e30  # finite, so that a query without any negative gets a zero gradient and not NaN
@@ -61,9 +61,3 @@ def check_candidates(candidates: str, guard: float) -> None:
     """Raise ValueError that names the option that `compare` cannot take."""
     one_of("candidates", candidates, get_args(Candidates))
     within("guard", guard, 0, 2, "[)")
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError that names an option which is none of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}: must be one of {', '.join(choices)}")

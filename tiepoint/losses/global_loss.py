@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.losses.batch import on_pairs, within
-from tiepoint.losses.candidates import one_of, similarity_at
+from tiepoint.losses.batch import on_pairs, one_of, within
+from tiepoint.losses.candidates import similarity_at
 
 Negatives = Literal["shift", "all"]
 

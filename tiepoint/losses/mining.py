@@ -17,7 +17,7 @@ Candidates = Literal["cross", "four"]
 Scope = Literal["candidate", "point"]
 # Sides of a candidate pair (own, rival), 0 for anchor and 1 for positive.
 SIDES = {"cross": ((0, 1), (1, 0)), "four": ((0, 1), (1, 0), (0, 0), (1, 1))}
-CHUNK_ELEMENTS = 2**21
+CHUNK_ELEMENTS = 2**20
 
 
 class Negatives(NamedTuple):
@@ -47,7 +47,8 @@ def hardest(
     """
     sides = SIDES[candidates]
     with torch.no_grad():
-        found = [_search(blocks, -guard, scope) for blocks in chunked_products(anchor, positive, candidates)]
+        least = torch.empty_like(anchor[:0])  # scratch that the chunks share
+        found = [_search(blocks, -guard, scope, least) for blocks in chunked_products(anchor, positive, candidates)]
         value, other, kind = (torch.cat(part) for part in zip(*found, strict=True))
     own_side, rival_side = (torch.tensor(side, device=anchor.device)[kind, None] for side in zip(*sides, strict=True))
     own = torch.where(own_side == 0, anchor, positive)
@@ -77,18 +78,18 @@ def chunked_products(anchor: Tensor, positive: Tensor, candidates: Candidates) -
         yield blocks
 
 
-def _search(blocks: list[Tensor], limit: float, scope: Scope) -> tuple[Tensor, Tensor, Tensor]:
+def _search(blocks: list[Tensor], limit: float, scope: Scope, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Similarity (rows,) of the hardest negative, the other point's index and the kind of candidate.
 
     Negated similarities up to `limit` are duplicates.
     """
     if scope == "candidate":
         blocks = [F.threshold(block, limit, torch.inf, inplace=True) for block in blocks]
-    best = blocks[0]
-    for block in blocks[1:]:
-        best = torch.minimum(best, block)
+    torch.minimum(blocks[0], blocks[1], out=least.resize_(blocks[0].shape))
+    for block in blocks[2:]:
+        torch.minimum(least, block, out=least)
     if scope == "point":
-        best = F.threshold(best, limit, torch.inf)
-    value, other = best.min(dim=1)
+        F.threshold(least, limit, torch.inf, inplace=True)
+    value, other = least.min(dim=1)
     kind = torch.stack([block.gather(1, other[:, None])[:, 0] for block in blocks]).argmin(dim=0)
     return -value, other, kind

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from tiepoint.losses.mining import chunked_products
+
+PAIRS = 2**14  # of a chunk of neighbours
 
 
 def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tensor:
@@ -13,7 +17,7 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
 
     Points are neighbours if one is among the other's `neighbours` nearest by any of the four kinds of distance
     (anchor to anchor, positive to positive, anchor to positive and back). They are found by top-k without a graph, so
-    memory grows with n * neighbours.
+    memory grows with n * neighbours numbers, not with their vectors.
 
     Args:
         anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
@@ -33,11 +37,12 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
             for blocks in chunked_products(anchor, positive, "four")
         ])  # fmt: skip
         rows = torch.arange(count, device=near.device)[:, None].expand_as(near)
-        codes = torch.unique(torch.cat([rows * count + near, near * count + rows]))
-        rows, columns = codes // count, codes % count
-    own, other = (l2((side[rows] * side[columns]).sum(dim=1)) for side in (anchor, positive))
-    gap = own - other
-    return _root(torch.zeros_like(anchor[:, 0]).index_add(0, rows, gap.square())).sum()
+        codes = torch.unique(torch.minimum(rows, near) * count + torch.maximum(rows, near))
+        first, second = codes // count, codes % count
+    own, other = (l2(_Products.apply(side, first, second)) for side in (anchor, positive))  # type: ignore[no-untyped-call]
+    squares = (own - other).square()
+    sums = torch.zeros_like(anchor[:, 0]).index_add(0, first, squares).index_add(0, second, squares)
+    return _root(sums).sum()
 
 
 def norm_difference(anchor: Tensor, positive: Tensor) -> Tensor:
@@ -74,6 +79,24 @@ def correlation(descriptors: Tensor) -> Tensor:
     scaled = centred / torch.where(norms > 0, norms, 1.0)
     matrix = scaled.T @ scaled
     return (matrix.square().sum() - matrix.diagonal().square().sum()) / 2
+
+
+class _Products(torch.autograd.Function):
+    """Inner products (M,) of the rows `first` and `second` of `vectors` (n, D), without keeping 2 M x D numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, first, second)
+        parts = zip(torch.split(first, PAIRS), torch.split(second, PAIRS), strict=True)
+        return torch.cat([(vectors[i] * vectors[j]).sum(dim=1) for i, j in parts])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        vectors, first, second = ctx.saved_tensors
+        result = torch.zeros_like(vectors)
+        for g, i, j in zip(*(torch.split(x, PAIRS) for x in (gradient, first, second)), strict=True):
+            result.index_add_(0, i, g[:, None] * vectors[j]).index_add_(0, j, g[:, None] * vectors[i])
+        return result, None, None
 
 
 def l2(similarity: Tensor, eps: float = 0.0) -> Tensor:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.losses.batch import on_pairs, within
-from tiepoint.losses.candidates import one_of
+from tiepoint.losses.batch import on_pairs, one_of, within
 
 Form = Literal["margin", "ratio"]
 Negatives = Literal["shift", "hardest"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint.losses import regularizers
-from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.batch import on_pairs, one_of, within
 from tiepoint.losses.mining import Candidates, hardest
 
 Measure = Literal["l2", "squared_l2", "angle", "hybrid"]
 Form = Literal["hinge", "squared_hinge", "softmin", "contrastive"]
+Reduction = Literal["mean", "sum"]
 
 
 class Triplet(nn.Module):
@@ -45,7 +46,7 @@ class Triplet(nn.Module):
         alpha: float = 2.0,
         candidates: Candidates = "cross",
         guard: float = 0.008,
-        reduction: Literal["mean", "sum"] = "mean",
+        reduction: Reduction = "mean",
         second_order: float = 0.0,
         neighbours: int = 8,
         norm: float = 0.0,
@@ -54,6 +55,9 @@ class Triplet(nn.Module):
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
+        choices = (("measure", measure, Measure), ("form", form, Form), ("candidates", candidates, Candidates))
+        for name, value, kind in (*choices, ("reduction", reduction, Reduction)):
+            one_of(name, value, get_args(kind))
         within("margin", margin, 0, math.inf, "[)")
         within("alpha", alpha, 0, math.inf, "[)")
         within("guard", guard, 0, 2, "[)")

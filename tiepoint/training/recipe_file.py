@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from tiepoint import losses
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
@@ -109,7 +110,10 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
         if kind is Loss:
-            kind = loss_options(str(value.get("name", Loss.name)))
+            name = str(value.get("name", Loss.name))
+            if name not in losses.LOSSES:
+                raise InputError(f"{source}: {key}.name is {name!r}: choose one of {', '.join(losses.names())}")
+            kind = loss_options(name)
         return _build(kind, value, source, f"{key}.")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

@@ -1,0 +1,142 @@
+"""`tiepoint compare`: several recipes under one budget, measured alike."""
+
+from __future__ import annotations
+
+import json as json_lib
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tiepoint.cli.output import emit_table
+from tiepoint.errors import InputError
+
+if TYPE_CHECKING:
+    from tiepoint.models import Describer
+    from tiepoint.training.compare import Summary
+    from tiepoint.training.recipe import Recipe
+
+
+def main(
+    recipes: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    *,
+    base: Path | None = None,
+    seeds: int = 1,
+    steps: int | None = None,
+    data: Path | None = None,
+    scenes: tuple[Path, ...] = (),
+    patches: Path | None = None,
+    out: Path = Path("runs/comparison"),
+    json: bool = False,
+) -> int:
+    """Train several recipes under one budget, measure all alike, and print mean and spread over the seeds.
+
+    Args:
+        recipes: YAML files; each gives its network, loss, optimiser and learning rate
+        base: the recipe that gives all the rest: data, steps, batch, augmentation, schedule; default the first
+        seeds: trainings of each recipe, with seeds 1, 2 ...
+        steps: in place of the base's
+        data: folder of the PatchSet, in place of the base's
+        scenes: COLMAP projects on which to measure the scene protocol
+        patches: folder in HPatches' layout on which to measure verification, matching and retrieval
+        out: folder of the runs, comparison.json, comparison.md and comparison.png; a comparison that is there goes on
+        json: print one JSON object
+    """
+    from tiepoint.evaluation.plots import plot_comparison
+    from tiepoint.evaluation.statement import statement
+    from tiepoint.files import write_json, write_text
+    from tiepoint.training.compare import compare, summarise
+    from tiepoint.training.loop import Status
+    from tiepoint.training.recipe_file import load_recipe
+
+    named = _by_name(recipes)
+    shared = load_recipe(base) if base else next(iter(named.values()))
+    if steps is not None:
+        shared = replace(shared, steps=steps, minutes=None)
+    if data is not None:
+        shared = replace(shared, data=str(data))
+    if not scenes and patches is None:
+        raise InputError("name something to measure on: --scenes PROJECT... or --patches FOLDER, or both")
+
+    def report(run: str, status: Status) -> None:
+        print(f"{run}  step {status.step}/{status.steps}  loss {status.loss:.4f}", file=sys.stderr)
+
+    def measure(describers: Mapping[str, Describer]) -> dict[str, dict[str, float]]:
+        figures: dict[str, dict[str, float]] = {name: {} for name in describers}
+        for part in (_on_scenes(describers, scenes), _on_patches(describers, patches)):
+            for name, values in part.items():
+                figures[name] |= values
+        return figures
+
+    runs = compare(named, shared, range(1, seeds + 1), out, measure, report)
+    summaries = summarise(runs)
+    result = statement(
+        "comparison",
+        variant=f"{shared.steps} steps of {shared.batch} pairs, {seeds} seeds",
+        split="test",
+        selection="best on validation" if shared.selection == "best" else "last",
+        runs=[asdict(run) for run in runs],
+        summary=[asdict(summary) for summary in summaries],
+    )
+    write_json(out / "comparison.json", result)
+    write_text(out / "comparison.md", _markdown(summaries))
+    plot_comparison({s.name: (s.mean, s.spread) for s in summaries}, out / "comparison.png")
+    if json:
+        print(json_lib.dumps(result, allow_nan=False))
+        return 0
+    header, rows = _table(summaries)
+    emit_table(f"mean ± standard deviation of {seeds} seeds", header, rows)
+    return 0
+
+
+def _by_name(paths: tuple[Path, ...]) -> dict[str, Recipe]:
+    from tiepoint.training.recipe_file import load_recipe
+
+    named: dict[str, Recipe] = {}
+    for path in paths:
+        if path.stem in named:
+            raise InputError(f"{path}: a second recipe of the name {path.stem}: rename one")
+        named[path.stem] = load_recipe(path)
+    if not named:
+        raise InputError("name the recipes: tiepoint compare RECIPE...")
+    return named
+
+
+def _on_scenes(describers: Mapping[str, Describer], projects: tuple[Path, ...]) -> dict[str, dict[str, float]]:
+    from tiepoint.evaluation.scenes import evaluate_scenes, mean_scores
+
+    figures: dict[str, dict[str, float]] = {}
+    if projects:
+        for score in mean_scores(evaluate_scenes(projects, describers)):
+            own = figures.setdefault(score.model, {})
+            own[f"scenes, {score.level}: FPR95"] = 100 * score.fpr95
+            own[f"scenes, {score.level}: top-1"] = 100 * score.top1
+    return figures
+
+
+def _on_patches(describers: Mapping[str, Describer], folder: Path | None) -> dict[str, dict[str, float]]:
+    from tiepoint.data.hpatches import HPatches
+    from tiepoint.evaluation.hpatches.run import evaluate_hpatches
+
+    if folder is None:
+        return {}
+    results = evaluate_hpatches(HPatches.open(folder), describers)
+    return {r["describer"]: {f"patches: {task}": 100 * ap for task, ap in r["mean_ap"].items()} for r in results}
+
+
+def _table(summaries: list[Summary]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from tiepoint.training.compare import write_numbers
+
+    keys = tuple(summaries[0].mean)
+    rows = [(s.name, *(write_numbers(s.mean[key], s.spread[key]) for key in keys)) for s in summaries]
+    return ("recipe", *(f"{key} (%)" for key in keys)), rows
+
+
+def _markdown(summaries: list[Summary]) -> str:
+    header, rows = _table(summaries)
+    lines: list[Any] = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -1,0 +1,126 @@
+"""Distances of descriptors: matrix products find what can matter, differences in float64 decide.
+
+|a|^2 + |b|^2 - 2ab in float32 is fast but wrong by more than the distance of near-duplicates. So each answer here is
+screened with it, allowing for its worst rounding error, and what lies within that error is computed exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Metric = Literal["L2", "L1"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+Descriptor = NDArray[np.float32]
+CHUNK = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
+ROWS = 256  # rows of a distance matrix held at once
+UNIT, TINY = 2.0**-24, 2.0**-126  # of float32: rounding error, and what may be lost where values get small
+
+
+def pair_distances(
+    first: Descriptor, rows: NDArray[Any], second: Descriptor, columns: NDArray[Any], metric: Metric = "L2"
+) -> NDArray[np.float64]:
+    """Distance of `first[rows[k]]` (N, D) and `second[columns[k]]` (M, D) for each k (K,).
+
+    Computed from the differences in float64, so it is 0 for duplicates and equal for equal pairs.
+    """
+    distances = np.empty(len(rows))
+    for start in range(0, len(rows), CHUNK):
+        part = slice(start, start + CHUNK)
+        difference = first[rows[part]].astype(np.float64)
+        difference -= second[columns[part]]
+        if metric == "L1":
+            distances[part] = np.abs(difference, out=difference).sum(axis=1)
+        else:
+            distances[part] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    return distances
+
+
+def nearest(
+    first: Descriptor, second: Descriptor, metric: Metric = "L2"
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each row of `first` (N, D) its nearest row of `second` (M, D), M >= 1; of equally near ones the first.
+
+    Returns:
+        (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
+    """
+    found, distances = np.empty(len(first), dtype=np.int64), np.empty(len(first))
+    for start in range(0, len(first), ROWS):
+        block = first[start : start + ROWS]
+        screen, error = _screen(block, second, metric)
+        bound = screen.min(axis=1) + (2 * error).astype(np.float32)
+        rows, columns = np.nonzero(screen <= bound[:, None])
+        exact = pair_distances(block, rows, second, columns, metric)
+        order = np.lexsort((columns, exact, rows))
+        best = order[np.searchsorted(rows, np.arange(len(block)))]
+        found[start : start + ROWS], distances[start : start + ROWS] = columns[best], exact[best]
+    return found, distances
+
+
+def count_closer(
+    queries: Descriptor,
+    pool: Descriptor,
+    limits: NDArray[np.float64],
+    ends: Sequence[int],
+    metric: Metric = "L2",
+) -> NDArray[np.int64]:
+    """Count for each query the pool's entries that are strictly closer than each limit.
+
+    Args:
+        queries: (Q, D).
+        pool: (M, D).
+        limits: (Q, L) distances.
+        ends: K sizes in 0..M, not falling; the first `ends[k]` entries of the pool count.
+
+    Returns:
+        (Q, L, K) counts.
+    """
+    counts = np.zeros((*limits.shape, len(ends)), dtype=np.int64)
+    pool = pool[: ends[-1]]
+    starts = (0, *ends[:-1])
+    for start in range(0, len(queries), ROWS):
+        block, goals = queries[start : start + ROWS], limits[start : start + ROWS]
+        screen, error = _screen(block, pool, metric)
+        aims = goals if metric == "L1" else goals**2 - _squares(block)[:, None]
+        surely = (aims - 2 * error[:, None]).astype(np.float32)
+        maybe = (aims + 2 * error[:, None]).astype(np.float32)
+        doubtful = np.zeros(screen.shape, dtype=bool)
+        for i in range(goals.shape[1]):
+            doubtful |= (screen < surely[:, i, None]) ^ (screen <= maybe[:, i, None])
+        rows, columns = np.nonzero(doubtful)
+        exact = pair_distances(block, rows, pool, columns, metric)
+        for i in range(goals.shape[1]):
+            closer = screen < surely[:, i, None]
+            closer[rows, columns] = exact < goals[rows, i]
+            for k, (begin, end) in enumerate(zip(starts, ends, strict=True)):
+                counts[start : start + ROWS, i, k] = np.count_nonzero(closer[:, begin:end], axis=1)
+    return np.asarray(counts.cumsum(axis=2))
+
+
+def _screen(first: Descriptor, second: Descriptor, metric: Metric) -> tuple[Descriptor, NDArray[np.float64]]:
+    """Distances (N, M) in float32, L2 as d^2 - |first|^2, and a bound (N,) on the error of each row's."""
+    dimension = first.shape[1]
+    if metric == "L1":
+        matrix = torch.cdist(torch.from_numpy(first), torch.from_numpy(second), p=1).numpy()
+        return np.asarray(matrix), (dimension + 4) * (UNIT * matrix.max(axis=1, initial=0).astype(np.float64) + TINY)
+    squares = _squares(second)
+    longest = float(np.sqrt(squares.max(initial=0)))
+    matrix = _products(first * np.float32(-2), second)
+    matrix += squares.astype(np.float32)
+    return matrix, (2 * dimension + 8) * (UNIT * longest * (np.sqrt(_squares(first)) + longest) + TINY)
+
+
+def _products(first: Descriptor, second: Descriptor) -> Descriptor:
+    """Inner products (N, M). By torch, since numpy's threads spin while they wait and choke on a busy machine."""
+    exact = torch.get_float32_matmul_precision() == "highest"  # else a CPU may round float32 to bfloat16 first
+    dtype = torch.float32 if exact else torch.float64
+    products = torch.from_numpy(first).to(dtype) @ torch.from_numpy(second).to(dtype).T
+    return np.asarray(products.float().numpy())
+
+
+def _squares(vectors: Descriptor) -> NDArray[np.float64]:
+    return np.asarray(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))

@@ -1,0 +1,105 @@
+"""The three tasks of HPatches on one describer's descriptors, and what the result says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.hpatches import NOISES
+from tiepoint.evaluation.hpatches.descriptors import Descriptors
+from tiepoint.evaluation.hpatches.distances import Metric
+from tiepoint.evaluation.hpatches.matching import Averaging, match, summarize
+from tiepoint.evaluation.hpatches.ranking import ApRule
+from tiepoint.evaluation.hpatches.retrieval import POOLS, retrieve
+from tiepoint.evaluation.hpatches.tasks import RetrievalTask, VerificationTask
+from tiepoint.evaluation.hpatches.verification import VerificationScore, verify
+from tiepoint.evaluation.statement import statement
+
+
+def evaluate(
+    descriptors: Descriptors,
+    verification: VerificationTask,
+    retrieval: RetrievalTask,
+    *,
+    describer: str,
+    split: str,
+    metric: Metric = "L2",
+    rule: ApRule = "trapezoid",
+    averaging: Averaging = "python",
+    selection: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Run the three tasks and state the result.
+
+    Args:
+        descriptors: of the test list's sequences, in its order.
+        verification: pairs.
+        retrieval: queries and distractors.
+        describer: its name.
+        split: its name.
+        metric: "L2" or "L1".
+        rule: "trapezoid", as the Python code, or "rank", as the MATLAB code.
+        averaging: of matching, "python" or "article".
+        selection: how the weights were chosen, as `statement` takes it.
+        progress: called with (steps done, steps in all).
+        more: further entries of the statement, such as the normalisation.
+
+    Returns:
+        `statement` with "verification", "matching", "retrieval" and "mean_ap" of the three; rates in 0..1.
+
+    Raises:
+        InputError: as the tasks, or an unknown selection rule.
+    """
+    stated = statement(
+        "hpatches",
+        variant=averaging,
+        split=split,
+        selection=selection,
+        describer=describer,
+        dimension=next(iter(descriptors.values())).shape[2],
+        distance=metric,
+        average_precision=rule,
+        sequences=len(descriptors),
+        tasks={"verification": verification.source, "retrieval": retrieval.source},
+        **more,
+    )
+    steps = len(descriptors) + 2
+
+    def step(done: int, _: int = 0) -> None:
+        if progress:
+            progress(done, steps)
+
+    verified = verify(descriptors, verification, metric=metric, rule=rule)
+    step(1)
+    matched = match(descriptors, metric=metric, rule=rule, progress=lambda done, _: step(1 + done))
+    retrieved = retrieve(descriptors, retrieval, metric=metric, rule=rule)
+    step(steps)
+    results = {
+        "verification": _verification(verified),
+        "matching": _matching(summarize(matched, averaging)),
+        "retrieval": _retrieval(retrieved),
+    }
+    return {**stated, **results, "mean_ap": {task: result["mean_ap"] for task, result in results.items()}}
+
+
+def _verification(scores: list[VerificationScore]) -> dict[str, Any]:
+    cases: Mapping[str, dict[str, Any]] = {noise: {} for noise in NOISES}
+    for score in scores:
+        cases[score.noise][score.negatives] = {"ap": score.ap, "auc": score.auc}
+    means = {f"mean_{name}": float(np.mean([getattr(s, name) for s in scores])) for name in ("ap", "auc")}
+    return {**cases, **means}
+
+
+def _matching(table: dict[str, dict[str, float]]) -> dict[str, Any]:
+    return {**table, "mean_ap": float(np.mean([row["ap"] for row in table.values()]))}
+
+
+def _retrieval(table: NDArray[np.float64]) -> dict[str, Any]:
+    rows = {
+        noise: dict(zip(map(str, POOLS), row.tolist(), strict=True)) for noise, row in zip(NOISES, table, strict=True)
+    }
+    return {**rows, "mean_ap": float(table.mean())}

@@ -1,0 +1,99 @@
+"""HPatches from the patches to the statement: split, tasks, descriptors, normalisation, the three tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.hpatches import STRIPS, HPatches
+from tiepoint.evaluation.hpatches.describe import describe
+from tiepoint.evaluation.hpatches.descriptors import read_descriptors
+from tiepoint.evaluation.hpatches.distances import Metric
+from tiepoint.evaluation.hpatches.generate import read_or_generate
+from tiepoint.evaluation.hpatches.matching import Averaging
+from tiepoint.evaluation.hpatches.normalization import normalize, zca
+from tiepoint.evaluation.hpatches.protocol import evaluate
+from tiepoint.evaluation.hpatches.ranking import ApRule
+from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
+from tiepoint.evaluation.pairs import Describe
+from tiepoint.evaluation.phototour import Resize
+from tiepoint.evaluation.train_test import selection_of
+
+Normalization = Literal["none", "zca"]
+Progress = Callable[[int, int], None]
+
+
+def evaluate_hpatches(
+    patches: HPatches,
+    describers: Mapping[str, Describe | Path],
+    *,
+    split: str = "full",
+    splits: str | Path | None = None,
+    tasks: str | Path | None = None,
+    normalization: Normalization = "none",
+    averaging: Averaging = "python",
+    metric: Metric = "L2",
+    rule: ApRule = "trapezoid",
+    resize: Resize = "antialias",
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Measure describers on the three tasks, one after the other, so that one's descriptors are in memory at a time.
+
+    Args:
+        patches: the data set.
+        describers: name -> callable, (N, 1, 65, 65) float in 0..1 -> (N, D), or a folder of descriptor files.
+        split: "a", "b", "c", "view", "illum" or "full".
+        splits: the benchmark's splits.json.
+        tasks: folder of the benchmark's task files; what it does not hold is drawn.
+        normalization: "zca" whitens by the reference patches of the split's train list.
+        averaging: of matching, "python" or "article".
+        metric: "L2" or "L1".
+        rule: of the average precision.
+        resize: as `describe`; it does not concern descriptor files.
+        progress: called with (strips described or read, strips in all), anew for each describer.
+
+    Returns:
+        For each describer what `evaluate` states.
+
+    Raises:
+        InputError: an input that cannot be used, named in the message.
+    """
+    test = measured_sequences(split, patches.sequences, splits)
+    train = training_sequences(split, patches.sequences, splits) if normalization == "zca" else []
+    counts = {name: patches.counts[name] for name in test}
+    verification, retrieval = read_or_generate(tasks, split, counts, lambda name: patches.strip(name, "ref"))
+    return [
+        evaluate(
+            _describe(patches, describer, test, train, resize, progress), verification, retrieval, describer=name,
+            split=split, metric=metric, rule=rule, averaging=averaging, selection=selection_of(describer),
+            normalization=normalization, resize=None if isinstance(describer, Path) else resize,
+        )
+        for name, describer in describers.items()
+    ]  # fmt: skip
+
+
+def _describe(
+    patches: HPatches,
+    describer: Describe | Path,
+    test: Sequence[str],
+    train: Sequence[str],
+    resize: Resize,
+    progress: Progress | None,
+) -> dict[str, NDArray[np.float32]]:
+    """Descriptors of `test`, whitened by those of `train` if there are any."""
+
+    def strips(
+        sequences: Sequence[str], names: Sequence[str], progress: Progress | None
+    ) -> dict[str, NDArray[np.float32]]:
+        if isinstance(describer, Path):
+            return read_descriptors(describer, {s: patches.counts[s] for s in sequences}, names, progress=progress)
+        return describe(patches, describer, sequences, names, resize=resize, progress=progress)
+
+    if not train:
+        return strips(test, STRIPS, progress)
+    whitening = zca(np.concatenate([references[0] for references in strips(train, ("ref",), None).values()]))
+    return normalize(whitening, strips(test, STRIPS, progress))
