@@ -21,6 +21,7 @@ RANGES = {
     "steps": "[1, inf)",
     "minutes": "(0, inf)",
     "batch": "[2, inf)",
+    "keep": "[0, inf)",
     "checkpoint_seconds": "[0, inf)",
     "log_every": "[1, inf)",
     "loss.memory": "[0, 1]",
