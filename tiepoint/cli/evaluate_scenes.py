@@ -44,8 +44,7 @@ def main(
     from tiepoint import __version__
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
     from tiepoint.evaluation.scenes import RECALLS, SUPPORT, evaluate_scenes, mean_scores
-    from tiepoint.evaluation.statement import statement
-    from tiepoint.evaluation.train_test import selection_of
+    from tiepoint.evaluation.statement import selection_of, statement
     from tiepoint.models import load
 
     if plot:

@@ -84,7 +84,7 @@ def check(recipe: Recipe) -> Recipe:
     if (recipe.steps is None) == (recipe.minutes is None):
         raise InputError("recipe keys steps and minutes: give one of them")
     if not recipe.data:
-        raise InputError("recipe key data: name the folder of a PatchSet (build one with `tiepoint data colmap`)")
+        raise InputError("recipe key data: name the folder of a PatchSet (build one with `tiepoint data ...`)")
     return recipe
 
 
