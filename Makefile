@@ -28,6 +28,9 @@ figures: .venv/dev
 	$(BIN)/python benchmarks/visnir.py $(DATA)/visnir/test
 	$(BIN)/python benchmarks/describe.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/mining.py
+	$(BIN)/python benchmarks/hpatches.py
+	$(BIN)/python scripts/gradient_figure.py out/gradients.png
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

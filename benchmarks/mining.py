@@ -8,6 +8,7 @@ Peak resident memory above the inputs (Linux) goes to standard error, in MiB.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -66,4 +67,5 @@ def memory(key: str) -> float:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do: other work disturbs less
     main(__file__, __doc__, NAMES, work, ("pairs", 8192))

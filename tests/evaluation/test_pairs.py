@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,21 @@ def test_broken_descriptors_are_named(tmp_path: Path) -> None:
     data = small_patch_set(tmp_path / "set")
     with pytest.raises(InputError, match="broken: its descriptors hold NaN"):
         evaluate_pairs(data, {"broken": lambda p: torch.full((len(p), 8), torch.nan)}, count=10)
+
+
+@pytest.mark.parametrize("shape", [lambda v: v[:, :, None], lambda v: v[1:], lambda v: v[:, 0]])
+def test_descriptors_of_another_shape_are_refused(
+    tmp_path: Path, shape: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    data = small_patch_set(tmp_path / "set", points=6, per_point=2)
+    with pytest.raises(InputError, match=r"odd: gives \(.*\) for 12 patches: must give \(12, dimension\)"):
+        evaluate_pairs(data, {"odd": lambda p: shape(pixel_describer(p))}, count=50)
+
+
+def test_a_network_that_still_learns_is_measured(tmp_path: Path) -> None:
+    data = small_patch_set(tmp_path / "set", points=6, per_point=2)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 64, 8))
+    assert evaluate_pairs(data, {"net": network}, count=10)["net"]["random"].pairs == 10
 
 
 def test_the_command_prints_one_json_object_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,9 +141,16 @@ def as_float(patches: NDArray[np.uint8] | NDArray[np.uint16]) -> Tensor:
     return torch.from_numpy(patches.astype(np.float32) / np.float32(np.iinfo(patches.dtype).max))
 
 
+@torch.inference_mode()
 def unit_vectors(name: str, describe: Describe, patches: Tensor) -> NDArray[np.float32]:
-    """Descriptors (N, D) of `patches`. Raises InputError that names the describer if they hold NaN or infinity."""
+    """Descriptors (N, D) of `patches` (N, C, S, S).
+
+    Raises InputError that names the describer if they are of another shape or hold NaN or infinity.
+    """
     vectors = describe(patches).cpu().float()
+    if vectors.ndim != 2 or len(vectors) != len(patches):
+        shape = tuple(vectors.shape)
+        raise InputError(f"{name}: gives {shape} for {len(patches)} patches: must give ({len(patches)}, dimension)")
     if not bool(torch.isfinite(vectors).all()):
         raise InputError(f"{name}: its descriptors hold NaN or infinity: the weights are broken")
     return np.asarray(vectors.numpy())
