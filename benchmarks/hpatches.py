@@ -80,7 +80,7 @@ def main() -> None:
 
     made = timed("making descriptors", lambda: descriptors(sequences, patches))
     draw = generate_verification if options.draw else lambda counts, count: random_pairs(len(counts), patches, count)
-    task = timed("drawing pairs", lambda: draw([patches] * sequences, pairs))
+    task = timed("drawing pairs", lambda: draw(dict.fromkeys(made, patches), pairs))
     contrast = [np.full(patches, 20.0)] * sequences
     asked = timed("drawing queries", lambda: generate_retrieval(contrast, queries, 2 * queries))
     timed("verification", lambda: verify(made, task), lambda s: float(np.mean([x.ap for x in s])))

@@ -13,6 +13,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.models import LearnedDescriber, load, prepare, read_weights, save_weights
 
+pytestmark = pytest.mark.usefixtures("quick_weights")
 every_network = pytest.mark.parametrize("name", nets.names())
 
 

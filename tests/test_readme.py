@@ -20,13 +20,16 @@ import pytest
 from synthetic import colmap_project, smooth_texture
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```bash" in page.read_text()]
 MAKE = {"make demo": "tiepoint demo --out out/demo", "make test": "", "make check-data": "", "make figures": ""}
 SHORTER = {
     "python benchmarks/describe.py": " --rounds 1 --patches 8",
     "python benchmarks/training_step.py": " --pairs 8 --worker eager",
+    "python benchmarks/mining.py": " --rounds 1 --pairs 64",
+    "python benchmarks/hpatches.py": " --small",
 }
 FEW = "--steps 2 --minutes None --batch 8 --compile off --validation.fraction 0.2"
+BASE = "{data: patches, steps: 2, batch: 8, compile: off, validation: {fraction: 0.2}}"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -43,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("reader")
     folder = base / "tiepoint"
     folder.mkdir()
-    for name in ("recipes", "benchmarks"):
+    for name in ("recipes", "benchmarks", "scripts"):
         (folder / name).symlink_to(ROOT / name)
     colmap_project(folder / "my-project", points=80, cameras=4)
     for name in ("train/scene", "test/scene"):
@@ -58,6 +61,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(pair / "0001_vis.jpg"), texture[:400, :480])
     cv2.imwrite(str(pair / "0001_nir.jpg"), warped)
     np.savetxt(pair / "0001_vis_to_nir.txt", matrix)
+    for name in ("graf", "leuven"):
+        sequence = base / "shared" / "data" / "homography" / name
+        sequence.mkdir(parents=True)
+        for k in range(1, 7):
+            moved = np.array([[1, 0.01 * k, k - 1.0], [-0.01 * k, 1, 2.0 * k], [0, 0, 1]]) if k > 1 else np.eye(3)
+            cv2.imwrite(str(sequence / f"{k}.jpg"), cv2.warpPerspective(texture, moved, (480, 400)))
+            if k > 1:
+                np.savetxt(sequence / f"H_1_{k}", moved)
+    (folder / "short.yaml").write_text(BASE)
     return folder
 
 
@@ -65,6 +77,8 @@ def run(folder: Path, command: str) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if command.startswith("tiepoint train"):
         command += f" {FEW}"
+    if command.startswith("tiepoint compare"):
+        command = re.sub(r" --seeds \d+", "", command) + " --base short.yaml"
     command += SHORTER.get(command, "")
     finished = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"

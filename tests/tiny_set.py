@@ -8,30 +8,39 @@ import random
 import zipfile
 from pathlib import Path
 
-from tiepoint.data.sources import Mirror, Source
+from tiepoint.data.sources import Source
 
 
-def zipped(*sizes: int) -> bytes:
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for index, size in enumerate(sizes):
-            file.writestr(f"strip/{index}.bin", random.Random(size).randbytes(size))
+    with zipfile.ZipFile(buffer, "w", method) as file:
+        for name, data in files.items():
+            info = zipfile.ZipInfo()  # its constructor would already clean the name
+            info.filename, info.compress_type, info.external_attr = name, method, 0o600 << 16
+            file.writestr(info, data)
     return buffer.getvalue()
 
 
-DATA = zipped(30_000, 20_000)
-OTHER = zipped(30_001, 20_001)
-AS_LONG = zipped(20_000, 30_000)  # as DATA
+def strips(*sizes: int) -> bytes:
+    return zipped({f"strip/{k}.bin": random.Random(size).randbytes(size) for k, size in enumerate(sizes)})
+
+
+DATA = strips(30_000, 20_000)
+OTHER = strips(30_001, 20_001)
+AS_LONG = strips(20_000, 30_000)  # as DATA
 
 
 def md5(data: bytes) -> str:
-    return f"md5:{hashlib.md5(data).hexdigest()}"
+    return hashlib.md5(data).hexdigest()
 
 
-def source(*urls: str, hashes: tuple[str, ...] = (md5(DATA),), repacked: bool = False) -> Source:
-    mirrors = tuple(Mirror(url, repacked) for url in urls)
-    return Source("tiny", "tiny.zip", "a test", mirrors, hashes, "tiepoint data tiny {folder}")
+def source(*urls: str, md5: str | None = md5(DATA), repacked: bool = False) -> Source:
+    return Source("tiny", "a test", "tiny.zip", urls, "tiepoint data tiny {folder}", md5, repacked)
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

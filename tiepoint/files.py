@@ -1,4 +1,4 @@
-"""Writing files and folders so that a crash or a full disk never leaves half of one behind."""
+"""Writing files and folders so that a crash or a full disk never leaves half of one behind; errors that name a file."""
 
 from __future__ import annotations
 
@@ -67,6 +67,33 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinity are refused: JSON has neither."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_plain(path: str | Path, mmap: bool = False) -> Any:
+    """Read a torch file with `weights_only`, onto the CPU; `mmap` maps its tensors and does not read them.
+
+    Raises InputError for one that cannot be read, is damaged, or holds more than plain values and tensors.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # bytes that are no torch file raise anything, IndexError and OSError among them
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: damaged, or no torch file of plain tensors ({reason})") from None
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let the system's errors that name no file, such as those of a full disk, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -228,7 +228,7 @@ def _read_json(path: Path) -> Any:
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no PatchSet (no manifest.json): build one with `tiepoint data colmap`")
+        raise InputError(f"{directory} is no PatchSet (no manifest.json): build one with `tiepoint data ...`")
     manifest = _read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is no manifest of a PatchSet")

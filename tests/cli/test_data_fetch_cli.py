@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,25 +9,18 @@ from typing import Any
 
 import pytest
 from flaky_server import FlakyServer, content, flaky_server, status
+from tiny_set import zipped
 
 from tiepoint import cli
 from tiepoint.data import download
-from tiepoint.data.sources import SOURCES, Mirror, Source
+from tiepoint.data.sources import SOURCES, Source
 
 Capture = pytest.CaptureFixture[str]
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name, data in files.items():
-            file.writestr(name, data)
-    return buffer.getvalue()
-
-
 DATA = zipped({"info.txt": b"0 0\n" * 500, "patches0000.bmp": bytes(3000)})
-MD5 = f"md5:{hashlib.md5(DATA).hexdigest()}"
-SHA256 = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+MD5 = hashlib.md5(DATA).hexdigest()
+SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +43,7 @@ def tiny(server: FlakyServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a data set `tiny`."""
     url = server.at("/tiny.zip", content(DATA))
     then = "tiepoint data phototour {folder} --out {folder}-patches"
-    monkeypatch.setitem(SOURCES, "tiny", Source("tiny", "tiny.zip", "a test", (Mirror(url),), (MD5,), then))
+    monkeypatch.setitem(SOURCES, "tiny", Source("tiny", "a test", "tiny.zip", (url,), then, MD5))
     return url
 
 
@@ -73,7 +64,8 @@ def test_fetch_in_json_twice(tiny: str, server: FlakyServer, tmp_path: Path, cap
         "fetched": True,
         "archive": None,
         "url": tiny,
-        "hashes": [MD5, SHA256],
+        "md5": MD5,
+        "sha256": SHA256,
         "checked": True,
         "next": f"tiepoint data phototour {tmp_path / 'tiny'} --out {tmp_path / 'tiny'}-patches",
     }
@@ -83,7 +75,7 @@ def test_fetch_in_json_twice(tiny: str, server: FlakyServer, tmp_path: Path, cap
         assert (said.out.count("\n"), said.err) == (1, "")
         assert json.loads(said.out) == expected | {"fetched": fetched}
     assert len(server.requests) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny", "tiny.zip.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]
     assert (tmp_path / "tiny" / "info.txt").read_bytes() == b"0 0\n" * 500
 
 
@@ -92,7 +84,7 @@ def test_fetch_says_the_same_to_people(tiny: str, tmp_path: Path, capsys: Captur
     assert cli.main(words) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path / 'tiny'}: unpacked, 2 files, 5,000 bytes",
-        f"From {tiny}, {MD5}, {SHA256}",
+        f"From {tiny}, MD5 {MD5}, SHA-256 {SHA256}",
         "The archive is the published one.",
         f"Next: tiepoint data phototour {tmp_path / 'tiny'} --out {tmp_path / 'tiny'}-patches",
     ]
@@ -104,11 +96,9 @@ def test_fetch_says_the_same_to_people(tiny: str, tmp_path: Path, capsys: Captur
 def test_what_cannot_be_checked_is_said(
     tiny: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SOURCES, "tiny", Source("tiny", "tiny.zip", "a test", (Mirror(tiny),), (), "next"))
+    monkeypatch.setitem(SOURCES, "tiny", Source("tiny", "a test", "tiny.zip", (tiny,), "next"))
     assert cli.main(["data", "fetch", "tiny", "--out", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
-    assert "could not be checked: no hash of it is published" in text
-    assert str(tmp_path / "tiny.zip.json") in text
+    assert "could not be compared with a published hash" in capsys.readouterr().out
     assert cli.main(["data", "fetch", "tiny", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["checked"] is False
 
@@ -123,7 +113,7 @@ def test_what_cannot_be_checked_is_said(
         (["tiny", "--timeout", "soon"], "--timeout"),
         (
             ["liberty_harris"],
-            "liberty_harris.zip cannot be fetched (nobody is known to serve it): put the file with md5:",
+            "liberty_harris.zip cannot be fetched (nobody is known to serve it): put the file with MD5 ",
         ),
     ],
 )
@@ -137,7 +127,7 @@ def test_bad_input_is_one_line(
 def test_no_mirror_is_one_line(tiny: str, server: FlakyServer, tmp_path: Path, capsys: Capture) -> None:
     server.at("/tiny.zip", status(404))
     said = complaint(["tiny", "--out", str(tmp_path)], capsys)
-    assert f"({tiny}: HTTP 404 Not Found): put the file with {MD5} at {tmp_path / 'tiny.zip'} and run again" in said
+    assert f"({tiny}: HTTP 404 Not Found): put the file with MD5 {MD5} at {tmp_path / 'tiny.zip'} and run again" in said
 
 
 def test_a_path_that_is_no_folder_is_named(tiny: str, tmp_path: Path, capsys: Capture) -> None:
@@ -155,7 +145,7 @@ def test_list(capsys: Capture) -> None:
     assert said.count("\n") == 1
     sets = {entry["name"]: entry for entry in json.loads(said)["data_sets"]}
     assert list(sets) == list(SOURCES)
-    assert sets["liberty"]["hashes"] == ["md5:fdd9152f138ea5ef2091746689176414"]
+    assert sets["liberty"]["md5"] == "fdd9152f138ea5ef2091746689176414"
     assert sets["liberty_harris"]["urls"] == []
     assert sets["hpatches"]["about_bytes"] == 4_200_000_000
 

@@ -71,5 +71,5 @@ def test_a_truncated_cache_is_named(tmp_path: Path, size: int) -> None:
 
 
 def test_a_cache_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"abbey\.pt: no such file"):
+    with pytest.raises(InputError, match=r"abbey\.pt: cannot be read \(No such file"):
         build(tmp_path / "abbey.pt", tmp_path / "set")

@@ -1,32 +1,25 @@
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import pytest
 
+from tiepoint.data.phototour import SETS
 from tiepoint.data.sources import SOURCES, find
 from tiepoint.errors import InputError
 
 
 def test_the_table_is_sound() -> None:
-    assert set(SOURCES) == {
-        *("liberty", "notredame", "yosemite", "liberty_harris", "notredame_harris", "yosemite_harris"), "hpatches",
-    }  # fmt: skip
+    assert set(SOURCES) == {*SETS, "hpatches"}
     for name, known in SOURCES.items():
         assert (known.name, known.then.format(folder="x").split()[:2]) == (name, ["tiepoint", "data"])
         assert Path(known.file).name == known.file != name
-        assert all(mirror.url.startswith("https://") and mirror.url.endswith(known.file) for mirror in known.mirrors)
-        for known_hash in known.hashes:
-            kind, _, digits = known_hash.partition(":")
-            assert len(bytes.fromhex(digits)) == hashlib.new(kind).digest_size
-    hashes = [known_hash for known in SOURCES.values() for known_hash in known.hashes]
-    assert len(set(hashes)) == len(hashes) == 6
-    assert not SOURCES["liberty"].checkable
-    assert SOURCES["liberty_harris"].checkable
-    assert not SOURCES["hpatches"].checkable
-    json.dumps([known.hashes for known in SOURCES.values()])
+        assert all(url.startswith("https://") and url.endswith(f"/{known.file}") for url in known.mirrors)
+        if name in SETS:
+            assert f"{SETS[name]:,} patches" in known.about
+            assert len(bytes.fromhex(known.md5 or "")) == 16
+    assert len({known.md5 for known in SOURCES.values()}) == 7
+    assert [name for name, known in SOURCES.items() if known.repacked] == ["liberty", "notredame", "yosemite"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def brute_force(vectors: Vectors, points: Points, released: bool) -> float:
         for positive in np.flatnonzero(points == points[a]):
             p = distances[a, positive]
             if positive != a:
-                correct.append(p <= n if released else p < n)
+                correct.append(p <= n)
                 scores.append(1 - min(p, n) / max(p, n) if max(p, n) > 0 else 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no positive class: 0
@@ -98,11 +98,12 @@ def test_the_released_code_searches_whole_blocks_of_large_images_alone() -> None
     small = points < 500  # exactly 1000 patches: no search at all
     whole, first = image_precisions(vectors[small], points[small], *matching_pairs(points[small]))
     assert first - whole > 0.05  # a random negative is easier than the nearest
+    assert first == pytest.approx(brute_force(vectors[small], points[small], released=True), abs=1e-12)
 
 
-def test_one_vector_for_all_patches_is_worth_nothing_but_as_released() -> None:
+def test_a_tie_is_correct() -> None:
     points = np.array([0, 0, 1, 1, 2])
-    assert image_precisions(np.ones((5, 4), dtype=np.float32), points, *matching_pairs(points)) == (0.0, 1.0)
+    assert image_precisions(np.ones((5, 4), dtype=np.float32), points, *matching_pairs(points)) == (1.0, 1.0)
 
 
 def test_images_weigh_alike_and_each_patch_is_described_once(tmp_path: Path) -> None:
@@ -138,6 +139,19 @@ def test_sets_whose_images_are_not_known_are_refused(tmp_path: Path) -> None:
     data = phototour_set(tmp_path / "set", images=1, provenance=provenance)
     with pytest.raises(InputError, match=r"set: was built without interest\.txt"):
         evaluate_revisited(data, {"it": pixel_describer})
+
+
+def test_one_descriptor_for_all_patches_is_refused_and_constant_images_alone_are_not(tmp_path: Path) -> None:
+    data = phototour_set(tmp_path / "set", points=9)
+    with pytest.raises(InputError, match="collapsed: gives all patches one descriptor"):
+        evaluate_revisited(data, {"collapsed": lambda p: torch.ones(len(p), 4)})
+    seen: list[int] = []
+
+    def collapsing(patches: torch.Tensor) -> torch.Tensor:
+        seen.append(len(patches))
+        return pixel_describer(patches) * (len(seen) == 1)
+
+    assert evaluate_revisited(data, {"it": collapsing})["it"].mean_ap > 2 / 3  # two images of three are all ties
 
 
 def test_broken_descriptors_are_named(tmp_path: Path) -> None:

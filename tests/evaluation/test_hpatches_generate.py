@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.evaluation.hpatches.generate import generate_retrieval, generate_verification, read_or_generate
 
-COUNTS = [30, 12, 45]
+COUNTS = {"a": 30, "b": 12, "c": 45}
 # The first queries of the benchmark's retr_queries_split-a.csv: place in the split's test list, patch.
 OFFICIAL = [
     (38, 3), (28, 2), (14, 324), (7, 1263), (20, 604), (38, 795), (18, 534), (22, 1821), (10, 317), (10, 86),
@@ -29,7 +29,7 @@ def test_pairs_are_what_they_claim() -> None:
     assert set(t1) == set(t2) == {0, 1, 2, 3, 4}  # image 5 is never drawn
     for other in (task.inter, task.intra):
         np.testing.assert_array_equal(other[:, [0, 1, 2, 4]], task.positive[:, [0, 1, 2, 4]])
-        assert (other[:, 5] < np.array(COUNTS)[other[:, 3]]).all()
+        assert (other[:, 5] < np.array(list(COUNTS.values()))[other[:, 3]]).all()
     assert (task.intra[:, 3] == s1).all()
     assert (task.intra[:, 5] != i1).all()
     assert (task.inter[:, 3] == s1).mean() == pytest.approx(1 / 3, abs=0.05)  # may be the same sequence
@@ -38,13 +38,13 @@ def test_pairs_are_what_they_claim() -> None:
 
 def test_pairs_follow_the_benchmarks_draws_one_by_one() -> None:
     np.random.seed(42)  # noqa: NPY002
-    names = ["a", "b", "c"]
+    names = list(COUNTS)
     sequence = np.random.choice(names, 50)  # noqa: NPY002
-    lengths = [COUNTS[names.index(s)] for s in sequence]
+    lengths = [COUNTS[s] for s in sequence]
     patches = [np.random.choice(np.arange(k), 2, replace=False) for k in lengths]  # noqa: NPY002
     types = [np.random.choice(np.arange(5), 2, replace=False) for _ in lengths]  # noqa: NPY002
     other = np.random.choice(names, 50)  # noqa: NPY002
-    far = [np.random.randint(COUNTS[names.index(s)]) for s in other]  # noqa: NPY002
+    far = [np.random.randint(COUNTS[s]) for s in other]  # noqa: NPY002
     task = generate_verification(COUNTS, 50)
     np.testing.assert_array_equal(task.positive[:, 0], [names.index(s) for s in sequence])
     np.testing.assert_array_equal(task.intra[:, [2, 5]], patches)
@@ -80,8 +80,8 @@ def test_few_patches_give_short_lists_and_none_an_error() -> None:
     for contrasts in ([np.full(50, 10.0)], [np.full(2, 20.0)]):
         with pytest.raises(InputError, match="contrast above 10"):
             generate_retrieval(contrasts, 4, 100)
-    with pytest.raises(InputError, match="single patch"):
-        generate_verification([4, 1], 10)
+    with pytest.raises(InputError, match="v_b: has a single patch"):
+        generate_verification({"v_a": 4, "v_b": 1}, 10)
 
 
 def test_both_tasks_are_drawn_where_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +89,6 @@ def test_both_tasks_are_drawn_where_there_is_no_folder(monkeypatch: pytest.Monke
     patches = np.random.default_rng(0).integers(0, 255, (40, 65, 65)).astype(np.uint8)
     patches[::2] //= 8  # a standard deviation of 9: too flat
     verification, retrieval = read_or_generate(None, "full", {"v_a": 40, "v_b": 40}, lambda name: patches)
-    assert verification == [40, 40]
+    assert verification == {"v_a": 40, "v_b": 40}
     chosen = np.concatenate([retrieval.queries, retrieval.distractors])
     assert (chosen[:, 1] % 2 == 1).all()

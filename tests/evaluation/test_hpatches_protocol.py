@@ -59,13 +59,8 @@ def _few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "generate_verification", drawn)
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Any:
-    from tiepoint.cli.evaluate_hpatches import main
-
-    verb = (lambda: functools.partial(cli._parse_and_run, main), "")
-    monkeypatch.setitem(cli.VERBS, "evaluate hpatches", verb)
-    return lambda *words: cli.main(["evaluate", "hpatches", *map(str, words)])
+def command(*words: Any) -> int:
+    return cli.main(["evaluate", "hpatches", *map(str, words)])
 
 
 def whole(patches: torch.Tensor) -> torch.Tensor:
@@ -136,15 +131,15 @@ def test_weights_chosen_on_the_test_data_are_marked(patches: Path) -> None:
 
 def test_resizing_by_opencv_differs_from_the_describers_own(patches: Path) -> None:
     data = HPatches.open(patches)
-    assert describe(data, whole, ["v_one"], ("ref", "t3"))["v_one"].shape == (2, 16, 65 * 65)
-    small = describe(data, whole, ["v_one"], ("ref", "t3"), resize="cv2")["v_one"]
+    assert describe(data, "it", whole, ["v_one"], ("ref", "t3"))["v_one"].shape == (2, 16, 65 * 65)
+    small = describe(data, "it", whole, ["v_one"], ("ref", "t3"), resize="cv2")["v_one"]
     expected = [cv2.resize(p, (8, 8), interpolation=cv2.INTER_LINEAR).ravel() for p in data.strip("v_one", "t3")]
     np.testing.assert_allclose(small[1], np.array(expected) / 255, atol=1e-6)
 
 
 def test_descriptor_files_give_what_the_describer_gives(patches: Path, tmp_path: Path, splits: Path) -> None:
     data = HPatches.open(patches)
-    for sequence, strips in describe(data, coarse, data.sequences).items():
+    for sequence, strips in describe(data, "it", coarse, data.sequences).items():
         (tmp_path / "cells" / sequence).mkdir(parents=True)
         for name, strip in zip(STRIPS, strips, strict=True):
             np.savetxt(tmp_path / "cells" / sequence / f"{name}.csv", strip, delimiter=";", fmt="%.9g")
@@ -165,15 +160,41 @@ def test_whitening_changes_the_figures_and_needs_a_train_list(patches: Path, spl
     assert white["mean_ap"]["verification"] != pytest.approx(plain["mean_ap"]["verification"], abs=1e-3)
     with pytest.raises(InputError, match="train list: give --splits"):
         evaluate_hpatches(data, {"c": coarse}, normalization="zca")
+    with pytest.raises(InputError, match="normalization 'pca': there are none, zca"):
+        evaluate_hpatches(data, {"c": coarse}, normalization="pca")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="flat: its 32 train descriptors vary along too few directions"):
+        evaluate_hpatches(
+            data, {"flat": lambda p: torch.ones(len(p), 4)}, split="a", splits=splits, normalization="zca"
+        )
 
 
-def test_a_describer_that_returns_nan_is_named_with_its_strip(patches: Path) -> None:
-    with pytest.raises(InputError, match="i_one/ref: holds NaN"):
-        evaluate_hpatches(HPatches.open(patches), {"bad": lambda p: torch.full((len(p), 4), torch.nan)})
+@pytest.mark.parametrize(
+    ("describer", "message"),
+    [
+        (lambda p: torch.full((len(p), 4), torch.nan), "bad: its descriptors hold NaN"),
+        (lambda p: 1e20 * coarse(p), "bad, i_one/ref: .* beyond 1e15"),
+        (lambda p: torch.ones(len(p), 4), "bad: gives all patches one descriptor"),
+    ],
+)
+def test_a_broken_describer_is_named(patches: Path, describer: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate_hpatches(HPatches.open(patches), {"bad": describer})
+
+
+def test_half_precision_is_measured(patches: Path) -> None:
+    data = HPatches.open(patches)
+    half, rounded = evaluate_hpatches(data, {"h": lambda p: coarse(p).half(), "r": lambda p: coarse(p).half().float()})
+    assert half["mean_ap"] == rounded["mean_ap"]
+
+
+def test_missing_descriptor_files_are_found_before_anything_is_measured(patches: Path, tmp_path: Path) -> None:
+    describers = {"it": lambda p: pytest.fail("describes"), "files": tmp_path}
+    with pytest.raises(InputError, match=r"i_one/ref\.csv is missing"):
+        evaluate_hpatches(HPatches.open(patches), describers)
 
 
 def test_the_verb_prints_tables_and_writes_json(
-    command: Any, patches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    patches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "results" / "out.json"
     options = ("--split", "view", "--averaging", "article")
@@ -202,7 +223,7 @@ def test_the_verb_prints_tables_and_writes_json(
     ],
 )
 def test_the_verb_refuses_in_one_line(
-    command: Any, patches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    patches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...], message: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from tiepoint.errors import InputError
 from tiepoint.evaluation.hpatches.ranking import AP_RULES, ap, negatives_before, rank_ap, trapezoid_ap
 
 lists = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60).filter(
@@ -47,6 +48,11 @@ def test_equal_distances_keep_the_order_of_the_list() -> None:
     first, last = np.array([True, False, False]), np.array([False, False, True])
     assert negatives_before(first, np.ones(3)).tolist() == [0]
     assert negatives_before(last, np.ones(3)).tolist() == [2]
+
+
+def test_other_rules_are_refused() -> None:
+    with pytest.raises(InputError, match="average precision 'mean': there are trapezoid, rank"):
+        ap(np.zeros(3, dtype=int), 3, "mean")  # type: ignore[arg-type]
 
 
 def test_leading_axes_are_kept() -> None:

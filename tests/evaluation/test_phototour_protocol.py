@@ -132,6 +132,26 @@ def test_broken_descriptors_are_named(data: PatchSet, value: float) -> None:
         evaluate_phototour(data, {"broken": lambda p: torch.full((len(p), 4), value)})
 
 
+def test_one_descriptor_for_all_patches_is_refused(data: PatchSet) -> None:
+    with pytest.raises(InputError, match="collapsed: gives all patches one descriptor"):
+        evaluate_phototour(data, {"collapsed": lambda p: torch.ones(len(p), 4)})
+
+
+def test_half_precision_and_rows_of_zeros_are_measured(data: PatchSet) -> None:
+    """As the release of a network in float16 gives them, and as SIFT describes flat patches."""
+    pairs = official_pairs(data)
+
+    def half(patches: torch.Tensor) -> torch.Tensor:
+        vectors = sparse_describer(patches).half()
+        vectors[::7] = 0
+        return vectors
+
+    labels, distances = brute_force(data, half, pairs)
+    score = evaluate_phototour(data, {"it": half}, pairs=pairs)["it"]
+    assert len(np.unique(pairs)) == len(data)  # so that both describe the same batch
+    assert score.fpr95["hardnet"] == fpr95(labels, -distances, "hardnet") < 1
+
+
 def test_a_set_without_its_list_is_told_which_verb_writes_it(tmp_path: Path) -> None:
     data = small_patch_set(tmp_path / "set")
     with pytest.raises(InputError, match=rf"pairs-{LIST}.*tiepoint data phototour") as raised:
@@ -182,3 +202,5 @@ def test_cv2_resizing_is_opencvs_on_the_stored_patches(data: PatchSet) -> None:
 
 def test_describers_without_an_input_size_see_patches_whole() -> None:
     assert resizing(pixel_describer, "cv2") is pixel_describer
+    with pytest.raises(InputError, match="resize 'area': there are antialias, cv2"):
+        resizing(pixel_describer, "area")  # type: ignore[arg-type]

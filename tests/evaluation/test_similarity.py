@@ -13,7 +13,7 @@ from synthetic import colmap_project, pixel_describer, small_patch_set
 
 from tiepoint.evaluation.pairs import evaluate_pairs
 from tiepoint.evaluation.scenes import evaluate_scenes
-from tiepoint.evaluation.similarity import CHUNK, similarity_matrix, similarity_rows, squared_distances
+from tiepoint.evaluation.similarity import similarity_matrix, similarity_rows
 
 
 def vectors(seed: int, count: int, unit: bool, scale: float = 1.0) -> NDArray[np.float32]:
@@ -62,13 +62,6 @@ def test_close_descriptors_far_from_the_origin_keep_their_order() -> None:
     b = a + np.array([[1], [2], [3]], dtype=np.float32) / 1024
     assert (np.diff(similarity_rows(a, b)) < 0).all()
     assert (np.diff(similarity_matrix(a, b)[0]) < 0).all()
-
-
-def test_squared_distances_of_rows_across_chunks() -> None:
-    a = vectors(0, 50, False)
-    first, second = np.random.default_rng(2).integers(0, 50, (2, CHUNK + 7))
-    expected = cdist(a, a, "sqeuclidean")[first, second]
-    np.testing.assert_allclose(squared_distances(a, first, second), expected, rtol=1e-6, atol=1e-12)
 
 
 def test_pairs_of_a_describer_without_unit_length_are_compared_by_distance(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 import tiepoint
 from tiepoint.errors import InputError
-from tiepoint.evaluation.statement import SELECTIONS, statement
+from tiepoint.evaluation.statement import SELECTIONS, selection_of, statement
+from tiepoint.models import load
 
 
 def test_a_statement_holds_the_version_and_what_is_added() -> None:
@@ -29,3 +32,23 @@ def test_weights_chosen_on_the_test_data_are_marked(selection: str) -> None:
 def test_other_rules_are_refused() -> None:
     with pytest.raises(InputError, match="selection 'best': there are last, mean of last 10, best on validation"):
         statement("hpatches", variant="python", split="a", selection="best")
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("best", "best on validation"),
+        ("last", "last"),
+        ("best on test", "best on test"),
+        ("mean of last 10", "mean of last 10"),
+        ("luck", None),
+        (None, None),
+    ],
+)
+def test_the_card_says_how_weights_were_chosen(stated: str | None, expected: str | None) -> None:
+    assert selection_of(SimpleNamespace(card={"result": {"selection": stated}})) == expected
+
+
+def test_without_a_card_nothing_is_known() -> None:
+    assert selection_of(load("sift")) is None
+    assert selection_of(SimpleNamespace(card={"result": None})) is None

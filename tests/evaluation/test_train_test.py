@@ -14,7 +14,7 @@ from tiepoint import nets
 from tiepoint.cli import main
 from tiepoint.errors import InputError
 from tiepoint.evaluation.phototour import evaluate_phototour
-from tiepoint.evaluation.train_test import COLUMNS, HEADER, Model, make_rows, read_models, selection_of, set_of
+from tiepoint.evaluation.train_test import COLUMNS, HEADER, Model, make_rows, read_models, set_of
 from tiepoint.models import load, save_weights
 from tiepoint.patches import PatchSet
 
@@ -89,24 +89,7 @@ def test_rules_of_selection_are_never_mixed_and_ten_means_ten() -> None:
         make_rows([*ten, model("y", "yosemite", "mean of last 10")])
 
 
-@pytest.mark.parametrize(
-    ("stated", "expected"),
-    [
-        ("best", "best on validation"),
-        ("last", "last"),
-        ("best on test", "best on test"),
-        ("mean of last 10", "mean of last 10"),
-        ("luck", None),
-        (None, None),
-    ],
-)
-def test_the_card_says_how_weights_were_chosen(stated: str | None, expected: str | None) -> None:
-    assert selection_of(SimpleNamespace(card={"result": {"selection": stated}})) == expected
-
-
-def test_without_a_card_nothing_is_known() -> None:
-    assert selection_of(load("sift")) is None
-    assert selection_of(SimpleNamespace(card={"result": None})) is None
+def test_a_manifest_names_one_of_the_three_sets_or_none() -> None:
     assert set_of({}) is set_of(None) is set_of({"provenance": {"name": "paris"}}) is None
     assert set_of({"provenance": {"name": "yosemite_harris"}}) == "yosemite"
 

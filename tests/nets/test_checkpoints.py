@@ -13,12 +13,13 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.nets.checkpoints import MARKS, load_checkpoint, read_torch
 
+pytestmark = pytest.mark.usefixtures("quick_weights")
 TWINS = {"hynet": "sdgmnet", "l2net": "hardnet"}
 
 
 @cache
 def shaken(name: str, **options: int) -> nn.Module:
-    """A network whose running means matter, made once since orthogonal weights take their time."""
+    """A network whose running means matter, made once."""
     torch.manual_seed(0)
     net = nets.create(name, **options).eval()
     for key, buffer in net.named_buffers():
@@ -88,6 +89,8 @@ def test_the_eps_of_a_checkpoint_is_taken_over() -> None:
     _, back = load_checkpoint({**net.state_dict(), "layer3.1.eps": torch.tensor([0.5])})
     assert back.get_submodule("layer3.1").eps == 0.5  # type: ignore[union-attr]
     assert back.get_submodule("layer2.1").eps == pytest.approx(1e-6)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match=r"layer3\.1\.eps is left over"):
+        load_checkpoint({**net.state_dict(), "layer3.1.eps": torch.zeros(2)})
 
 
 @pytest.mark.parametrize(("name", "mark"), MARKS.items())
@@ -119,7 +122,7 @@ def test_a_loaded_network_can_be_trained_and_leaves_the_given_state_alone() -> N
         assert torch.equal(state[key], value)
 
 
-@pytest.mark.parametrize("content", [[], {}, {"epoch": 3}, {"state_dict": {"a": 1}}, 5])
+@pytest.mark.parametrize("content", [[], {}, {"epoch": 3}, {"state_dict": {"a": 1}}, {0: torch.zeros(1)}, 5])
 def test_files_without_a_state_dict_are_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(InputError, match=r"a\.pt: holds no state dict"):

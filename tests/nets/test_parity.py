@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tiepoint import nets
 from tiepoint.nets.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_weights")
 KORNIA: dict[str, Callable[..., nn.Module]] = {
     "hardnet": kornia.feature.HardNet,
     "hardnet8": kornia.feature.HardNet8,

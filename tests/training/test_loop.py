@@ -72,6 +72,16 @@ def test_every_recipe_of_the_repository_trains(path: Path, data: PatchSet) -> No
     assert all(torch.isfinite(parameter).all() for parameter in run.net.parameters())
 
 
+def test_the_weights_of_the_last_validations_are_kept_on_request(data: PatchSet, tmp_path: Path) -> None:
+    recipe = recipe_for(data, keep=2, selection="last")
+    train(recipe, tmp_path / "run")
+    kept = sorted((tmp_path / "run" / "epochs").iterdir())
+    assert [int(folder.name) for folder in kept] == [5, 6]
+    assert same(kept[1], tmp_path / "run")
+    assert not same(kept[0], tmp_path / "run")
+    assert load(kept[0]).card["result"]["selected_step"] == 5  # type: ignore[attr-defined]
+
+
 def test_one_cycle_rises_and_falls() -> None:
     rates = [factor(Optimizer(schedule="one-cycle"), p) for p in (0, 0.15, 0.3, 0.65, 1)]
     assert rates == pytest.approx([0.04, 0.52, 1, 0.5, 0])

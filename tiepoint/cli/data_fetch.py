@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json as json_lib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tiepoint.cli.output import emit_table, progress_bar
 
 if TYPE_CHECKING:
-    from tiepoint.data.obtain import Obtained
+    from tiepoint.data.fetch import Record
+    from tiepoint.data.sources import Source
 
 MEGABYTE = 10**6
 
@@ -38,7 +39,7 @@ def main(
         list: show the data sets that are known, and fetch nothing
         json: print one JSON object
     """
-    from tiepoint.data.obtain import obtain
+    from tiepoint.data.fetch import RECORD, fetch
     from tiepoint.data.sources import SOURCES, find
     from tiepoint.errors import InputError
 
@@ -47,45 +48,49 @@ def main(
     if not name:
         raise InputError(f"name a data set: {', '.join(SOURCES)}")
     source = find(name)
+    was_there = (out / name / RECORD).is_file()
     with progress_bar(f"{source.file} (MB)", quiet=json) as advance:
-        obtained = obtain(
+        record = fetch(
             source,
             out,
             keep_archive=keep_archive,
             timeout=timeout,
             progress=lambda done, total: advance(done // MEGABYTE, (total or done) // MEGABYTE),
         )
-    then = source.then.format(folder=obtained.folder)
+    facts = _facts(source, out, record, fetched=not was_there)
     if json:
-        print(json_lib.dumps({"name": name, **_facts(obtained), "next": then}))
+        print(json_lib.dumps(facts))
     else:
-        _say(obtained, then)
+        _say(facts)
     return 0
 
 
-def _facts(obtained: Obtained) -> dict[str, object]:
+def _facts(source: Source, out: Path, record: Record, fetched: bool) -> dict[str, Any]:
+    folder, archive = out / source.name, out / source.file
     return {
-        "directory": str(obtained.folder),
-        "files": obtained.contents.files,
-        "bytes": obtained.contents.bytes,
-        "fetched": obtained.fresh,
-        "archive": str(obtained.archive) if obtained.archive else None,
-        "url": obtained.record.url,
-        "hashes": obtained.record.hashes,
-        "checked": obtained.record.checked,
+        "name": source.name,
+        "directory": str(folder),
+        "files": record.files,
+        "bytes": record.bytes,
+        "fetched": fetched,
+        "archive": str(archive) if archive.exists() else None,
+        "url": record.url,
+        "md5": record.md5,
+        "sha256": record.sha256,
+        "checked": record.checked,
+        "next": source.then.format(folder=folder),
     }
 
 
-def _say(obtained: Obtained, then: str) -> None:
-    record, inside = obtained.record, obtained.contents
-    state = "unpacked" if obtained.fresh else "complete already, nothing to do"
-    print(f"{obtained.folder}: {state}, {inside.files:,} files, {inside.bytes:,} bytes")
-    print(f"From {record.url or 'an archive that was put there'}, {', '.join(record.hashes)}")
-    if record.checked:
+def _say(facts: dict[str, Any]) -> None:
+    state = "unpacked" if facts["fetched"] else "complete already, nothing to do"
+    print(f"{facts['directory']}: {state}, {facts['files']:,} files, {facts['bytes']:,} bytes")
+    print(f"From {facts['url'] or 'an archive that was put there'}, MD5 {facts['md5']}, SHA-256 {facts['sha256']}")
+    if facts["checked"]:
         print("The archive is the published one.")
     else:
-        print(f"The archive could not be checked: no hash of it is published. Recorded in {obtained.record_path}")
-    print(f"Next: {then}")
+        print("The archive could not be compared with a published hash; its own check sums hold.")
+    print(f"Next: {facts['next']}")
 
 
 def _list(json: bool) -> int:
@@ -98,8 +103,8 @@ def _list(json: bool) -> int:
                 "about": source.about,
                 "file": source.file,
                 "about_bytes": source.size,
-                "urls": [mirror.url for mirror in source.mirrors],
-                "hashes": source.hashes,
+                "urls": source.mirrors,
+                "md5": source.md5,
             }
             for source in SOURCES.values()
         ]
@@ -109,9 +114,9 @@ def _list(json: bool) -> int:
         (
             source.name,
             source.about + (f", {source.size / 1e9:.1f} GB" if source.size else ""),
-            ", ".join(mirror.url for mirror in source.mirrors) or "by hand: no mirror is known",
+            ", ".join(source.mirrors) or "by hand: no mirror is known",
         )
         for source in SOURCES.values()
     ]
-    emit_table("Data sets", ("name", "what", "from"), rows)
+    emit_table("Data sets", ("name", "what", "from"), rows, words=3)
     return 0

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.evaluation.statement import Selection, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tiepoint.evaluation.train_test import Model
+    from tiepoint.evaluation.train_test import Model, Row
     from tiepoint.patches import PatchSet
 
 Protocol = Literal["fpr95", "revisited"]
 Resize = Literal["antialias", "cv2"]
-Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
 FIGURES = {
     "fpr95_hardnet": "FPR95 (%), rule of HardNet and SDGMNet",
     "fpr95_hynet": "FPR95 (%), rule of HyNet",
@@ -55,7 +55,6 @@ def main(
     """
     from tiepoint import __version__
     from tiepoint.errors import InputError
-    from tiepoint.evaluation.statement import statement
     from tiepoint.evaluation.train_test import HEADER, SETS, make_rows, make_tables, read_models, set_of
     from tiepoint.patches import PatchSet
     from tiepoint.training.schedule import choose_device
@@ -82,20 +81,8 @@ def main(
             "version": __version__,
             "data": {name: str(path) for name, path in folders.items()},
             "columns": HEADER,
-            "systems": [
-                statement("phototour", split="train -> test", selection=row.selection, **settings)
-                | {"system": row.name, "models": row.models, "figures": {name: t[i] for name, t in tables.items()}}
-                for i, row in enumerate(rows)
-            ],
-            "results": [
-                statement(
-                    "phototour", split=f"{m.training or 'elsewhere'} -> {test}", selection=m.selection, **settings
-                )
-                | {"model": m.name, **scores[m.name, test].numbers()}
-                for m in models
-                for test in folders
-                if m.training != test
-            ],
+            "systems": _systems(rows, tables, settings),
+            "results": _results(models, scores, settings),
         }
         print(json_lib.dumps(report, allow_nan=False))
         return 0
@@ -130,6 +117,34 @@ def _measure(
                 found = evaluate_revisited(data, describers, resize=resize, progress=advance)
         scores |= {(name, test): score for name, score in found.items()}
     return scores
+
+
+def _systems(
+    rows: Sequence[Row], tables: Mapping[str, Sequence[Sequence[float | None]]], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each row of the tables says, with its figures in the order of the columns."""
+    return [
+        statement("phototour", split="train -> test", selection=row.selection, **settings)
+        | {"system": row.name, "models": row.models, "figures": {name: table[i] for name, table in tables.items()}}
+        for i, row in enumerate(rows)
+    ]
+
+
+def _results(
+    models: Sequence[Model], scores: Mapping[tuple[str, str], Any], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each model measured on each set says."""
+    by_name = {model.name: model for model in models}
+    return [
+        statement(
+            "phototour",
+            split=f"{by_name[name].training or 'elsewhere'} -> {test}",
+            selection=by_name[name].selection,
+            **settings,
+        )
+        | {"model": name, **score.numbers()}
+        for (name, test), score in scores.items()
+    ]
 
 
 def _percent(value: float | None) -> str:

@@ -44,6 +44,7 @@ def main(
     from tiepoint import __version__
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
     from tiepoint.evaluation.scenes import RECALLS, SUPPORT, evaluate_scenes, mean_scores
+    from tiepoint.evaluation.statement import selection_of, statement
     from tiepoint.models import load
 
     if plot:
@@ -56,18 +57,20 @@ def main(
         curves = [Curve(f"{s.model}, {s.level}", s.curve, RECALLS, s.fpr95) for s in means]
         plot_roc(curves, plot, f"Mean of {len(projects)} scenes, {points:,} points a scene, seed {seed}")
     if json:
-        report = {
-            "protocol": "scenes",
-            "version": __version__,
-            "projects": [str(project) for project in projects],
-            "points": points,
-            "seed": seed,
-            "support": SUPPORT,
-            "models": list(describers),
-            "levels": list(levels),
-            "results": [score.numbers() for score in scores],
-            "mean": [score.numbers() for score in means],
-        }
+        report = statement(
+            "scenes",
+            variant="widest pair of each track",
+            split=", ".join(project.name for project in projects),
+            projects=[str(project) for project in projects],
+            points=points,
+            seed=seed,
+            support=SUPPORT,
+            models=list(describers),
+            selections={name: selection_of(describer) for name, describer in describers.items()},
+            levels=list(levels),
+            results=[score.numbers() for score in scores],
+            mean=[score.numbers() for score in means],
+        )
         print(json_lib.dumps(report, allow_nan=False))
         return 0
     for measure, title in MEASURES.items():

@@ -33,14 +33,14 @@ def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:
     emit_table(title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()])
 
 
-def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on standard output; numbers align right."""
+def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], words: int = 1) -> None:
+    """Print a table on standard output. The first `words` columns align left, the others, of numbers, right."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, show_header=any(header), title_justify="left")
     for index, name in enumerate(header):
-        table.add_column(name, justify="right" if index else "left", no_wrap=index == 0)
+        table.add_column(name, justify="left" if index < words else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console = Console()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import tyro
 
 from tiepoint.cli.output import emit
 from tiepoint.errors import InputError
-from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe import Recipe, loss_options
 from tiepoint.training.recipe_file import load_recipe
 
 
@@ -34,6 +34,8 @@ def run(prog: str, arguments: Sequence[str]) -> int:
     words = list(arguments)
     path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
     recipe = load_recipe(path) if path else Recipe()
+    if "--loss.name" in words[:-1]:  # another loss has other options
+        recipe = replace(recipe, loss=loss_options(words[words.index("--loss.name") + 1])())
     if "--minutes" in words and "--steps" not in words:
         words += ["--steps", "None"]
     if "--steps" in words and "--minutes" not in words:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.data.unpack import DAMAGE
 from tiepoint.errors import InputError
 from tiepoint.imaging.io import decode
 
@@ -37,7 +37,7 @@ class Archive:
             names = [file.relative_to(self.path).as_posix() for file in found]
         else:
             self._zip = _open_zip(self.path)
-            names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+            names = [name for name in self._zip.namelist() if name and not name.endswith("/")]
         self.names = sorted(name for name in names if not any(p.startswith((".", "__MACOSX")) for p in name.split("/")))
 
     def label(self, name: str) -> Path:
@@ -54,7 +54,7 @@ class Archive:
                 return member.read(size)
         except OSError as error:
             raise InputError(f"{self.label(name)}: cannot be read ({error.strerror or error})") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted or method
+        except DAMAGE as error:
             raise InputError(f"{self.label(name)}: cannot be read ({error}): copy the zip again") from None
 
     def read_grey(self, name: str) -> NDArray[Any]:
@@ -76,7 +76,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path}: no such file or folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except zipfile.BadZipFile as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path}: truncated or no zip ({error}): copy it again, or unpack it and give the folder"
         ) from None

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tiepoint.data.archive import Archive
 from tiepoint.errors import InputError
+from tiepoint.files import read_plain
 from tiepoint.patches import SIZE
 
 Ids = NDArray[np.int64]
@@ -99,14 +100,8 @@ def read_cache(path: str | Path) -> Published:
 
     Raises InputError for a file that is damaged, holds something else, or whose matches contradict its labels.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        # Mapped, not read: the largest set is 2.6 GB. Files of torch before 1.6 are no zips and cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # bytes that are no torch file raise anything, IndexError and KeyError among them
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: damaged, or no torch file of plain tensors ({reason})") from None
+    # Mapped, since the largest set is 2.6 GB. Files of torch before 1.6 are no zips and cannot be.
+    content = read_plain(path, mmap=zipfile.is_zipfile(path))
     patches, labels, matches = _unpack(content, str(path))
     points, rows = labels.numpy().astype(np.int64), matches.numpy().astype(np.int64)
     if points.min() < 0:

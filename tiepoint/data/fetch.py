@@ -1,150 +1,164 @@
-"""Fetching of published archives: mirrors in turn, hashes, and a record of what came."""
+"""Published data sets as folders: fetched from the first mirror that gives the right archive, checked and unpacked."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tiepoint.data.download import MirrorError, Progress, download
-from tiepoint.data.members import is_archive
-from tiepoint.data.partial import claim
-from tiepoint.data.sources import Mirror, Source
-from tiepoint.data.unpack import Contents
+from tiepoint.data.download import MirrorError, Progress, discard, download
+from tiepoint.data.sources import Source
+from tiepoint.data.unpack import ArchiveError, unpack
 from tiepoint.errors import InputError
-from tiepoint.files import write_json
+from tiepoint.files import atomic_directory, write_json
 
+RECORD = "tiepoint-fetch.json"  # lies in the folder, which appears with it when it is whole
 CHUNK = 1 << 20
 LONGEST = 3600  # seconds
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of an archive. It lies beside it as NAME.json and stays when the archive is removed.
+    """What a folder was unpacked from.
 
     Attributes:
-        url: where it was fetched; None if somebody put it there.
-        size: bytes.
-        hashes: "md5:..." and "sha256:...".
-        checked: whether one of them is published for this data set.
-        contents: what it unpacked to; None if it was not unpacked yet.
+        url: where the archive was fetched; None if somebody put it there.
+        md5: of the archive.
+        sha256: of the archive.
+        checked: whether the MD5 is the published one.
+        files: unpacked.
+        bytes: of these files.
     """
 
     url: str | None
-    size: int
-    hashes: list[str]
+    md5: str
+    sha256: str
     checked: bool
-    contents: Contents | None = None
-
-    @classmethod
-    def read(cls, archive: Path) -> Record:
-        """The record of an archive. Raises InputError if it is missing or damaged."""
-        path = record_path(archive)
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            inside = fields.pop("contents")
-            return cls(**fields, contents=Contents(**inside) if inside else None)
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{path} is missing or damaged: remove it and run again") from None
-
-    def write(self, archive: Path) -> None:
-        """Write it beside the archive."""
-        write_json(record_path(archive), asdict(self))
+    files: int
+    bytes: int
 
 
-def record_path(archive: Path) -> Path:
-    """Where the record of an archive is."""
-    return archive.with_name(archive.name + ".json")
+def fetch(
+    source: Source,
+    directory: str | Path,
+    *,
+    keep_archive: bool = False,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+) -> Record:
+    """Fetch a data set's archive and unpack it to directory/NAME, unless that was done before.
 
-
-def fetch(source: Source, directory: str | Path, *, timeout: float = 30.0, progress: Progress | None = None) -> Path:
-    """Fetch a data set's archive, unless it is there and right, and return its path.
-
-    While it is on its way it is called NAME.part, which the next call goes on with. An archive that is not the
-    published one is set aside as NAME.corrupt. Where no hash is published, it has to look like a whole zip or tar, and
-    a later call compares it with the hashes that were recorded. `Record.read` tells what it was.
+    An archive that lies in `directory` already, under its published name, is used and left there. While one is on its
+    way it is called FILE.part, which the next call goes on with. Its hash is compared where one is published and the
+    mirror has the published archive; what is inside is checked by the zip's own check sums in any case.
 
     Args:
         source: what to fetch.
         directory: where to; made if need be.
+        keep_archive: leave a fetched archive beside the folder.
         timeout: seconds that a server may be silent.
-        progress: called with (bytes done, bytes in all, or 0 if the server does not say).
+        progress: called with (bytes done, bytes in all, or 0 if unknown), of the archive and then of the folder.
 
     Raises:
-        InputError: no mirror gave it; says which file to put where, and what came of each mirror. Or another process
-            is fetching it, or `timeout` is no time to wait.
-        OSError: it cannot be written.
+        InputError: no mirror gave the archive: says which file to put where, and what came of each mirror. Or the
+            archive that is there is wrong, the folder was made by something else, another process fetches the same, or
+            `timeout` is no time to wait.
+        OSError: something cannot be written, as on a full disk.
     """
     if not 0 < timeout <= LONGEST:
         raise InputError(f"timeout is {timeout} s, must be above 0 and at most {LONGEST}")
-    target = Path(directory) / source.file
+    folder, archive = Path(directory) / source.name, Path(directory) / source.file
+    part = archive.with_name(archive.name + ".part")
+    if _is_taken(folder):  # before the lock, since data are often where one may only read
+        return _read_record(folder)
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with _alone(archive.with_name(f".{archive.name}.lock")):
+        if _is_taken(folder):
+            return _read_record(folder)
+        if archive.exists():
+            try:
+                return _unpack(source, archive, folder, None, progress)
+            except ArchiveError as error:
+                raise InputError(f"{archive} {error}: remove it and run again") from None
+        record = _from_mirrors(source, archive, part, folder, timeout, progress)
+        if keep_archive:
+            part.replace(archive)
+        discard(part)
+        return record
+
+
+def _from_mirrors(
+    source: Source, archive: Path, part: Path, folder: Path, timeout: float, progress: Progress | None
+) -> Record:
+    """Unpack what the first mirror sends that is right; it stays in `part`."""
     failures = []
-    if target.exists():
-        fault = _check_present(source, target)
-        if fault is None:
-            return target
-        failures.append(f"the file that was there {fault}; it is now {target.replace(_aside(target))}")
-    for mirror in source.mirrors:
+    for url in source.mirrors:
         try:
-            _fetch_from(mirror, source, target, timeout, progress)
+            download(url, part, timeout=timeout, progress=progress)
+            return _unpack(source, part, folder, url, progress)
         except MirrorError as error:
-            failures.append(f"{mirror.url}: {error}")
-        else:
-            return target
-    if not source.mirrors:
-        failures.append("nobody is known to serve it")
-    wanted = f"with {' or '.join(source.hashes)} " if source.hashes else ""
-    raise InputError(
-        f"{source.file} cannot be fetched ({'; '.join(failures)}): put the file {wanted}at {target} and run again"
-    )
+            failures.append(f"{url}: {error}")
+        except ArchiveError as error:
+            discard(part)
+            failures.append(f"{url}: what it sends {error}")
+    reasons = "; ".join(failures) or "nobody is known to serve it"
+    wanted = f"with MD5 {source.md5} " if source.md5 else ""
+    raise InputError(f"{source.file} cannot be fetched ({reasons}): put the file {wanted}at {archive} and run again")
 
 
-def _fetch_from(mirror: Mirror, source: Source, target: Path, timeout: float, progress: Progress | None) -> None:
-    with claim(target) as partial:
-        download(mirror.url, partial, timeout=timeout, progress=progress)
-        record = _examine(partial.path, source, mirror.url)
-        fault = _fault(partial.path, record, source, must_fit=bool(source.hashes) and not mirror.repacked)
-        if fault:
-            aside = _aside(target)
-            partial.become(aside)
-            raise MirrorError(f"what it sends {fault}; it is now {aside}")
-        record.write(target)
-        partial.become(target)
+def _unpack(source: Source, archive: Path, folder: Path, url: str | None, progress: Progress | None) -> Record:
+    """Check an archive and unpack it. Raises ArchiveError."""
+    md5, sha256 = _hashes(archive)
+    if source.md5 not in (md5, None) and not source.repacked:
+        raise ArchiveError(f"has MD5 {md5}, not {source.md5}")
+    with atomic_directory(folder) as temporary:
+        files, size = unpack(archive, temporary, progress)
+        record = Record(url, md5, sha256, md5 == source.md5, files, size)
+        write_json(temporary / RECORD, asdict(record))
+    return record
 
 
-def _check_present(source: Source, target: Path) -> str | None:
-    """What is wrong with the archive that is there; None if nothing, and then it has a record."""
-    old = Record.read(target) if record_path(target).exists() else None
-    new = _examine(target, source, url=None)
-    same = old is not None and old.hashes == new.hashes
-    fault = _fault(target, new, source, must_fit=source.checkable)
-    if fault is None and old and not same and not new.checked:
-        fault = f"is not the one that {record_path(target)} tells of"
-    if fault is None and not same:
-        new.write(target)
-    return fault
-
-
-def _examine(path: Path, source: Source, url: str | None) -> Record:
+def _hashes(path: Path) -> tuple[str, str]:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(CHUNK):
             md5.update(data)
             sha256.update(data)
-    hashes = [f"md5:{md5.hexdigest()}", f"sha256:{sha256.hexdigest()}"]
-    return Record(url, path.stat().st_size, hashes, checked=not set(hashes).isdisjoint(source.hashes))
+    return md5.hexdigest(), sha256.hexdigest()
 
 
-def _fault(path: Path, record: Record, source: Source, must_fit: bool) -> str | None:
-    """What is wrong with an archive, in words that follow its name."""
-    if record.checked:
-        return None
-    if must_fit:
-        kinds = tuple({known.partition(":")[0] for known in source.hashes})
-        return f"has {' and '.join(found for found in record.hashes if found.startswith(kinds))}"
-    return None if is_archive(path) else "is no whole zip or tar"
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
-def _aside(target: Path) -> Path:
-    return target.with_name(target.name + ".corrupt")
+def _read_record(folder: Path) -> Record:
+    try:
+        return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError(
+            f"{folder} is there, but was not made by this command (no {RECORD}): "
+            "use it as it is, remove it, or name another folder with --out"
+        ) from None
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock file. Raises InputError if another process holds it."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who held it may have removed it between our opening and our locking.
+            ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except BlockingIOError:
+            ours = False
+        if not ours:
+            raise InputError(f"{lock.parent} is being fetched to by another process: wait until that is done")
+        try:
+            yield
+        finally:
+            lock.unlink()

@@ -13,73 +13,57 @@ from tiepoint.errors import InputError
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """An address of an archive.
-
-    Attributes:
-        url: http or https.
-        repacked: the same files in an archive packed anew, so that the published hashes cannot fit.
-    """
-
-    url: str
-    repacked: bool = False
-
-
-@dataclass(frozen=True)
 class Source:
-    """A data set that is published as one archive.
+    """A data set that is published as one zip.
 
     Attributes:
         name: what `tiepoint data fetch` calls it; the folder that it is unpacked to.
-        file: the archive's name.
         about: what it is, in a few words.
-        mirrors: tried in this order.
-        hashes: of the archives that are known to be right, such as "md5:fdd9..." or "sha256:...". None if nobody
-            published one.
+        file: the archive's name.
+        mirrors: addresses, http or https, tried in this order.
         then: the command that makes a PatchSet of it, with {folder} for where it was unpacked.
+        md5: of the published archive; None if nobody published one.
+        repacked: whether the mirrors packed the published files anew, so that another hash is no fault.
         size: of the archive in bytes, about. It is shown, the server's word is what counts.
     """
 
     name: str
-    file: str
     about: str
-    mirrors: tuple[Mirror, ...]
-    hashes: tuple[str, ...]
+    file: str
+    mirrors: tuple[str, ...]
     then: str
+    md5: str | None = None
+    repacked: bool = False
     size: int | None = None
 
-    @property
-    def checkable(self) -> bool:
-        """Whether an archive that has none of the hashes must be wrong."""
-        return bool(self.hashes) and not any(mirror.repacked for mirror in self.mirrors)
+
+PRAGUE = "https://cmp.felk.cvut.cz/~mishkdmy/datasets/BrownPhotoTour"
 
 
-def _phototour(name: str, about: str, md5: str, *mirrors: Mirror) -> Source:
+def _phototour(name: str, about: str, md5: str, served: bool) -> Source:
+    mirrors = (f"{PRAGUE}/{name}.zip",) if served else ()
     then = "tiepoint data phototour {folder} --out {folder}-patches"
-    return Source(name, f"{name}.zip", f"PhotoTour, {about}", mirrors, (f"md5:{md5}",), then)
-
-
-def _prague(name: str) -> Mirror:
-    return Mirror(f"https://cmp.felk.cvut.cz/~mishkdmy/datasets/BrownPhotoTour/{name}.zip", repacked=True)
+    return Source(name, f"PhotoTour, {about}", f"{name}.zip", mirrors, then, md5, repacked=served)
 
 
 # The MD5s are those of the original zips, as torchvision's PhotoTour class states them. Prague packed the files anew
 # (pytorch/vision#8960). Nobody is known to serve the Harris variants (pytorch/vision#8722).
 _TABLE = (
-    _phototour("liberty", "450,092 patches at DoG keypoints", "fdd9152f138ea5ef2091746689176414", _prague("liberty")),
+    _phototour("liberty", "450,092 patches at DoG keypoints", "fdd9152f138ea5ef2091746689176414", served=True),
+    _phototour("notredame", "468,159 patches at DoG keypoints", "509eda8535847b8c0a90bbb210c83484", served=True),
+    _phototour("yosemite", "633,587 patches at DoG keypoints", "533b2e8eb7ede31be40abc317b2fd4f0", served=True),
+    _phototour("liberty_harris", "379,587 patches at Harris corners", "c731fcfb3abb4091110d0ae8c7ba182c", served=False),
     _phototour(
-        "notredame", "468,159 patches at DoG keypoints", "509eda8535847b8c0a90bbb210c83484", _prague("notredame")
+        "notredame_harris", "325,295 patches at Harris corners", "69f8c90f78e171349abdf0307afefe4d", served=False
     ),
-    _phototour("yosemite", "633,587 patches at DoG keypoints", "533b2e8eb7ede31be40abc317b2fd4f0", _prague("yosemite")),
-    _phototour("liberty_harris", "379,587 patches at Harris corners", "c731fcfb3abb4091110d0ae8c7ba182c"),
-    _phototour("notredame_harris", "325,295 patches at Harris corners", "69f8c90f78e171349abdf0307afefe4d"),
-    _phototour("yosemite_harris", "450,912 patches at Harris corners", "a73253d1c6fbd3ba2613c45065c00d46"),
+    _phototour(
+        "yosemite_harris", "450,912 patches at Harris corners", "a73253d1c6fbd3ba2613c45065c00d46", served=False
+    ),
     Source(
         name="hpatches",
-        file="hpatches-release.zip",
         about="HPatches, 116 sequences, strips of patches",
-        mirrors=(Mirror("https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-release.zip"),),
-        hashes=(),
+        file="hpatches-release.zip",
+        mirrors=("https://huggingface.co/datasets/vbalnt/hpatches/resolve/main/hpatches-release.zip",),
         then="tiepoint data hpatches {folder} --out {folder}-patches",
         size=4_200_000_000,
     ),

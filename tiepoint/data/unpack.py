@@ -1,92 +1,95 @@
-"""Unpacking of archives that nobody vouches for: nothing lands outside the folder, nothing is larger than stated."""
+"""Unpacking of zips that nobody vouches for: every member lands inside the folder, whole and as long as stated."""
 
 from __future__ import annotations
 
+import errno
+import lzma
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tiepoint.data.member_names import MemberNames
-from tiepoint.data.members import Member, members, stated_total
-from tiepoint.data.partial import named
-from tiepoint.errors import InputError
-from tiepoint.files import atomic_directory
+from tiepoint.files import named
 
-RATIO = 200  # images and tables shrink to a hundredth at most; an archive that holds more than that is a bomb ...
-FLOOR = 1 << 30  # ... unless it is small all the same
+CHUNK = 1 << 20
+# What zipfile raises for damage. RuntimeError is its word for encryption and for methods that it does not know.
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, RuntimeError, ValueError)
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a folder holds: the number of its files, at every depth, and their bytes."""
-
-    files: int
-    bytes: int
+class ArchiveError(Exception):
+    """A zip that is not unpacked. The message follows its name: what is wrong with it, and with which member."""
 
 
-def unpack(archive: str | Path, directory: str | Path, progress: Callable[[int, int], None] | None = None) -> Contents:
-    """Unpack a zip or a tar (plain, gzip, bzip2, xz) into a folder that appears when it is whole.
+def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+    """Unpack a zip into an empty folder, and return the number of files and their bytes.
 
-    Refused, on every platform: names that `member_names.split` refuses, two members with one name, links, devices,
-    encrypted members, members whose bytes are not as many as stated, and archives that unpack to more than the disk's
-    free space or than 200 times their own size (from 1 GiB on). Permissions and dates are not taken over.
+    Members are written as plain files; permissions and dates are not taken over.
 
     Args:
-        archive: the file. What it is, its content says.
-        directory: must not exist, or be empty.
-        progress: called with (bytes done, bytes in all, or 0 for a tar, which has to be read to know).
+        archive: the zip.
+        folder: is there and empty.
+        progress: called with (bytes done, bytes in all).
 
     Raises:
-        InputError: names the archive, and the member at fault; or `directory` holds something.
-        OSError: a file cannot be written.
+        ArchiveError: no zip, a damaged one, an empty one, two members with one name, a link or a device, or a name that
+            is absolute, goes up, or holds a backslash, a colon or a character that cannot be printed.
+        OSError: a file cannot be written; disk full, before the first byte, if the files do not fit.
     """
-    archive = Path(archive)
-    with atomic_directory(directory) as folder, closing(members(archive)) as found:
-        free = shutil.disk_usage(folder).free
-        total = stated_total(archive)
-        _check_room(archive, total, free)
-        names = MemberNames()
-        files = done = 0
-        for member in found:
-            try:
-                target = folder.joinpath(*names.add(member.name, member.is_folder))
-            except ValueError as error:
-                raise InputError(
-                    f"{archive}: member {member.name!r} {error}: unpack it by hand if you trust it"
-                ) from None
-            if member.is_folder:
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            _check_room(archive, done + member.size, free)
-            _write(member, target)
-            files, done = files + 1, done + member.size
+    done = 0
+    with _damage("is no whole zip"), zipfile.ZipFile(archive) as file:
+        members = [info for info in file.infolist() if not info.orig_filename.endswith("/")]
+        total = sum(info.file_size for info in members)
+        if not members:
+            raise ArchiveError("holds no file")
+        check_room(folder, total)
+        for info in members:
+            name = info.orig_filename  # as stored; `filename` is cut at NUL
+            target = folder.joinpath(*_parts(name, info.external_attr >> 16))
+            with _damage(f"is damaged at {name!r}"):
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    stream = target.open("xb")
+                except (FileExistsError, NotADirectoryError):
+                    raise ArchiveError(f"holds the name {name!r} twice, at least where case is ignored") from None
+                with stream, named(target), file.open(info) as member:
+                    shutil.copyfileobj(member, stream, CHUNK)
+                    if stream.tell() != info.file_size:
+                        raise ValueError(f"shorter than the stated {info.file_size:,} bytes")
+            done += info.file_size
             if progress:
                 progress(done, total)
-        if not files:
-            raise InputError(f"{archive}: holds no file: get the archive again")
-    return Contents(files, done)
+    return len(members), total
 
 
-def contents(directory: Path) -> Contents:
-    """Count what a folder holds. Links are not followed."""
-    sizes = [os.lstat(os.path.join(root, name)).st_size for root, _, names in os.walk(directory) for name in names]
-    return Contents(len(sizes), sum(sizes))
+def check_room(folder: Path, size: int) -> None:
+    """Raise OSError (disk full) that names the folder unless `size` more bytes fit."""
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
-def _check_room(archive: Path, size: int, free: int) -> None:
-    if size > free:
-        raise InputError(f"{archive}: unpacks to {size:,} bytes, {free:,} are free: free space and run again")
-    if size > max(FLOOR, RATIO * archive.stat().st_size):
-        raise InputError(
-            f"{archive}: unpacks to {size:,} bytes, more than {RATIO} times its size: unpack it by hand if you trust it"
-        )
+def _parts(name: str, mode: int) -> list[str]:
+    """Folders and file of a member's name."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or not parts or ".." in parts or not name.isprintable() or {"\\", ":"} & set(name):
+        raise ArchiveError(f"holds the unsafe name {name!r}")
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise ArchiveError(f"holds {name!r}, a link or a device")
+    return parts
 
 
-def _write(member: Member, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with named(target), target.open("xb") as file, closing(member.chunks()) as chunks:
-        for data in chunks:
-            file.write(data)
+@contextmanager
+def _damage(words: str) -> Iterator[None]:
+    """Turn what the libraries say of damage into an ArchiveError; a disk that fails stays an OSError."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise ArchiveError(f"{words} ({error})") from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # bz2 gives no number; EINVAL is a seek to a damaged offset
+            raise
+        raise ArchiveError(f"{words} ({error})") from None

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision
 from tiepoint.evaluation.pairs import Describe, Ids, describe_rows, shifted
 from tiepoint.evaluation.phototour import Resize, resizing
-from tiepoint.evaluation.similarity import squared_distances
 from tiepoint.patches import PatchSet
 
 BLOCK = 1 << 22  # entries of a block of distances: bounds memory
@@ -53,15 +53,17 @@ def evaluate_revisited(
 
     In PhotoTour patches of one 3-D point share an image id (interest.txt), so that an image holds matches, too. Every
     ordered pair of distinct patches of one point in an image is an anchor and its positive, at L2 distance p. The
-    negative is the patch of another point in the image nearest to the anchor, at n. A pair is correct if p < n; its
+    negative is the patch of another point in the image nearest to the anchor, at n. A pair is correct if p <= n; its
     score is 1 - min(p, n) / max(p, n), and 0 where both are 0. The average precision of the scores (scikit-learn's,
     ties merged; 0 where no pair is correct) is averaged over images. An image without a pair or without another point
     does not count.
 
     As released, the code looks for negatives only in images of more than 1000 patches, and there only for the first
-    floor(N / 128) * 128; for all other anchors the image's first patch serves, whichever point it shows. It also calls
-    p = n correct, which gives a describer that maps every patch to one vector an average precision of 1.
-    `mean_ap_released` does as it does, so that published figures can be compared; `mean_ap` mends both.
+    floor(N / 128) * 128; for all other anchors the image's first patch serves, whichever point it shows.
+    `mean_ap_released` does as it does, so that published figures can be compared; `mean_ap` mends it.
+
+    Since p = n is correct, one descriptor for all patches of an image has an average precision of 1. A describer that
+    gives that in every image is refused.
 
     Args:
         patch_set: a PhotoTour set, as `tiepoint data phototour` writes it.
@@ -73,7 +75,8 @@ def evaluate_revisited(
         describer -> RevisitedScore.
 
     Raises:
-        InputError: the images are not known, none counts, or a describer that returns NaN or infinity.
+        InputError: the images are not known, none counts, or a describer that returns NaN, infinity or one descriptor
+            for all patches.
     """
     if str((patch_set.manifest.get("provenance") or {}).get("images")).startswith("not known"):
         raise InputError(f"{patch_set.directory}: was built without interest.txt, so its images are not known")
@@ -88,13 +91,16 @@ def evaluate_revisited(
     results = {}
     for number, (name, describe) in enumerate(describers.items()):
         describe = resizing(describe, resize)
-        precisions, pairs = [], 0
+        precisions, pairs, constant = [], 0, True
         for rows, end in zip(images, ends.tolist(), strict=True):
             step = shifted(progress, number * int(ends[-1]) + end - len(rows), len(describers) * int(ends[-1]))
             vectors = describe_rows(patch_set, rows, name, describe, step)
+            constant = constant and is_constant(vectors)
             anchors, positives = matching_pairs(points[rows])
             precisions.append(image_precisions(vectors, points[rows], anchors, positives))
             pairs += len(anchors)
+        if constant:
+            raise constant_error(name)
         mean, released = np.mean(precisions, axis=0)
         results[name] = RevisitedScore(len(images), pairs, float(mean), float(released))
     return results
@@ -116,12 +122,9 @@ def image_precisions(
     if len(points) > RELEASED_LEAST:
         searched = len(points) // RELEASED_BLOCK * RELEASED_BLOCK
         taken[:searched] = nearest[:searched]
-    positive = np.sqrt(squared_distances(vectors, anchors, positives))
-    negative, released = (np.sqrt(squared_distances(vectors, anchors, rows[anchors])) for rows in (nearest, taken))
-    return (
-        _precision(positive < negative, _scores(positive, negative)),
-        _precision(positive <= released, _scores(positive, released)),
-    )
+    positive = pair_distances(vectors, anchors, vectors, positives)
+    negative, released = (pair_distances(vectors, anchors, vectors, rows[anchors]) for rows in (nearest, taken))
+    return _precision(positive, negative), _precision(positive, released)
 
 
 def matching_pairs(points: NDArray[np.int64]) -> tuple[Ids, Ids]:
@@ -150,14 +153,13 @@ def nearest_negatives(vectors: NDArray[np.float32], points: NDArray[np.int64]) -
     return nearest
 
 
-def _scores(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
+def _precision(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
+    correct = positive <= negative
+    if correct.all() or not correct.any():
+        return float(correct.all())
     larger = np.maximum(positive, negative)
     ratio = np.divide(np.minimum(positive, negative), larger, out=np.ones_like(larger), where=larger > 0)
-    return np.asarray(1 - ratio)
-
-
-def _precision(correct: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    return average_precision(correct, scores) if 0 < correct.sum() < len(correct) else float(correct.all())
+    return average_precision(correct, 1 - ratio)
 
 
 def _images(images: NDArray[np.int32]) -> Iterator[Ids]:

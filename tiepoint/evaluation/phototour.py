@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -18,12 +18,13 @@ from torch import Tensor
 
 from tiepoint.data.phototour import read_pairs
 from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import Rule, fdr95, fpr95
 from tiepoint.evaluation.pairs import Describe, describe_rows, shifted
-from tiepoint.evaluation.similarity import squared_distances
 from tiepoint.patches import PatchSet
 
 Resize = Literal["antialias", "cv2"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
 PUBLISHED: tuple[Rule, ...] = ("hardnet", "hynet", "interpolate")
 
 
@@ -68,7 +69,7 @@ def evaluate_phototour(
 
     Raises:
         InputError: no pair list, one that does not fit the set or holds one class alone, or a describer that returns
-        NaN or infinity.
+            NaN, infinity or one descriptor for all patches.
     """
     if pairs is None:
         pairs = official_pairs(patch_set)
@@ -79,7 +80,9 @@ def evaluate_phototour(
     for number, (name, describe) in enumerate(describers.items()):
         step = shifted(progress, number * len(rows), len(describers) * len(rows))
         vectors = describe_rows(patch_set, rows, name, resizing(describe, resize), step)
-        scores = -squared_distances(vectors, first, second)
+        if is_constant(vectors):
+            raise constant_error(name)
+        scores = -pair_distances(vectors, first, vectors, second)
         rates: dict[str, float] = {rule: fpr95(labels, scores, rule) for rule in PUBLISHED}
         results[name] = PhotoTourScore(len(labels), int(labels.sum()), rates, fdr95(labels, scores))
     return results
@@ -109,7 +112,12 @@ def pair_labels(patch_set: PatchSet, pairs: NDArray[np.int64]) -> NDArray[np.boo
 
 
 def resizing(describe: Describe, resize: Resize) -> Describe:
-    """`describe` with patches reduced as `resize` says; one without an `input_size`, such as SIFT, sees them whole."""
+    """`describe` with patches reduced as `resize` says; one without an `input_size`, such as SIFT, sees them whole.
+
+    Raises InputError for an unknown `resize`.
+    """
+    if resize not in RESIZES:
+        raise InputError(f"resize {resize!r}: there are {', '.join(RESIZES)}")
     size = getattr(describe, "input_size", None)
     if resize == "antialias" or size is None:
         return describe

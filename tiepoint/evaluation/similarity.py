@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-3  # of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside
-CHUNK = 1 << 14  # pairs
 
 
 def similarity_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -35,22 +34,6 @@ def similarity_rows(first: NDArray[np.float32], second: NDArray[np.float32]) -> 
         return np.asarray(np.einsum("nd,nd->n", first, second))
     difference = first.astype(np.float64) - second
     return np.asarray(-np.einsum("nd,nd->n", difference, difference) / 2, dtype=np.float32)
-
-
-def squared_distances(
-    vectors: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Squared L2 distances (M,) between the rows `first` (M,) and `second` (M,) of `vectors` (N, D).
-
-    Summed in float64 from the differences, so that close descriptors of any length keep their order; CHUNK pairs at a
-    time.
-    """
-    distances = np.empty(len(first))
-    for start in range(0, len(first), CHUNK):
-        part = slice(start, start + CHUNK)
-        difference = vectors[first[part]].astype(np.float64) - vectors[second[part]]
-        distances[part] = np.einsum("nd,nd->n", difference, difference)
-    return distances
 
 
 def _are_unit(vectors: NDArray[np.float32]) -> bool:

@@ -8,6 +8,7 @@ from tiepoint.errors import InputError
 
 Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+OF_CARDS = {"best": "best on validation", "last": "last"}  # what a recipe calls its choice of weights
 
 
 def statement(protocol: str, *, variant: str, split: str, selection: str | None = None, **more: Any) -> dict[str, Any]:
@@ -42,3 +43,10 @@ def statement(protocol: str, *, variant: str, split: str, selection: str | None 
     if selection == "best on test":
         stated["test_selected"] = True
     return {**stated, **more}
+
+
+def selection_of(describer: Any) -> str | None:
+    """How a describer's weights were chosen, read from its card; None where it has none or says nothing known."""
+    stated = str((getattr(describer, "card", {}).get("result") or {}).get("selection"))
+    chosen = OF_CARDS.get(stated, stated)
+    return chosen if chosen in SELECTIONS else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.statement import SELECTIONS
+from tiepoint.evaluation.statement import selection_of
 from tiepoint.models import Describer, load
 
 SETS = ("liberty", "notredame", "yosemite")
@@ -23,7 +23,6 @@ COLUMNS = (
 )  # fmt: skip
 HEADER = (*(f"{SHORT[training]}→{SHORT[test]}" for training, test in COLUMNS), "mean")
 ELSEWHERE = "elsewhere"
-OF_CARDS = {"best": "best on validation", "last": "last"}  # what a recipe calls its choice of weights
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,6 @@ def set_of(manifest: Any) -> str | None:
     provenance = (manifest or {}).get("provenance") or {}
     name = str(provenance.get("name")).removesuffix("_harris")  # the same places, other keypoints
     return name if name in SETS else None
-
-
-def selection_of(describer: Any) -> str | None:
-    """How a describer's weights were chosen, read from its card; None where it has none or says nothing known."""
-    stated = str((getattr(describer, "card", {}).get("result") or {}).get("selection"))
-    chosen = OF_CARDS.get(stated, stated)
-    return chosen if chosen in SELECTIONS else None
 
 
 def make_rows(models: Sequence[Model]) -> list[Row]:

@@ -26,7 +26,8 @@ class Matches:
 
     Attributes:
         indices: (M, 2) int64.
-        similarity: (M,) float32, the cosine.
+        similarity: (M,) float32, the higher the more alike: the inner product of unit vectors; of others, such as
+            TFeat's, minus half the squared L2 distance.
         ratio: (M,) float32, L2 distance to the nearest over that to the second nearest, the larger of both directions;
             0 where neither set has a second.
     """
@@ -66,35 +67,39 @@ class MatchResult:
 
 @torch.inference_mode()
 def mutual_nearest(a: ArrayLike | Tensor, b: ArrayLike | Tensor, ratio: float = 0.9, chunk: int = 4096) -> Matches:
-    """Match rows that are each other's nearest and pass the ratio test in both directions.
+    """Match rows that are each other's nearest by L2 distance and pass the ratio test in both directions.
 
     The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1).
     Being tested both ways, matching b to a gives the same pairs. Ratio 1 switches the test off, but for exact ties.
 
     Args:
-        a: (N, D) unit vectors.
-        b: (K, D) unit vectors.
+        a: (N, D), unit vectors or of any length.
+        b: (K, D), likewise.
         ratio: the largest allowed, in (0, 1].
         chunk: side of the block of the similarity matrix held at a time; 4096 takes 64 MiB.
 
     Raises:
-        InputError: vectors of other shapes, not finite or not of unit length, or a ratio outside (0, 1].
+        InputError: vectors of other shapes or not finite, or a ratio outside (0, 1].
     """
     if not 0 < ratio <= 1:
         raise InputError(f"ratio is {ratio:g}: give a number above 0 and at most 1")
-    left, right = _unit(a, "a"), _unit(b, "b")
+    left, right = _vectors(a, "a"), _vectors(b, "b")
     if left.shape[1] != right.shape[1]:
         raise InputError(f"descriptors have {left.shape[1]} and {right.shape[1]} numbers: use one describer for both")
     if not len(left) or not len(right):
         return Matches(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
-    forward, backward = _two_nearest(left, right, chunk)
+    unit = _are_unit(left) and _are_unit(right)
+    forward, backward = _two_nearest(*((left, right) if unit else _for_distances(left, right)), chunk)
     rows = torch.arange(len(left), device=left.device)
     mutual = rows[backward[forward[:, 0], 0] == rows]
     partner = forward[mutual, 0]
     ratios = torch.maximum(_ratio(left, right, mutual, forward), _ratio(right, left, partner, backward))
     kept = ratios < ratio
     mutual, partner = mutual[kept], partner[kept]
-    similarity = (left[mutual] * right[partner]).sum(dim=1)
+    if unit:
+        similarity = (left[mutual] * right[partner]).sum(dim=1)
+    else:
+        similarity = -(left[mutual] - right[partner]).square().sum(dim=1) / 2
     pairs = torch.stack([mutual, partner], dim=1)
     return Matches(pairs.cpu().numpy(), similarity.cpu().numpy(), ratios[kept].cpu().numpy())
 
@@ -192,11 +197,24 @@ def _ratio(a: Tensor, b: Tensor, rows: Tensor, nearest: Tensor) -> Tensor:
     return torch.where(alone, 0.0, torch.where(second > 0, first / second, 1.0))
 
 
-def _unit(vectors: ArrayLike | Tensor, name: str) -> Tensor:
+def _vectors(vectors: ArrayLike | Tensor, name: str) -> Tensor:
     tensor = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.ascontiguousarray(vectors))
     if tensor.ndim != 2:
         raise InputError(f"descriptors {name} have shape {tuple(tensor.shape)}: give (N, D)")
     tensor = tensor.float()
-    if not bool(((torch.linalg.vector_norm(tensor, dim=1) - 1).abs() < 1e-2).all()):
-        raise InputError(f"descriptors {name} are not finite unit vectors: divide each by its length")
+    if not bool(torch.isfinite(tensor).all()):
+        raise InputError(f"descriptors {name} are not finite: look for NaN in the images or the weights")
     return tensor
+
+
+def _are_unit(vectors: Tensor) -> bool:
+    """Whether all lengths are 1, up to the rounding of half precision."""
+    return bool(((torch.linalg.vector_norm(vectors, dim=1) - 1).abs() < 1e-3).all())
+
+
+def _for_distances(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows with two numbers more, so that their inner product is a.b - |a|^2/2 - |b|^2/2 = -|a - b|^2/2."""
+    mean = torch.cat([a, b]).mean(dim=0)  # taken off, it changes no distance but leaves less to round
+    a, b = a - mean, b - mean
+    of_a, of_b = (vectors.square().sum(dim=1, keepdim=True) / -2 for vectors in (a, b))
+    return torch.cat([a, of_a, torch.ones_like(of_a)], dim=1), torch.cat([b, torch.ones_like(of_b), of_b], dim=1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from tiepoint.losses.batch import one_of, within
-from tiepoint.losses.mining import Candidates
+from tiepoint.losses.mining import Candidates, similarity_at
 
 EXCLUDED = -1e30  # finite, so that a query without any negative gets a zero gradient and not NaN
 
@@ -45,11 +44,6 @@ def compare(anchor: Tensor, positive: Tensor, candidates: Candidates, guard: flo
         similarity, owner = patches @ patches.T, point.repeat(2)
     negative = (point.repeat(2)[:, None] != owner) & ~(similarity > similarity_at(guard))
     return Comparison((anchor * positive).sum(dim=1).repeat(2), similarity, negative)
-
-
-def similarity_at(guard: float) -> float:
-    """Similarity above which unit vectors are nearer than the L2 distance `guard`; infinity for 0."""
-    return 1 - guard**2 / 2 if guard else math.inf
 
 
 def log_sum_exp(values: Tensor, negative: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint.losses.batch import on_pairs, one_of, within
-from tiepoint.losses.candidates import similarity_at
+from tiepoint.losses.mining import similarity_at
 
 Negatives = Literal["shift", "all"]
 

@@ -6,6 +6,7 @@ grows with n, not with its square.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -93,3 +94,8 @@ def _search(blocks: list[Tensor], limit: float, scope: Scope, least: Tensor) -> 
     value, other = least.min(dim=1)
     kind = torch.stack([block.gather(1, other[:, None])[:, 0] for block in blocks]).argmin(dim=0)
     return -value, other, kind
+
+
+def similarity_at(guard: float) -> float:
+    """Similarity above which unit vectors are nearer than the L2 distance `guard`; infinity for 0."""
+    return 1 - guard**2 / 2 if guard else math.inf

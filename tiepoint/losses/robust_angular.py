@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tiepoint.losses.batch import on_pairs, within
-from tiepoint.losses.candidates import check_candidates, similarity_at
-from tiepoint.losses.mining import Candidates, hardest
+from tiepoint.losses.candidates import check_candidates
+from tiepoint.losses.mining import Candidates, hardest, similarity_at
 
 
 class RobustAngular(nn.Module):

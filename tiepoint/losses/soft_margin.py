@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tiepoint.losses import regularizers
 from tiepoint.losses.batch import on_pairs, within
-from tiepoint.losses.mining import hardest
+from tiepoint.losses.mining import hardest, similarity_at
 
 
 class SoftMargin(nn.Module):
@@ -37,7 +37,7 @@ class SoftMargin(nn.Module):
         within("guard", guard, 0, 2, "[)")
         within("eps", eps, 0, 1, "[)")
         self.momentum, self.eps = momentum, eps
-        self.guard = 1 - guard**2 / 2 if guard else float("inf")
+        self.guard = similarity_at(guard)
         self.register_buffer("histogram", torch.zeros(bins))
 
     @on_pairs

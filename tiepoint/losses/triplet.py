@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tiepoint.losses import regularizers
 from tiepoint.losses.batch import on_pairs, one_of, within
-from tiepoint.losses.mining import Candidates, hardest
+from tiepoint.losses.mining import Candidates, hardest, similarity_at
 
 Measure = Literal["l2", "squared_l2", "angle", "hybrid"]
 Form = Literal["hinge", "squared_hinge", "softmin", "contrastive"]
@@ -65,7 +65,7 @@ class Triplet(nn.Module):
         within("eps", eps, 0, 1, "[)")
         self.measure, self.form, self.margin, self.alpha = measure, form, margin, alpha
         self.candidates: Candidates = candidates
-        self.guard = 1 - guard**2 / 2 if guard else math.inf
+        self.guard = similarity_at(guard)
         self.reduction, self.eps, self.neighbours = reduction, eps, neighbours
         self.second_order, self.norm, self.spread_out, self.correlation = second_order, norm, spread_out, correlation
         self.raw = norm > 0

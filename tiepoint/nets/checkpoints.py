@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tiepoint import nets
 from tiepoint.errors import InputError
+from tiepoint.files import read_plain
 from tiepoint.nets.layers import FRN
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
@@ -28,19 +29,11 @@ MARKS = {
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
-    """Read a torch file's state dict, unwrapped and without `module.` prefixes. Raises InputError, see `read_plain`."""
+    """Read a torch file's state dict, unwrapped and without `module.` prefixes.
+
+    Raises InputError if it holds none, see also `tiepoint.files.read_plain`.
+    """
     return unwrap(read_plain(path), str(path))
-
-
-def read_plain(path: str | Path) -> Any:
-    """Read a torch file with `weights_only`. Raises InputError for one that is damaged or holds more than weights."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # bytes that are no checkpoint raise anything, IndexError and KeyError among them
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: damaged, or no torch file of plain weights ({reason})") from None
 
 
 def unwrap(content: Any, name: str) -> dict[str, Tensor]:
@@ -49,13 +42,10 @@ def unwrap(content: Any, name: str) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if (
-        not isinstance(content, Mapping)
-        or not all(isinstance(value, Tensor) for value in content.values())
-        or not content
-    ):
+    items = list(content.items()) if isinstance(content, Mapping) else []
+    if not items or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
         raise InputError(f"{name}: holds no state dict")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return {key.removeprefix("module."): value for key, value in items}
 
 
 def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tuple[str, nn.Module]:
@@ -97,9 +87,8 @@ def _fitted(net: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str,
     if MARKS["sdgmnet"] in state:
         state = {key: value for key, value in state.items() if not key.startswith("features.")}
         for key, module in net.named_modules():
-            if isinstance(module, FRN) and f"{key}.eps" in state:
-                module.eps = float(state[f"{key}.eps"])
-        state = {key: value for key, value in state.items() if not key.endswith(".eps")}
+            if isinstance(module, FRN) and f"{key}.eps" in state and state[f"{key}.eps"].numel() == 1:
+                module.eps = float(state.pop(f"{key}.eps"))
     own = net.state_dict()
     counters = {key: torch.tensor(0) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state}

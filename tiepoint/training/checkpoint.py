@@ -14,8 +14,7 @@ import torch
 
 from tiepoint import __version__
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_file
-from tiepoint.nets.checkpoints import read_plain
+from tiepoint.files import atomic_file, read_plain
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

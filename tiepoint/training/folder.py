@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tiepoint.files import write_json, write_text
 from tiepoint.patches import PatchSet
 from tiepoint.training import checkpoint
 from tiepoint.training.recipe import Recipe
-from tiepoint.training.recipe_file import dump_recipe
+from tiepoint.training.recipe_file import dump_recipe, load_recipe
 
 
 def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> None:
@@ -27,11 +28,15 @@ def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> No
             raise InputError(f"{out} exists and is no run: name another folder with --out")
         write_json(out / "run.json", {"environment": checkpoint.environment(device), "data": data.manifest})
         write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        old = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
-        new = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        key = next((k.strip() for k in new if new[k] != old.get(k)), "a key")
+    elif (old := load_recipe(path)) != recipe:
+        key = next(key for key, value in _flat(recipe) if dict(_flat(old)).get(key, ...) != value)
         raise InputError(f"{out} holds a run of another recipe ({key} differs): name another folder with --out")
+
+
+def _flat(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Keys with their values, those of a table behind a dot."""
+    tables = {k: v if isinstance(v, dict) else {"": v} for k, v in asdict(recipe).items()}
+    return [(f"{k}.{name}".removesuffix("."), value) for k, table in tables.items() for name, value in table.items()]
 
 
 def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +51,15 @@ def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str,
         "environment": checkpoint.environment(device),
         "result": result,
     }
+
+
+def epoch_folder(out: Path, step: int, keep: int) -> Path:
+    """A folder for the weights of step number `step`; of those before it the last `keep` - 1 remain."""
+    folder = out / "epochs" / f"{step:09d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.parent.iterdir())[:-keep]:
+        shutil.rmtree(old)
+    return folder
 
 
 class Log:

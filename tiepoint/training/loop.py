@@ -21,7 +21,7 @@ from tiepoint.files import write_json
 from tiepoint.models import save_weights
 from tiepoint.patches import PatchSet
 from tiepoint.training import checkpoint, schedule
-from tiepoint.training.folder import Log, card, claim
+from tiepoint.training.folder import Log, card, claim, epoch_folder
 from tiepoint.training.recipe import Recipe
 from tiepoint.training.recipe_file import check
 from tiepoint.training.trainer import Trainer
@@ -43,7 +43,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     """Train a describer by `recipe` into the folder `out`, or go on with the run that is there.
 
     The folder holds recipe.yaml (resolved), run.json (versions, machine), log.jsonl, checkpoint.pt, and at the end
-    model.safetensors with its card model.json and result.json.
+    model.safetensors with its card model.json and result.json; with recipe.keep also epochs/STEP of the same form.
 
     Returns:
         the result: steps, seconds, and the validation FPR95 of the weights kept.
@@ -94,6 +94,10 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
         if schedule.is_due(done, steps, recipe.validation.every):
             fpr95 = validation.fpr95(run.net)
             log.write({"step": done, "validation_fpr95": fpr95})
+            if recipe.keep:
+                stated = {"selection": "last", "selected_step": done, "validation_fpr95": fpr95}
+                path = epoch_folder(out, done, recipe.keep) / "model.safetensors"
+                save_weights(path, run.net, card(recipe, data, device, stated))
             if fpr95 <= best["fpr95"] or recipe.selection == "last":
                 best = {"fpr95": fpr95, "step": done}
                 best_net = {k: v.detach().clone() for k, v in run.net.state_dict().items()}

@@ -108,6 +108,8 @@ class Recipe:
     """auto: a GPU if there is one"""
     selection: Literal["best", "last"] = "best"
     """which weights to keep: best on validation, or the last"""
+    keep: int = 0
+    """write the weights of the last so many validations too, to epochs/STEP, to state a mean over them"""
     checkpoint_seconds: float = 60.0
     """between two checkpoints"""
     log_every: int = 50

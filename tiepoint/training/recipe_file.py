@@ -21,6 +21,7 @@ RANGES = {
     "steps": "[1, inf)",
     "minutes": "(0, inf)",
     "batch": "[2, inf)",
+    "keep": "[0, inf)",
     "checkpoint_seconds": "[0, inf)",
     "log_every": "[1, inf)",
     "loss.memory": "[0, 1]",
@@ -83,7 +84,7 @@ def check(recipe: Recipe) -> Recipe:
     if (recipe.steps is None) == (recipe.minutes is None):
         raise InputError("recipe keys steps and minutes: give one of them")
     if not recipe.data:
-        raise InputError("recipe key data: name the folder of a PatchSet (build one with `tiepoint data colmap`)")
+        raise InputError("recipe key data: name the folder of a PatchSet (build one with `tiepoint data ...`)")
     return recipe
 
 

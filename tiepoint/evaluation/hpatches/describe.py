@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import STRIPS
+from tiepoint.data.hpatches import STRIPS, HPatches
 from tiepoint.evaluation.hpatches.descriptors import same_dimension, stack
-from tiepoint.evaluation.pairs import Describe, as_float
+from tiepoint.evaluation.pairs import BATCH, Describe, as_float, unit_vectors
 from tiepoint.evaluation.phototour import Resize, resizing
-
-BATCH = 1024
-
-
-class PatchStrips(Protocol):
-    """Where patches come from, such as `tiepoint.data.hpatches.HPatches`."""
-
-    def strip(self, sequence: str, name: str) -> NDArray[np.uint8]:
-        """Patches (n, 65, 65) of a strip."""
-        ...
 
 
 def describe(
-    patches: PatchStrips,
+    patches: HPatches,
+    label: str,
     describer: Describe,
     sequences: Sequence[str],
     names: Sequence[str] = STRIPS,
@@ -38,6 +27,7 @@ def describe(
 
     Args:
         patches: the data set.
+        label: what errors call the describer.
         describer: (N, 1, S, S) float in 0..1 -> (N, D).
         sequences: to describe.
         names: of the strips.
@@ -50,7 +40,7 @@ def describe(
         sequence -> (len(names), n, D) float32.
 
     Raises:
-        InputError: descriptors that `stack` refuses.
+        InputError: descriptors that hold NaN or infinity, or that `stack` refuses.
     """
     describer = resizing(describer, resize)
     total, done = len(sequences) * len(names), 0
@@ -58,14 +48,11 @@ def describe(
     for sequence in sequences:
         strips = {}
         for name in names:
-            strips[name] = _describe_strip(patches.strip(sequence, name), describer)
+            strip = patches.strip(sequence, name)
+            parts = np.split(strip, range(BATCH, len(strip), BATCH))
+            strips[name] = np.concatenate([unit_vectors(label, describer, as_float(part[:, None])) for part in parts])
             done += 1
             if progress:
                 progress(done, total)
-        described[sequence] = stack(sequence, strips, names)
+        described[sequence] = stack(f"{label}, {sequence}", strips, names)
     return same_dimension(described)
-
-
-def _describe_strip(strip: NDArray[np.uint8], describer: Describe) -> NDArray[np.float32]:
-    parts = [describer(as_float(part[:, None])) for part in np.split(strip, range(BATCH, len(strip), BATCH))]
-    return np.asarray(torch.cat(parts).cpu().float().numpy())

@@ -24,17 +24,17 @@ def strip_index(noise: str, image: int) -> int:
     return 0 if image == 0 else STRIPS.index(f"{noise}{image}")
 
 
-def stack(sequence: str, strips: Mapping[str, NDArray[Any]], names: Sequence[str] = STRIPS) -> NDArray[np.float32]:
+def stack(label: str, strips: Mapping[str, NDArray[Any]], names: Sequence[str] = STRIPS) -> NDArray[np.float32]:
     """Join the strips of a sequence, (n, D) float32 each, into (len(names), n, D).
 
     Rows of zeros, as some describers give for constant patches, are allowed and count as any other.
 
     Raises:
         InputError: a strip is missing, of another shape or type, or holds NaN, infinity or values beyond 1e15; the
-            message names the sequence and the strip.
+            message names the strip, LABEL/NAME.
     """
     for name in names:
-        where = f"descriptors of {sequence}/{name}"
+        where = f"descriptors of {label}/{name}"
         if name not in strips:
             raise InputError(f"{where}: missing, a sequence needs {', '.join(names)}")
         strip, first = strips[name], strips[names[0]]
@@ -94,6 +94,7 @@ def read_descriptors(
     Raises:
         InputError: a file is missing, no table of numbers or of another length, or as `from_strips`.
     """
+    check_files(folder, counts, names)
     read = {}
     for number, (sequence, count) in enumerate(counts.items()):
         strips = {}
@@ -104,8 +105,17 @@ def read_descriptors(
                 raise InputError(f"{path}: {len(strips[name])} descriptors where the data have {count} patches")
             if progress:
                 progress(done, len(counts) * len(names))
-        read[sequence] = stack(sequence, strips, names)
+        read[sequence] = stack(str(Path(folder) / sequence), strips, names)
     return same_dimension(read)
+
+
+def check_files(folder: str | Path, sequences: Iterable[str], names: Sequence[str] = STRIPS) -> None:
+    """Raise InputError for the first file that `read_descriptors` would miss."""
+    for sequence in sequences:
+        for name in names:
+            path = Path(folder) / sequence / f"{name}.csv"
+            if not path.is_file():
+                raise InputError(f"{path} is missing: descriptors need SEQUENCE/{path.name} for every sequence")
 
 
 def _read_table(path: Path) -> NDArray[np.float32]:
@@ -117,8 +127,6 @@ def _read_table(path: Path) -> NDArray[np.float32]:
                 raise InputError(f"{path}: its first line holds no ',' or ';' between numbers")
             file.seek(0)
             table = np.loadtxt(file, dtype=np.float32, delimiter=separator, ndmin=2, comments=None)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: descriptors need SEQUENCE/{path.name} for every sequence") from None
     except ValueError as error:  # UnicodeDecodeError included
         raise error if isinstance(error, InputError) else InputError(f"{path}: no table of numbers ({error})") from None
     return np.asarray(table)

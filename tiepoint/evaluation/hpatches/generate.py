@@ -52,10 +52,10 @@ def read_or_generate(
         raise InputError(f"{folder}: holds no task files of split {split}: give the benchmark's folder tasks/")
     if not retrieval:
         retrieval = generate_retrieval([reference(name).std(axis=(1, 2)) for name in counts])
-    return verification or generate_verification(list(counts.values())), retrieval
+    return verification or generate_verification(counts), retrieval
 
 
-def generate_verification(counts: Sequence[int], pairs: int = PAIRS) -> VerificationTask:
+def generate_verification(counts: Mapping[str, int], pairs: int = PAIRS) -> VerificationTask:
     """Draw matches and two kinds of non-matches, all three with the same first patches.
 
     For each pair a sequence, two different patches of it and two different images out of 0..4: the match takes the
@@ -63,15 +63,16 @@ def generate_verification(counts: Sequence[int], pairs: int = PAIRS) -> Verifica
     A million pairs take about half a minute, since the official draw shuffles a whole sequence for every pair.
 
     Args:
-        counts: patches of each sequence of the test list.
+        counts: patches of each sequence of the test list, in the list's order.
         pairs: of each kind.
 
     Raises:
         InputError: a sequence of one patch alone.
     """
-    if min(counts) < 2:
-        raise InputError("verification draws two patches of a sequence: one of the sequences has a single patch")
-    lengths = np.asarray(counts)
+    for name, count in counts.items():
+        if count < 2:
+            raise InputError(f"{name}: has a single patch, verification draws two of a sequence: leave it out")
+    lengths = np.array(list(counts.values()))
     rng = np.random.RandomState(SEED)
     sequence = rng.choice(len(lengths), pairs)
     patches = _first_two(rng, lengths[sequence])

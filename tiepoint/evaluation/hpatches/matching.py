@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from tiepoint.data.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import Metric, nearest
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.distances import Metric, nearest
 from tiepoint.evaluation.hpatches.ranking import ApRule, ap, negatives_before
 
 Averaging = Literal["python", "article"]
@@ -29,13 +29,7 @@ class MatchingScore:
     success: float  # share of patches with the right nearest neighbour
 
 
-def match(
-    descriptors: Descriptors,
-    *,
-    metric: Metric = "L2",
-    rule: ApRule = "trapezoid",
-    progress: Callable[[int, int], None] | None = None,
-) -> list[MatchingScore]:
+def match(descriptors: Descriptors, *, metric: Metric = "L2", rule: ApRule = "trapezoid") -> list[MatchingScore]:
     """Match the reference patches of each sequence to each of its 15 other strips.
 
     One direction, no ratio, no mutual check; of equally near patches the first counts. Matches are ranked by distance;
@@ -45,10 +39,9 @@ def match(
         descriptors: of the test list's sequences.
         metric: of the descriptors.
         rule: of the average precision.
-        progress: called with (sequences done, sequences in all).
     """
     scores = []
-    for number, (sequence, strips) in enumerate(descriptors.items()):
+    for sequence, strips in descriptors.items():
         truth = np.arange(strips.shape[1])
         for noise in NOISES:
             for image in TARGETS:
@@ -56,8 +49,6 @@ def match(
                 right = found == truth
                 precision = float(ap(negatives_before(right, distances), len(truth), rule))
                 scores.append(MatchingScore(sequence, noise, image, precision, float(right.mean())))
-        if progress:
-            progress(number + 1, len(descriptors))
     return scores
 
 
@@ -66,8 +57,11 @@ def summarize(scores: Sequence[MatchingScore], averaging: Averaging = "python") 
 
     "python" takes "ap" over all pairs of images. "article", also the MATLAB code's way, takes the mean of "i" and "v",
     so that they weigh the same where their numbers of sequences differ; of a split with one type alone it is that
-    type's. The task's mAP is the mean over the noises. Raises InputError for "article" where a name tells no type.
+    type's. The task's mAP is the mean over the noises. Raises InputError for "article" where a name tells no type, and
+    for an unknown averaging.
     """
+    if averaging not in AVERAGINGS:
+        raise InputError(f"averaging {averaging!r}: there are {', '.join(AVERAGINGS)}")
     table = {}
     for noise in NOISES:
         chosen = [score for score in scores if score.noise == noise]

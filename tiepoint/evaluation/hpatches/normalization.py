@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,20 +10,20 @@ from tiepoint.errors import InputError
 CLIP = 0.6  # eigenvalues below the one at this share of their sorted list are raised to it
 
 
-def zca(train: NDArray[np.float32]) -> NDArray[np.float64]:
+def zca(train: NDArray[np.float32], label: str) -> NDArray[np.float64]:
     """Whitening matrix (D, D) of descriptors (n, D), those of the reference patches of a split's train list.
 
     W = V diag(l^-1/2) V' of the covariance's eigenvectors and clipped eigenvalues. Its scale does not matter later on.
 
     Raises:
-        InputError: descriptors that vary along too few directions to be whitened.
+        InputError: descriptors that vary along too few directions to be whitened; the message starts with `label`.
     """
     centred = train.astype(np.float64)
     centred -= centred.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     least = values[int(CLIP * len(values))]
-    if least <= 1e-12 * values[-1] or not least:
-        raise InputError(f"normalisation: the {len(train)} train descriptors vary along too few directions to whiten")
+    if least <= 1e-12 * values[-1]:
+        raise InputError(f"{label}: its {len(train)} train descriptors vary along too few directions to be whitened")
     return np.asarray((vectors / np.sqrt(np.maximum(values, least))) @ vectors.T)
 
 
@@ -41,10 +39,3 @@ def apply(whitening: NDArray[np.float64], descriptors: NDArray[np.float32]) -> N
     lengths = np.linalg.norm(powered, axis=1, keepdims=True)
     unit = np.divide(powered, lengths, out=np.zeros_like(powered), where=lengths > 0)
     return np.asarray(unit, dtype=np.float32)
-
-
-def normalize(
-    whitening: NDArray[np.float64], descriptors: Mapping[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
-    """`apply` to every strip of {sequence: (strips, n, D)}."""
-    return {name: np.stack([apply(whitening, strip) for strip in strips]) for name, strips in descriptors.items()}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.hpatches import NOISES
+from tiepoint.evaluation.distances import Metric
 from tiepoint.evaluation.hpatches.descriptors import Descriptors
-from tiepoint.evaluation.hpatches.distances import Metric
 from tiepoint.evaluation.hpatches.matching import Averaging, match, summarize
 from tiepoint.evaluation.hpatches.ranking import ApRule
 from tiepoint.evaluation.hpatches.retrieval import POOLS, retrieve
@@ -30,7 +30,6 @@ def evaluate(
     rule: ApRule = "trapezoid",
     averaging: Averaging = "python",
     selection: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Run the three tasks and state the result.
@@ -45,7 +44,6 @@ def evaluate(
         rule: "trapezoid", as the Python code, or "rank", as the MATLAB code.
         averaging: of matching, "python" or "article".
         selection: how the weights were chosen, as `statement` takes it.
-        progress: called with (steps done, steps in all).
         more: further entries of the statement, such as the normalisation.
 
     Returns:
@@ -67,21 +65,10 @@ def evaluate(
         tasks={"verification": verification.source, "retrieval": retrieval.source},
         **more,
     )
-    steps = len(descriptors) + 2
-
-    def step(done: int, _: int = 0) -> None:
-        if progress:
-            progress(done, steps)
-
-    verified = verify(descriptors, verification, metric=metric, rule=rule)
-    step(1)
-    matched = match(descriptors, metric=metric, rule=rule, progress=lambda done, _: step(1 + done))
-    retrieved = retrieve(descriptors, retrieval, metric=metric, rule=rule)
-    step(steps)
     results = {
-        "verification": _verification(verified),
-        "matching": _matching(summarize(matched, averaging)),
-        "retrieval": _retrieval(retrieved),
+        "verification": _verification(verify(descriptors, verification, metric=metric, rule=rule)),
+        "matching": _matching(summarize(match(descriptors, metric=metric, rule=rule), averaging)),
+        "retrieval": _retrieval(retrieve(descriptors, retrieval, metric=metric, rule=rule)),
     }
     return {**stated, **results, "mean_ap": {task: result["mean_ap"] for task, result in results.items()}}
 

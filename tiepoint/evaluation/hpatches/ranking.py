@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.errors import InputError
+
 ApRule = Literal["trapezoid", "rank"]
 AP_RULES: tuple[ApRule, ...] = get_args(ApRule)
 
@@ -40,7 +42,9 @@ def rank_ap(before: NDArray[np.integer], total: int) -> NDArray[np.float64]:
 
 
 def ap(before: NDArray[np.integer], total: int, rule: ApRule = "trapezoid") -> NDArray[np.float64]:
-    """Average precision by a rule of AP_RULES; arguments as `trapezoid_ap`."""
+    """Average precision by a rule of AP_RULES; arguments as `trapezoid_ap`. Raises InputError for an unknown rule."""
+    if rule not in AP_RULES:
+        raise InputError(f"average precision {rule!r}: there are {', '.join(AP_RULES)}")
     return trapezoid_ap(before, total) if rule == "trapezoid" else rank_ap(before, total)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import Metric, count_closer, pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.distances import Metric, count_closer, pair_distances
 from tiepoint.evaluation.hpatches.ranking import ApRule, ap
 from tiepoint.evaluation.hpatches.tasks import RetrievalTask, Table
 
@@ -25,7 +25,6 @@ def retrieve(
     pools: Sequence[int] = POOLS,
     metric: Metric = "L2",
     rule: ApRule = "trapezoid",
-    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Mean AP over queries at each noise and pool size; the mean of this table is the published mAP.
 
@@ -40,7 +39,6 @@ def retrieve(
         pools: sizes, rising; the MATLAB code has a single one.
         metric: of the descriptors.
         rule: of the average precision.
-        progress: called with (queries done, queries in all).
 
     Returns:
         (3, len(pools)): easy, hard, tough.
@@ -53,7 +51,6 @@ def retrieve(
     names = list(descriptors)
     pool = _reference(descriptors, task.distractors)
     total = np.zeros((len(NOISES), len(pools)))
-    done = 0
     for sequence in np.unique(task.queries[:, 0]).tolist():
         patches = task.queries[task.queries[:, 0] == sequence, 1]
         strips = descriptors[names[sequence]]
@@ -63,9 +60,6 @@ def retrieve(
         closer = count_closer(strips[0, patches], others, limits.reshape(len(patches), -1), ends, metric)
         before = np.moveaxis(closer.reshape(len(patches), len(NOISES), VIEWS, len(pools)), 2, 3)
         total += ap(np.sort(before, axis=-1), VIEWS, rule).sum(axis=0)
-        done += len(patches)
-        if progress:
-            progress(done, len(task.queries))
     return total / len(task.queries)
 
 

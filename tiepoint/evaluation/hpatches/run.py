@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.hpatches import STRIPS, HPatches
+from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import Metric, constant_error, is_constant
 from tiepoint.evaluation.hpatches.describe import describe
-from tiepoint.evaluation.hpatches.descriptors import read_descriptors
-from tiepoint.evaluation.hpatches.distances import Metric
+from tiepoint.evaluation.hpatches.descriptors import check_files, read_descriptors
 from tiepoint.evaluation.hpatches.generate import read_or_generate
 from tiepoint.evaluation.hpatches.matching import Averaging
-from tiepoint.evaluation.hpatches.normalization import normalize, zca
+from tiepoint.evaluation.hpatches.normalization import apply, zca
 from tiepoint.evaluation.hpatches.protocol import evaluate
 from tiepoint.evaluation.hpatches.ranking import ApRule
 from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
 from tiepoint.evaluation.pairs import Describe
 from tiepoint.evaluation.phototour import Resize
-from tiepoint.evaluation.train_test import selection_of
+from tiepoint.evaluation.statement import selection_of
 
 Normalization = Literal["none", "zca"]
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 Progress = Callable[[int, int], None]
 
 
@@ -62,13 +64,19 @@ def evaluate_hpatches(
     Raises:
         InputError: an input that cannot be used, named in the message.
     """
+    if normalization not in NORMALIZATIONS:
+        raise InputError(f"normalization {normalization!r}: there are {', '.join(NORMALIZATIONS)}")
     test = measured_sequences(split, patches.sequences, splits)
     train = training_sequences(split, patches.sequences, splits) if normalization == "zca" else []
     counts = {name: patches.counts[name] for name in test}
+    for describer in describers.values():  # before the first is measured, which takes minutes
+        if isinstance(describer, Path):
+            check_files(describer, test)
+            check_files(describer, train, ("ref",))
     verification, retrieval = read_or_generate(tasks, split, counts, lambda name: patches.strip(name, "ref"))
     return [
         evaluate(
-            _describe(patches, describer, test, train, resize, progress), verification, retrieval, describer=name,
+            _describe(patches, name, describer, test, train, resize, progress), verification, retrieval, describer=name,
             split=split, metric=metric, rule=rule, averaging=averaging, selection=selection_of(describer),
             normalization=normalization, resize=None if isinstance(describer, Path) else resize,
         )
@@ -78,6 +86,7 @@ def evaluate_hpatches(
 
 def _describe(
     patches: HPatches,
+    label: str,
     describer: Describe | Path,
     test: Sequence[str],
     train: Sequence[str],
@@ -91,9 +100,16 @@ def _describe(
     ) -> dict[str, NDArray[np.float32]]:
         if isinstance(describer, Path):
             return read_descriptors(describer, {s: patches.counts[s] for s in sequences}, names, progress=progress)
-        return describe(patches, describer, sequences, names, resize=resize, progress=progress)
+        return describe(patches, label, describer, sequences, names, resize=resize, progress=progress)
 
-    if not train:
-        return strips(test, STRIPS, progress)
-    whitening = zca(np.concatenate([references[0] for references in strips(train, ("ref",), None).values()]))
-    return normalize(whitening, strips(test, STRIPS, progress))
+    if train:
+        references = strips(train, ("ref",), None)
+        whitening = zca(np.concatenate([array[0] for array in references.values()]), label)
+    described = strips(test, STRIPS, progress)
+    if all(map(is_constant, described.values())):
+        raise constant_error(label)
+    if train:
+        for array in described.values():  # in place, since a second copy of all descriptors may not fit
+            for strip in array:
+                strip[:] = apply(whitening, strip)
+    return described

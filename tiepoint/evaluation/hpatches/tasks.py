@@ -34,11 +34,21 @@ class VerificationTask:
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """Patches of reference images (K, 2): sequence, as its position in the test list, and patch."""
+    """Patches of reference images (K, 2): sequence, as its position in the test list, and patch.
+
+    Raises InputError if there are queries without any distractor of another sequence: they would count as answered.
+    """
 
     queries: Table
     distractors: Table  # their order counts: smaller pools hold the first ones
     source: Source
+
+    def __post_init__(self) -> None:
+        sequences = np.unique(self.distractors[:, 0])
+        if len(sequences) == 1 and sequences[0] in self.queries[:, 0]:
+            raise InputError(
+                "retrieval: all distractors are of a query's own sequence, where they do not count: give two sequences"
+            )
 
 
 def read_verification(folder: str | Path, split: str, counts: Mapping[str, int]) -> VerificationTask | None:

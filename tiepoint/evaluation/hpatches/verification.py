@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tiepoint.data.hpatches import NOISES
 from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import Metric, pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.distances import Metric, pair_distances
 from tiepoint.evaluation.hpatches.ranking import ApRule, ap
 from tiepoint.evaluation.hpatches.tasks import Table, VerificationTask
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tiepoint.errors import InputError
+
 Metric = Literal["L2", "L1"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 Descriptor = NDArray[np.float32]
@@ -26,8 +28,11 @@ def pair_distances(
 ) -> NDArray[np.float64]:
     """Distance of `first[rows[k]]` (N, D) and `second[columns[k]]` (M, D) for each k (K,).
 
-    Computed from the differences in float64, so it is 0 for duplicates and equal for equal pairs.
+    Computed from the differences in float64, so it is 0 for duplicates and equal for equal pairs. Raises InputError for
+    an unknown metric.
     """
+    if metric not in METRICS:
+        raise InputError(f"metric {metric!r}: there are {', '.join(METRICS)}")
     distances = np.empty(len(rows))
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
@@ -38,6 +43,16 @@ def pair_distances(
         else:
             distances[part] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
     return distances
+
+
+def is_constant(vectors: Descriptor) -> bool:
+    """Whether all descriptors (..., D) are one, as those of a network that collapsed in training."""
+    return bool((vectors == vectors.reshape(-1, vectors.shape[-1])[0]).all())
+
+
+def constant_error(name: str) -> InputError:
+    """What to raise for a describer whose descriptors are all equal: a protocol would measure its own rule for ties."""
+    return InputError(f"{name}: gives all patches one descriptor, so nothing can be told apart: check its weights")
 
 
 def nearest(

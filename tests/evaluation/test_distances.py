@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from hpatches_oracle import METRICS as SCIPY
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from tiepoint.evaluation.hpatches.distances import METRICS, count_closer, nearest, pair_distances
+from tiepoint.errors import InputError
+from tiepoint.evaluation.distances import CHUNK, METRICS, count_closer, is_constant, nearest, pair_distances
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 32) -> NDArray[np.float32]:
@@ -100,3 +101,23 @@ def test_limits_far_outside_the_pool_count_all_or_nothing() -> None:
     limits = np.tile([0.0, 1e6], (len(queries), 1))
     counts = count_closer(queries, pool, limits, [100, len(pool)])
     assert (counts == [[0, 0], [100, len(pool)]]).all()
+
+
+def test_pairs_of_one_set_across_chunks() -> None:
+    vectors, _ = sets("unit")
+    first, second = np.random.default_rng(2).integers(0, len(vectors), (2, CHUNK + 7))
+    expected = cdist(vectors, vectors)[first, second]
+    np.testing.assert_allclose(pair_distances(vectors, first, vectors, second), expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("call", [nearest, lambda a, b, m: count_closer(a, b, np.ones((300, 1)), [280], m)])
+def test_other_metrics_are_refused(call: Callable[..., object]) -> None:
+    with pytest.raises(InputError, match="metric 'l2': there are L2, L1"):
+        call(*sets("duplicates"), "l2")
+
+
+def test_one_descriptor_for_all_is_told_from_a_single_other() -> None:
+    vectors = np.ones((2, 5, 4), dtype=np.float32)
+    assert is_constant(vectors)
+    vectors[1, 4, 3] = 2
+    assert not is_constant(vectors)

@@ -1,0 +1,52 @@
+"""`tiepoint train`: keys of any loss can be changed on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import small_patch_set
+
+from tiepoint.cli import main
+from tiepoint.training.recipe_file import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+SHORT = ["--steps", "2", "--batch", "6", "--compile", "off", "--precision", "fp32", "--validation.fraction", "0.2"]
+
+
+def train(tmp_path: Path, *words: str) -> int:
+    data = tmp_path / "set"
+    if not data.exists():
+        small_patch_set(data, points=30)
+    common = ["--data", str(data), "--out", str(tmp_path / "run"), *SHORT]
+    return main(["train", str(RECIPES / "hardnet.yaml"), *common, *words])
+
+
+def test_an_option_of_the_recipes_loss(tmp_path: Path) -> None:
+    assert train(tmp_path, "--loss.margin", "0.5", "--loss.form", "softmin") == 0
+    loss = load_recipe(tmp_path / "run" / "recipe.yaml").loss
+    assert (loss.name, loss.margin, loss.form) == ("hardnet", 0.5, "softmin")  # type: ignore[attr-defined]
+
+
+def test_another_loss_brings_its_own_options_and_presets(tmp_path: Path) -> None:
+    assert train(tmp_path, "--loss.name", "sosnet", "--loss.neighbours", "3") == 0
+    loss = load_recipe(tmp_path / "run" / "recipe.yaml").loss
+    assert (loss.name, loss.neighbours, loss.form) == ("sosnet", 3, "squared_hinge")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--loss.name", "nosuch"), "no loss 'nosuch'"),
+        (("--loss.bins", "5"), "loss.bins"),
+        (("--loss.margin", "-1"), "recipe key loss.margin is -1"),
+        (("--loss.name",), "loss.name"),
+    ],
+)
+def test_what_a_loss_does_not_take_is_named(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
