@@ -50,7 +50,7 @@ def draw(name: str, kind: str, shape: tuple[int, ...]) -> Tensor:
 
 def released_name(path: str) -> str:
     """Name in the release of a convolution or dense layer, or of the convolution before a batch norm."""
-    match path.split("."):
+    match path.removeprefix("interaction.").split("."):
         case ["encoders", spectrum, "stages", stage, "0", _]:
             return f"{spectrum}.encoder.{int(stage) + 1}"
         case ["encoders", spectrum, "stages", stage, _, over, "0"]:
@@ -61,7 +61,7 @@ def released_name(path: str) -> str:
             return f"{spectrum}.decoder.{int(stage) + 1}.mgla.{DIMENSIONS[over]}"
         case ["decoders", spectrum, "last"]:
             return f"{spectrum}.decoder.5"
-        case ["interactions", stage, part, _]:
+        case ["fils", stage, part, _]:
             return f"fil.{int(stage) + 1}.{part}"
         case ["aggregation", "stages", stage, index, _]:
             return f"trunk.{int(stage) + 1}.{index}"

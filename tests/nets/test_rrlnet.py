@@ -16,6 +16,7 @@ from tiepoint.errors import InputError
 from tiepoint.nets.relation import Relation, deploy
 from tiepoint.nets.rrlnet import RRLNet
 
+pytestmark = pytest.mark.usefixtures("quick_weights")
 HEADS = ["stage5", "stage4", "stage3", "module5", "module4", "module3"]
 
 
@@ -49,9 +50,9 @@ def pairs(golden: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 def outputs(net: RRLNet, pairs: tuple[Tensor, Tensor]) -> tuple[Relation, dict[str, Tensor]]:
     """All outputs of the network, and the pooled features that enter each head."""
     pooled: dict[str, Tensor] = {}
-    heads = {"stage5": net.head.dense}
-    heads |= {f"stage{stage}": head.dense for stage, head in net.stage_heads.items()}
-    heads |= {f"module{stage}": head.head.dense for stage, head in net.module_heads.items()}
+    heads = {"stage5": net.interaction.head.dense}
+    heads |= {f"stage{stage}": head.dense for stage, head in net.interaction.stage_heads.items()}
+    heads |= {f"module{stage}": head.head.dense for stage, head in net.interaction.module_heads.items()}
     hooks = [
         dense.register_forward_hook(lambda _, inputs, __, name=name: pooled.__setitem__(name, inputs[0]))
         for name, dense in heads.items()
@@ -73,14 +74,15 @@ def test_sizes_are_the_published_ones(net: RRLNet) -> None:
 
 
 def test_sizes_of_the_parts_are_the_published_ones(net: RRLNet) -> None:
+    shared = net.interaction
     assert [size(encoder) for encoder in net.encoders.values()] == [394_364, 394_364]
     assert [size(stage) for stage in net.encoders["vis"].stages] == [236, 4_780, 18_764, 74_382, 296_202]
     assert [size(decoder) for decoder in net.decoders.values()] == [393_075, 393_075]
-    assert size(net.interactions) == 359_104
-    assert [size(stage) for stage in net.aggregation.stages] == [18_752, 92_800, 369_920, 1_477_120, 5_903_360]
-    assert size(net.head) == 394_241
-    assert {stage: size(head) for stage, head in net.stage_heads.items()} == {"4": 263_169, "3": 197_633}
-    assert {stage: size(head) for stage, head in net.module_heads.items()} == {
+    assert size(shared.fils) == 359_104
+    assert [size(stage) for stage in shared.aggregation.stages] == [18_752, 92_800, 369_920, 1_477_120, 5_903_360]
+    assert size(shared.head) == 394_241
+    assert {stage: size(head) for stage, head in shared.stage_heads.items()} == {"4": 263_169, "3": 197_633}
+    assert {stage: size(head) for stage, head in shared.module_heads.items()} == {
         "5": 1_445_377,
         "4": 493_825,
         "3": 239_233,

@@ -7,20 +7,20 @@ from typing import Any
 from torch import nn
 
 from tiepoint.errors import InputError
-from tiepoint.nets.afd_net import AFDNet
-from tiepoint.nets.efr_net import EFRNet
-from tiepoint.nets.fil_net import FILNet
+from tiepoint.nets.afdnet import AFDNet
+from tiepoint.nets.efrnet import EFRNet
+from tiepoint.nets.filnet import FILNet
 from tiepoint.nets.hardnet8 import HardNet8
 from tiepoint.nets.hardnet_ps import HardNetPS
-from tiepoint.nets.kgl_net import KGLNet
+from tiepoint.nets.kglnet import KGLNet
 from tiepoint.nets.l2net import L2Net
 from tiepoint.nets.l2net_cs import L2NetCS
 from tiepoint.nets.matchnet import MatchNet
 from tiepoint.nets.matchnet_metric import MatchNetMetric
-from tiepoint.nets.mfd_net import MFDNet
-from tiepoint.nets.pn_net import PNNet
+from tiepoint.nets.mfdnet import MFDNet
+from tiepoint.nets.pnnet import PNNet
 from tiepoint.nets.pseudo_siamese import PseudoSiamese
-from tiepoint.nets.q_net import QNet
+from tiepoint.nets.qnet import QNet
 from tiepoint.nets.rrlnet import RRLNet
 from tiepoint.nets.scfdm import SCFDM
 from tiepoint.nets.sdgmnet import SDGMNet
@@ -28,11 +28,11 @@ from tiepoint.nets.siamese import Siamese
 from tiepoint.nets.sosnet import SOSNet
 from tiepoint.nets.spimnet import SPIMNet
 from tiepoint.nets.tfeat import TFeat
-from tiepoint.nets.two_channel import TwoChannel
+from tiepoint.nets.twochannel import TwoChannel
 
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`
 # at construction, and says with `unit` whether its descriptors have length 1.
-NETS: dict[str, type[nn.Module]] = {
+DESCRIBERS: dict[str, type[nn.Module]] = {
     "hardnet": L2Net,
     "hardnet-ps": HardNetPS,
     "hardnet8": HardNet8,
@@ -46,39 +46,44 @@ NETS: dict[str, type[nn.Module]] = {
 }
 # Each relates patches across spectra, see `tiepoint.nets.relation.Relater`.
 RELATERS: dict[str, type[nn.Module]] = {
-    "2-channel": TwoChannel,
-    "afd-net": AFDNet,
-    "efr-net": EFRNet,
-    "fil-net": FILNet,
-    "kgl-net": KGLNet,
+    "2channel": TwoChannel,
+    "afdnet": AFDNet,
+    "efrnet": EFRNet,
+    "filnet": FILNet,
+    "kglnet": KGLNet,
     "matchnet-metric": MatchNetMetric,
-    "mfd-net": MFDNet,
-    "pn-net": PNNet,
+    "mfdnet": MFDNet,
+    "pnnet": PNNet,
     "pseudo-siamese": PseudoSiamese,
-    "q-net": QNet,
+    "qnet": QNet,
     "rrlnet": RRLNet,
     "scfdm": SCFDM,
     "siamese": Siamese,
     "spimnet": SPIMNet,
 }
+NETS = DESCRIBERS | RELATERS
 
 
 def names() -> list[str]:
-    """Names of describers that `create` takes."""
+    """Names of all networks that `create` takes."""
     return sorted(NETS)
 
 
+def describers() -> list[str]:
+    """Names of those that describe one patch."""
+    return sorted(DESCRIBERS)
+
+
 def relaters() -> list[str]:
-    """Names of relaters that `create` takes."""
+    """Names of those that relate patches of two spectra."""
     return sorted(RELATERS)
 
 
 def create(name: str, **options: Any) -> nn.Module:
     """Make a network with fresh weights. Raises InputError for a name or an option that is not there."""
-    network = NETS.get(name) or RELATERS.get(name)
-    if network is None:
-        raise InputError(f"no network {name!r}: there are {', '.join([*names(), *relaters()])}")
+    if name not in NETS:
+        raise InputError(f"no network {name!r}: there are {', '.join(names())}")
     try:
-        return network(**options)
+        return NETS[name](**options)
     except TypeError as error:
         raise InputError(f"network {name}: {error}") from None

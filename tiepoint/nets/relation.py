@@ -38,7 +38,7 @@ class Relater(Protocol):
 
     input_size: int
     training_only: tuple[str, ...]
-    """attributes, each an nn.ModuleDict, that the main head does not need: see `deploy`"""
+    """paths of submodules, each an nn.ModuleDict, that the main head does not need: see `deploy`"""
 
     def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
         """In training mode all heads' outputs, in evaluation mode the main head's logit (N,) in float32."""
@@ -70,5 +70,5 @@ def deploy(net: Network) -> Network:
     training cost nothing afterwards.
     """
     names: tuple[str, ...] = net.training_only  # type: ignore[assignment]  # nn.Module types attributes as modules
-    emptied: dict[int, object] = {id(getattr(net, name)): nn.ModuleDict() for name in names}
+    emptied: dict[int, object] = {id(net.get_submodule(name)): nn.ModuleDict() for name in names}
     return copy.deepcopy(net, emptied).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiepoint.nets.pn_net import PNNet
+from tiepoint.nets.pnnet import PNNet
 
 
 class QNet(PNNet):

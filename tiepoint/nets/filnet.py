@@ -7,15 +7,13 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.nets.aggregation import Aggregation
-from tiepoint.nets.fil import FIL, Interaction
-from tiepoint.nets.heads import Head, ModuleHead
+from tiepoint.nets.interaction import InteractionNetwork
 from tiepoint.nets.keras import SLOPE, conv_norm, initialise
 from tiepoint.nets.relation import Codes, Relation
 
 WIDTHS = (32, 32, 64, 128, 256)  # channels of each scale, in a feature network
 TRUNK = (64, 128, 256, 512, 1024)  # and in the aggregation
-HELPED = (3, 4, 5)  # stages with a module head and, but for the last, a stage head for training
+AUX_STAGES = (3, 4, 5)  # with heads for training
 
 
 class FILNet(nn.Module):
@@ -37,16 +35,12 @@ class FILNet(nn.Module):
     """
 
     input_size = 64
-    training_only = ("stage_heads", "module_heads")
+    training_only = ("interaction.stage_heads", "interaction.module_heads")
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.ModuleDict({"vis": Features(), "nir": Features()})
-        self.interactions = nn.ModuleList(FIL(width) for width in WIDTHS)
-        self.aggregation = Aggregation([2 * width for width in WIDTHS], TRUNK)
-        self.head = Head(TRUNK[-1])
-        self.stage_heads = nn.ModuleDict({str(s): Head(TRUNK[s - 1]) for s in reversed(HELPED[:-1])})
-        self.module_heads = nn.ModuleDict({str(s): ModuleHead(WIDTHS[s - 1]) for s in reversed(HELPED)})
+        self.interaction = InteractionNetwork(WIDTHS, TRUNK, AUX_STAGES)
         initialise(self)
 
     def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
@@ -61,22 +55,12 @@ class FILNet(nn.Module):
 
     def relate(self, vis: Codes, nir: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        _, stages = self._gather(vis, nir)
-        logits: Tensor = self.head(stages[-1])
+        logits: Tensor = self.interaction(vis, nir)
         return logits
 
     def relate_all(self, vis: Codes, nir: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        interactions, stages = self._gather(vis, nir)
-        logits = {"stage5": self.head(stages[-1])}
-        logits |= {f"stage{s}": head(stages[int(s) - 1]) for s, head in self.stage_heads.items()}
-        logits |= {f"module{s}": head(interactions[int(s) - 1].common) for s, head in self.module_heads.items()}
-        return Relation(logits)
-
-    def _gather(self, vis: Codes, nir: Codes) -> tuple[list[Interaction], tuple[Tensor, ...]]:
-        """Interactions of every scale, and the aggregation's stages."""
-        interactions = [fil(a, b) for fil, a, b in zip(self.interactions, vis, nir, strict=True)]
-        return interactions, self.aggregation([interaction.private for interaction in interactions])
+        return Relation(self.interaction.all_logits(vis, nir))
 
 
 class Features(nn.Module):
