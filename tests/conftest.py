@@ -17,12 +17,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 @pytest.fixture(scope="module")
 def quick_weights() -> Iterator[None]:
-    """Fresh weights with rows as long as orthogonal ones, whose QR decomposition takes seconds in wide layers."""
+    """Fresh weights of the same spread as orthogonal or truncated normal ones, which take seconds in wide layers."""
     from torch import nn
 
-    def quick(weight: Any, gain: float = 1.0) -> Any:
+    def as_orthogonal(weight: Any, gain: float = 1.0) -> Any:
         return nn.init.normal_(weight, std=gain / weight[0].numel() ** 0.5)
 
+    def as_truncated(weight: Any, std: float, a: float, b: float) -> Any:
+        return nn.init.uniform_(weight, 0.76 * a, 0.76 * b)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn.init, "orthogonal_", quick)  # ours and kornia's
+        patch.setattr(nn.init, "orthogonal_", as_orthogonal)  # ours and kornia's
+        patch.setattr(nn.init, "trunc_normal_", as_truncated)
         yield

@@ -12,9 +12,10 @@ import torch
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.models import LearnedDescriber, load, prepare, read_weights, save_weights
+from tiepoint.nets.qnet import QNet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
-every_network = pytest.mark.parametrize("name", nets.names())
+every_network = pytest.mark.parametrize("name", nets.describers())
 
 
 @cache
@@ -66,6 +67,13 @@ def test_damaged_weights_name_the_file(tmp_path: Path) -> None:
         load(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"no such describer.*opencv-orb.*sdgmnet"):
         load("nosuch")
+
+
+def test_relaters_are_no_describers(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", nets.create("qnet"), {"network": "qnet"})
+    assert isinstance(read_weights(tmp_path / "w.safetensors")[0], QNet)
+    with pytest.raises(InputError, match=r"w\.safetensors: holds qnet, which relates pairs"):
+        load(tmp_path / "w.safetensors")
 
 
 @every_network

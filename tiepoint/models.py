@@ -121,6 +121,8 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
         choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift", *KINDS])
         raise InputError(f"{name}: no such describer or file: there are {', '.join(choices)}, or give a path")
     net, card = read_weights(path)
+    if card["network"] not in nets.DESCRIBERS:
+        raise InputError(f"{name}: holds {card['network']}, which relates pairs of patches and describes none")
     return LearnedDescriber(net, str(card.get("name", path.stem)), card).to(device)
 
 

@@ -44,7 +44,7 @@ def describe(net: nn.Module) -> Tensor:
         return net(torch.rand(3, 1, size, size, generator=torch.Generator().manual_seed(1)))
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", nets.describers())
 def test_every_network_is_found_from_its_own_weights(name: str) -> None:
     net = shaken(name)
     network, back = load_checkpoint(net.state_dict())
@@ -73,7 +73,7 @@ def test_the_released_sdgmnet_loads(bias: bool, tmp_path: Path) -> None:
     assert torch.equal(describe(back), describe(net))
 
 
-@pytest.mark.parametrize("name", [name for name in nets.names() if name not in ("hardnet8", "matchnet")])
+@pytest.mark.parametrize("name", [name for name in nets.describers() if name not in ("hardnet8", "matchnet")])
 @pytest.mark.parametrize("wrapper", ["model_state_dict", "state_dict", "model", None])
 def test_wrapped_prefixed_half_precision_without_counters(name: str, wrapper: str | None, tmp_path: Path) -> None:
     net = shaken(name)

@@ -1,4 +1,4 @@
-"""What every network of the registry promises, whatever its layers."""
+"""What every describer of the registry promises, whatever its layers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PARAMETERS = {
     "tfeat": 49 * 32 + 32 + 36 * 32 * 64 + 64 + 64 * 64 * 128 + 128,
 }
 DIMENSIONS = {"hardnet8": 512, "l2net-cs": 256, "matchnet": 4096}
-every_network = pytest.mark.parametrize("name", nets.names())
+every_network = pytest.mark.parametrize("name", nets.describers())
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, nn.Module]:
     """One of each, with running statistics and biases that are not those of a fresh one."""
     torch.manual_seed(0)
-    made = {name: nets.create(name).eval() for name in nets.names()}
+    made = {name: nets.create(name).eval() for name in nets.describers()}
     for net in made.values():
         for key, buffer in net.named_buffers():
             if key.endswith("running_mean"):
@@ -126,6 +126,11 @@ def test_one_graph_holds_the_whole_network(name: str, networks: dict[str, nn.Mod
     net = networks[name]
     compiled = torch.compile(net, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(patches_for(net)), net(patches_for(net)), rtol=0, atol=1e-6)
+
+
+def test_every_network_describes_or_relates() -> None:
+    assert nets.names() == sorted({*nets.describers(), *nets.relaters()})
+    assert not {*nets.describers()} & {*nets.relaters()}
 
 
 def test_unknown_networks_and_options_are_refused() -> None:

@@ -23,7 +23,7 @@ def write(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_of_the_repository_loads_and_is_in_range(path: Path) -> None:
-    assert check(load_recipe(path)).network in nets.names()
+    assert check(load_recipe(path)).network in nets.describers()
 
 
 def test_the_published_recipe_is_the_published_one() -> None:
@@ -111,6 +111,12 @@ def test_values_out_of_range_are_named(tmp_path: Path, text: str, key: str) -> N
     data = "" if "data" in text else "data: x\n"
     with pytest.raises(InputError, match=f"keys? {key.replace('.', chr(92) + '.')}"):
         check(load_recipe(write(tmp_path, data + text)))
+
+
+@pytest.mark.parametrize("network", ["nosuch", *nets.relaters()])
+def test_networks_that_describe_nothing_are_refused(network: str) -> None:
+    with pytest.raises(InputError, match=f"network is '{network}': a recipe trains describers, hardnet, .*tfeat$"):
+        check(Recipe(data="x", network=network))
 
 
 def test_yaml_forms_that_mislead_are_read_as_meant(tmp_path: Path) -> None:

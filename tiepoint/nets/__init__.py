@@ -7,18 +7,32 @@ from typing import Any
 from torch import nn
 
 from tiepoint.errors import InputError
+from tiepoint.nets.afdnet import AFDNet
+from tiepoint.nets.efrnet import EFRNet
+from tiepoint.nets.filnet import FILNet
 from tiepoint.nets.hardnet8 import HardNet8
 from tiepoint.nets.hardnet_ps import HardNetPS
+from tiepoint.nets.kglnet import KGLNet
 from tiepoint.nets.l2net import L2Net
 from tiepoint.nets.l2net_cs import L2NetCS
 from tiepoint.nets.matchnet import MatchNet
+from tiepoint.nets.matchnet_metric import MatchNetMetric
+from tiepoint.nets.mfdnet import MFDNet
+from tiepoint.nets.pnnet import PNNet
+from tiepoint.nets.pseudo_siamese import PseudoSiamese
+from tiepoint.nets.qnet import QNet
+from tiepoint.nets.rrlnet import RRLNet
+from tiepoint.nets.scfdm import SCFDM
 from tiepoint.nets.sdgmnet import SDGMNet
+from tiepoint.nets.siamese import Siamese
 from tiepoint.nets.sosnet import SOSNet
+from tiepoint.nets.spimnet import SPIMNet
 from tiepoint.nets.tfeat import TFeat
+from tiepoint.nets.twochannel import TwoChannel
 
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`
 # at construction, and says with `unit` whether its descriptors have length 1.
-NETS: dict[str, type[nn.Module]] = {
+DESCRIBERS: dict[str, type[nn.Module]] = {
     "hardnet": L2Net,
     "hardnet-ps": HardNetPS,
     "hardnet8": HardNet8,
@@ -30,11 +44,39 @@ NETS: dict[str, type[nn.Module]] = {
     "sosnet": SOSNet,
     "tfeat": TFeat,
 }
+# Each relates patches across spectra, see `tiepoint.nets.relation.Relater`.
+RELATERS: dict[str, type[nn.Module]] = {
+    "2channel": TwoChannel,
+    "afdnet": AFDNet,
+    "efrnet": EFRNet,
+    "filnet": FILNet,
+    "kglnet": KGLNet,
+    "matchnet-metric": MatchNetMetric,
+    "mfdnet": MFDNet,
+    "pnnet": PNNet,
+    "pseudo-siamese": PseudoSiamese,
+    "qnet": QNet,
+    "rrlnet": RRLNet,
+    "scfdm": SCFDM,
+    "siamese": Siamese,
+    "spimnet": SPIMNet,
+}
+NETS = DESCRIBERS | RELATERS
 
 
 def names() -> list[str]:
-    """Names that `create` takes."""
+    """Names of all networks that `create` takes."""
     return sorted(NETS)
+
+
+def describers() -> list[str]:
+    """Names of those that describe one patch."""
+    return sorted(DESCRIBERS)
+
+
+def relaters() -> list[str]:
+    """Names of those that relate patches of two spectra."""
+    return sorted(RELATERS)
 
 
 def create(name: str, **options: Any) -> nn.Module:

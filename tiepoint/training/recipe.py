@@ -89,7 +89,7 @@ class Recipe:
     data: str = ""
     """folder of the PatchSet"""
     network: str = "sdgmnet"
-    """see tiepoint.nets.names()"""
+    """see tiepoint.nets.describers()"""
     dropout: float = 0.3
     """before the last convolution"""
     steps: int | None = 200_000

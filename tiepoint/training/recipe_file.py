@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from tiepoint import losses
+from tiepoint import losses, nets
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
@@ -73,6 +73,10 @@ def check(recipe: Recipe) -> Recipe:
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not _lies_in(number, interval):
                 raise InputError(f"recipe key {key} is {number:g}: must lie in {interval}")
+    if recipe.network not in nets.DESCRIBERS:
+        raise InputError(
+            f"recipe key network is {recipe.network!r}: a recipe trains describers, {', '.join(nets.describers())}"
+        )
     try:
         build_loss(recipe.loss, 1)
     except ValueError as error:

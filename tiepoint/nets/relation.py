@@ -1,0 +1,74 @@
+"""What every relater offers, and its pruning for deployment."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+# What a relater keeps of each patch: tensors (N, ...), so that `tensor[index]` picks patches.
+Codes = tuple[Tensor, ...]
+
+
+class Relation(NamedTuple):
+    """What a relater returns in training mode: one loss term for each entry.
+
+    A network whose losses need more returns a NamedTuple of its own that has at least `logits` and `main`.
+    """
+
+    logits: dict[str, Tensor]
+    """match logit (N,) of each head by name, the main head first; a head of two classes gives l1 - l0, so that the
+    binary cross-entropy of the logit is the cross-entropy of its softmax"""
+    reconstructions: tuple[Tensor, ...] = ()
+    """what the decoders made of vis and nir, each (N, 1, S, S) in 0..1"""
+
+    @property
+    def main(self) -> Tensor:
+        """Logit (N,) of the head that is deployed."""
+        return next(iter(self.logits.values()))
+
+
+class Relater(Protocol):
+    """A network that says whether two patches of different spectra match. It is an nn.Module besides.
+
+    Patches are (N, 1, input_size, input_size), float in 0..1. A logit x is the match probability 1 / (1 + exp(-x)).
+    The two spectra are called vis and nir, as in the papers, whatever the sensors: optical and SAR take their places.
+    """
+
+    input_size: int
+    training_only: tuple[str, ...]
+    """paths of submodules, each an nn.ModuleDict, that the main head does not need: see `deploy`"""
+
+    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+        """In training mode all heads' outputs, in evaluation mode the main head's logit (N,) in float32."""
+        ...
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Do all that depends on one patch alone; `spectrum` is "vis" or "nir".
+
+        A network that mixes the two patches in its first layer returns the patches themselves.
+        """
+        ...
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Do the rest: codes of N vis and of N nir patches -> the main head's logit (N,) in float32."""
+        ...
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def deploy(net: Network) -> Network:
+    """Prune `net` to what its main head needs: a copy in evaluation mode, with `net.training_only` emptied.
+
+    The copy's state dict is a subset of the network's and its logits are the same bit for bit, since nothing that
+    is left is computed in another way. Put in training mode, it trains its main head alone.
+    Weights of a pruned network are loaded into `deploy(create(name))`.
+
+    Source: the multi-loss post-pruning of RRL-Net, Information Fusion 2025: losses and branches that only help the
+    training cost nothing afterwards.
+    """
+    names: tuple[str, ...] = net.training_only  # type: ignore[assignment]  # nn.Module types attributes as modules
+    emptied: dict[int, object] = {id(net.get_submodule(name)): nn.ModuleDict() for name in names}
+    return copy.deepcopy(net, emptied).eval()
