@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+# The same examples in every run, so that a change fails for what it changes; `--hypothesis-seed=N` draws others.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 sys.path.insert(0, str(Path(__file__).parent))
 # As the commands do, and before torch is imported: threads that spin make a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
