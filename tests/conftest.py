@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# The same examples in every run, so that a change fails for what it changes; `--hypothesis-profile=default` draws others.
+# The same examples in every run, so that a change fails for what it changes; others: `--hypothesis-profile=default`.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
 sys.path.insert(0, str(Path(__file__).parent))
