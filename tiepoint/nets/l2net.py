@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tiepoint.nets.layers import initialise_orthogonally, l2net_trunk, unit_length, z_normalise
+from tiepoint.nets.layers import initialise_orthogonally, l2net_tower, unit_length, z_normalise
 
 
 class L2Net(nn.Module):
@@ -23,12 +23,7 @@ class L2Net(nn.Module):
 
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            *l2net_trunk(),
-            nn.Dropout(dropout),
-            nn.Conv2d(128, self.dimension, 8, bias=False),
-            nn.BatchNorm2d(self.dimension, affine=False),
-        )
+        self.features = nn.Sequential(*l2net_tower(dropout, self.dimension))
         initialise_orthogonally(self)
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:

@@ -89,6 +89,12 @@ def l2net_trunk(bias: bool = False) -> list[nn.Module]:
     ]
 
 
+def l2net_tower(dropout: float, dimension: int) -> list[nn.Module]:
+    """The whole of L2-Net behind its input's normalisation, (N, 1, 32, 32) -> (N, dimension, 1, 1)."""
+    last = nn.Conv2d(128, dimension, 8, bias=False)
+    return [*l2net_trunk(), nn.Dropout(dropout), last, nn.BatchNorm2d(dimension, affine=False)]
+
+
 def initialise_orthogonally(net: nn.Module, gain: float = 0.6) -> None:
     """Give every convolution of `net` orthogonal weights. Source: the released HardNet, which takes 0.6."""
     for module in net.modules():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tiepoint.nets.layers import initialise_orthogonally, l2net_trunk, unit_length
+from tiepoint.nets.layers import initialise_orthogonally, l2net_tower, unit_length
 
 
 class SOSNet(nn.Module):
@@ -23,13 +23,7 @@ class SOSNet(nn.Module):
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.InstanceNorm2d(1),
-            *l2net_trunk(),
-            nn.Dropout(dropout),
-            nn.Conv2d(128, self.dimension, 8, bias=False),
-            nn.BatchNorm2d(self.dimension, affine=False),
-        )
+        self.layers = nn.Sequential(nn.InstanceNorm2d(1), *l2net_tower(dropout, self.dimension))
         initialise_orthogonally(self)
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +99,4 @@ def summarise(runs: Sequence[Trained]) -> list[Summary]:
 
 def write_numbers(value: float, spread: float | None, digits: int = 2) -> str:
     """A figure with its spread, as text."""
-    if not math.isfinite(value):
-        return "-"
     return f"{value:.{digits}f}" if spread is None else f"{value:.{digits}f} ± {spread:.{digits}f}"
