@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from tiepoint.nets.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 
-class AFDNet(nn.Module):
+class AFDNet(MultiLossRelater):
     """Features of five scales from a network for each spectrum, and their differences, gathered from fine to coarse.
 
         vis -> features F1 .. F5                     d_s = |F_s(vis) - F_s(nir)|
@@ -44,11 +44,6 @@ class AFDNet(nn.Module):
         helper = nn.Sequential(conv_norm(256, 512, activation=nn.ReLU()), TwoClassHead(512))
         self.auxiliary_heads = nn.ModuleDict({"difference5": helper})
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""

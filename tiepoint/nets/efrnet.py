@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from tiepoint.nets.heads import Head
 from tiepoint.nets.keras import conv_norm, initialise
 from tiepoint.nets.mgla import gate
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 WIDTHS = (32, 64, 128, 256)
 
 
-class EFRNet(nn.Module):
+class EFRNet(MultiLossRelater):
     """Two relations of the pair, each from two feature networks of its own; no weights are shared.
 
         vis, nir -> features -> |F_vis - F_nir| -> convolution -+-> head, training only, "difference"
@@ -40,11 +40,6 @@ class EFRNet(nn.Module):
         self.head = Head(512)
         self.relation_heads = nn.ModuleDict({"difference": Head(256), "product": Head(256)})
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": two features (N, 256, 4, 4)."""

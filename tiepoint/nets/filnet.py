@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from tiepoint.nets.interaction import InteractionNetwork
 from tiepoint.nets.keras import SLOPE, conv_norm, initialise
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 WIDTHS = (32, 32, 64, 128, 256)  # channels of each scale, in a feature network
 TRUNK = (64, 128, 256, 512, 1024)  # and in the aggregation
 AUX_STAGES = (3, 4, 5)  # with heads for training
 
 
-class FILNet(nn.Module):
+class FILNet(MultiLossRelater):
     """Features of each patch, their interaction at five scales, and what they differ in, gathered.
 
         vis -> features F1 .. F5
@@ -42,11 +42,6 @@ class FILNet(nn.Module):
         self.features = nn.ModuleDict({"vis": Features(), "nir": Features()})
         self.interaction = InteractionNetwork(WIDTHS, TRUNK, AUX_STAGES)
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""

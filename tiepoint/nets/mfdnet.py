@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.nets.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 TAPS = 6
 
 
-class MFDNet(nn.Module):
+class MFDNet(MultiLossRelater):
     """Several units look at the same pair, each with two feature networks of its own; a fusion gathers what they see.
 
         vis -> features --- six differences -> unit 1 -> X_1 -> dense layers, training only, "unit1"
@@ -46,11 +46,6 @@ class MFDNet(nn.Module):
         heads = {f"unit{i + 1}": dense_head(1056) for i in range(count)} if count > 1 else {}
         self.unit_heads = nn.ModuleDict(heads)
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": six maps of each unit, see `Features`."""

@@ -56,6 +56,27 @@ class Relater(Protocol):
         ...
 
 
+class MultiLossRelater(nn.Module):
+    """A relater with further heads for its training: all of them speak in training mode, the main one in evaluation."""
+
+    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+        """Relate `vis` and `nir`, each (N, 1, input_size, input_size): see `Relater`."""
+        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
+        return self.relate_all(*codes) if self.training else self.relate(*codes)
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """See `Relater`."""
+        raise NotImplementedError
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """See `Relater`."""
+        raise NotImplementedError
+
+    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+        """Give the outputs of every head that is there, in either mode, of N coded pairs."""
+        raise NotImplementedError
+
+
 Network = TypeVar("Network", bound=nn.Module)
 
 

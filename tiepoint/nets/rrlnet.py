@@ -10,13 +10,13 @@ from tiepoint.nets.decoder import Decoder
 from tiepoint.nets.interaction import InteractionNetwork
 from tiepoint.nets.keras import initialise
 from tiepoint.nets.light_encoder import LightEncoder
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 WIDTHS = (16, 32, 64, 128, 256)  # channels of each scale, in an encoder
 TRUNK = (32, 64, 128, 256, 512)  # and in the aggregation
 
 
-class RRLNet(nn.Module):
+class RRLNet(MultiLossRelater):
     """Auto-encoded features of each patch, their interaction at five scales, and what they differ in, gathered.
 
         vis -> encoder -> F1 .. F5 -> decoder -> vis again
@@ -45,11 +45,6 @@ class RRLNet(nn.Module):
         self.interaction = InteractionNetwork(WIDTHS, TRUNK, aux_stages)
         self.decoders = nn.ModuleDict({"vis": Decoder(WIDTHS[-1]), "nir": Decoder(WIDTHS[-1])})
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 16, 64, 64) to F5 (N, 256, 4, 4)."""

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint.nets.keras import conv_norm, initialise
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
 
 
-class SCFDM(nn.Module):
+class SCFDM(MultiLossRelater):
     """One convolutional trunk on the two patches side by side, vis on the left, then split into halves again.
 
         [vis | nir] (64 x 128) -> trunk -> [F_vis | F_nir]
@@ -42,11 +42,6 @@ class SCFDM(nn.Module):
         )
         self.auxiliary_heads = nn.ModuleDict({"cosine": Cosine()})
         initialise(self)
-
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
-        return self.relate_all(*codes) if self.training else self.relate(*codes)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:
         """Give back `patches` (N, 1, 64, 64), float in 0..1."""
