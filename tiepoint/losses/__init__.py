@@ -1,7 +1,12 @@
-"""Losses on batches of descriptor pairs, by name: a plain dict is the registry.
+"""Losses by name: two plain dicts are the registry.
 
-Every loss is a module that takes two (n, D) tensors of which rows match, and the share of the run that is done. Where
-its `raw` is True it takes the network's output before the L2 normalisation, else unit vectors.
+Every loss of `LOSSES` trains describers: a module that takes two (n, D) tensors of which rows match, and the share of
+the run that is done. Where its `raw` is True it takes the network's output before the L2 normalisation, else unit
+vectors.
+
+Every loss of `RELATION_LOSSES` trains relaters: a module that takes what the network returned in training mode, the
+labels (N,) 1 or 0, the patches of vis and of nir that the network saw, the network's `relate`, and the share of the run
+that is done. Where its `matching_only` is True all labels must be 1, and it finds its non-matches in the batch.
 """
 
 from __future__ import annotations
@@ -18,19 +23,24 @@ from tiepoint.losses.angular import Angular
 from tiepoint.losses.average_precision import AveragePrecision
 from tiepoint.losses.circle import Circle
 from tiepoint.losses.global_loss import GlobalLoss
+from tiepoint.losses.guided import GuidedLoss
 from tiepoint.losses.info_nce import InfoNCE
 from tiepoint.losses.l2net import L2NetLoss
 from tiepoint.losses.lifted import GeneralizedLifted
 from tiepoint.losses.multi_similarity import MultiSimilarity
+from tiepoint.losses.relation import MultiLoss
 from tiepoint.losses.robust_angular import RobustAngular
 from tiepoint.losses.sdgm import SDGM
 from tiepoint.losses.soft_margin import SoftMargin
+from tiepoint.losses.soft_pn import SoftPN
 from tiepoint.losses.tfeat import TFeatLoss
+from tiepoint.losses.translation import TranslationLoss
 from tiepoint.losses.triplet import Triplet
 
 __all__ = [
-    "LOSSES", "SDGM", "Angular", "AveragePrecision", "Circle", "GeneralizedLifted", "GlobalLoss", "InfoNCE",
-    "L2NetLoss", "MultiSimilarity", "RobustAngular", "SoftMargin", "TFeatLoss", "Triplet", "create", "names", "options",
+    "LOSSES", "RELATION_LOSSES", "SDGM", "Angular", "AveragePrecision", "Circle", "GeneralizedLifted", "GlobalLoss",
+    "GuidedLoss", "InfoNCE", "L2NetLoss", "MultiLoss", "MultiSimilarity", "RobustAngular", "SoftMargin", "SoftPN",
+    "TFeatLoss", "TranslationLoss", "Triplet", "create", "names", "options", "relation_names",
 ]  # fmt: skip
 
 
@@ -72,11 +82,26 @@ LOSSES: dict[str, Preset] = {
     "nt-xent": Preset(InfoNCE, {"candidates": "four"}),
     "n-pair": Preset(InfoNCE, {"temperature": 1.0}),
 }
+# Named by what they are or by the network that they are of.
+RELATION_LOSSES: dict[str, Preset] = {
+    "bce": Preset(MultiLoss, {"reconstruction": 0.0}),
+    "hinge": Preset(MultiLoss, {"form": "hinge", "reconstruction": 0.0}),
+    "rrlnet": Preset(MultiLoss),
+    "kglnet": Preset(GuidedLoss),
+    "pnnet": Preset(SoftPN),
+    "qnet": Preset(SoftPN, {"form": "quadruplet"}),
+    "spimnet": Preset(TranslationLoss),
+}
 
 
 def names() -> list[str]:
-    """Names that `create` takes."""
+    """Names of the losses of describers; `create` takes those of `relation_names` too."""
     return sorted(LOSSES)
+
+
+def relation_names() -> list[str]:
+    """Names of the losses of relaters."""
+    return sorted(RELATION_LOSSES)
 
 
 def create(name: str, **options: Any) -> nn.Module:
@@ -98,6 +123,7 @@ def options(name: str) -> list[tuple[str, Any, Any]]:
 
 
 def _preset(name: str) -> Preset:
-    if name not in LOSSES:
-        raise InputError(f"no loss {name!r}: there are {', '.join(names())}")
-    return LOSSES[name]
+    presets = LOSSES | RELATION_LOSSES
+    if name not in presets:
+        raise InputError(f"no loss {name!r}: there are {', '.join([*names(), *relation_names()])}")
+    return presets[name]

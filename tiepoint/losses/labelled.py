@@ -1,0 +1,46 @@
+"""What every loss on pairs of two spectra asks of its batch: a network's outputs, labels and patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from tiepoint.errors import InputError
+
+Codes = tuple[Tensor, ...]
+# A network's way from the codes of N vis and N nir patches to the main head's logit (N,).
+Relate = Callable[[Codes, Codes], Tensor]
+Patches = tuple[Tensor, Tensor]
+
+
+def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, *needed: str) -> Tensor:
+    """Check a batch and return its labels as float32.
+
+    Args:
+        loss: the loss that asks; errors name it, and where its `matching_only` is True all labels must be 1.
+        output: what the network returned in training mode.
+        labels: (N,), 1 where the pair matches and 0 where not, of any type.
+        patches: vis and nir, each (N, C, S, S).
+        needed: further entries of `output` that the loss reads.
+
+    Raises InputError for an output that lacks an entry or has it empty, which is another network's or a pruned one's,
+    and ValueError for labels and lengths that do not fit. Looking at labels waits for the device once a step.
+    """
+    name = type(loss).__name__
+    if not hasattr(output, "logits"):
+        raise InputError(f"{name} takes what a network returns in training mode, not a {type(output).__name__}")
+    for entry in needed:
+        found = getattr(output, entry, ())
+        if isinstance(found, tuple) and not found:
+            raise InputError(f"{name} needs the network's {entry}: another network, or a pruned one, does not give any")
+    counts = [len(x) for x in (*output.logits.values(), *patches)]
+    if labels.ndim != 1 or len(labels) == 0 or any(count != len(labels) for count in counts):
+        raise ValueError(f"{name}: labels {tuple(labels.shape)} do not fit logits and patches of lengths {counts}")
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        wrong = labels[(labels != 0) & (labels != 1)][0].item()
+        raise ValueError(f"{name}: a label is {wrong:g}: they are 1 for a match and 0 for none")
+    if loss.matching_only and not bool(labels.all()):
+        raise ValueError(f"{name}: a label is 0: it takes matching pairs alone and finds its own non-matches")
+    return labels.float()
