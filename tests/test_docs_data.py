@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from aligned_images import write_pair
 from synthetic import colmap_project, smooth_texture
 from test_readme import ROOT, blocks, commands, run
 
@@ -31,6 +32,8 @@ def folder(tmp_path: Path) -> Path:
         for number in range(1, 7):
             cv2.imwrite(str(images / f"{number}.png"), smooth_texture(160, seed))
             np.savetxt(images / f"H_1_{number}", np.eye(3))
+    for seed in range(2):
+        write_pair(tmp_path / "aligned" / "field", f"000{seed}", seed)
     colmap_project(tmp_path / "my-project", points=40, cameras=3)
     return tmp_path
 
@@ -38,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
 def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
     assert {" ".join(command.split()[:3]) for command in found} == {
-        f"tiepoint data {verb}" for verb in ("fetch", "phototour", "info", "hpatches", "homography", "colmap")
+        f"tiepoint data {verb}"
+        for verb in ("fetch", "phototour", "info", "hpatches", "homography", "pairs", "colmap", "audit")
     }
     for command in found:
         run(folder, command)

@@ -14,7 +14,9 @@ import pytest
 
 import tiepoint
 from tiepoint.errors import InputError
-from tiepoint.patches import HASHED, PatchSet
+from tiepoint.patches import ARRAYS, NAMES, PatchSet
+
+HASHED = (*(f"{name}.npy" for name in ARRAYS), NAMES)
 
 ROOT = Path(tiepoint.__file__).parents[1]
 
@@ -64,6 +66,112 @@ def test_round_trip(tmp_path: Path, channels: int, dtype: type) -> None:
     assert "6 patches, 3 points" in repr(data)
     assert sorted(p.name for p in (tmp_path / "set").iterdir()) == sorted([*HASHED, "manifest.json"])
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+PAIRS = [[0, 1, 1], [2, 3, 1], [4, 1, 0], [0, 1, 1]]
+
+
+def write_cross(directory: Path, pairs: Any = PAIRS) -> None:
+    """Write a PatchSet of three points in two spectra, with positions and pairs."""
+    with PatchSet.create(directory, 6, spectra=("vis", "nir"), positions=True, pairs=len(pairs)) as writer:
+        assert writer.positions is not None
+        assert writer.pairs is not None
+        writer.points[:], writer.spectra[:], writer.images[:] = np.arange(6) // 2, np.arange(6) % 2, 0
+        writer.positions[:] = np.arange(12).reshape(6, 2) + 0.25
+        writer.pairs[:] = pairs
+        writer.image_names.append("field/1")
+
+
+def test_positions_and_pairs_round_trip(tmp_path: Path) -> None:
+    write_cross(tmp_path / "set")
+    data = PatchSet.open(tmp_path / "set", verify=True)
+    assert data.positions is not None
+    assert data.pairs is not None
+    assert (data.positions.dtype, data.pairs.dtype) == (np.float32, np.int64)
+    assert (data.positions[1].tolist(), data.pairs.tolist()) == ([2.25, 3.25], PAIRS)
+    for array in (data.positions, data.pairs):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    names = {*HASHED, "positions.npy", "pairs.npy"}
+    assert set(data.manifest["sha256"]) == names
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {*names, "manifest.json"}
+
+
+def test_positions_and_pairs_are_optional(tmp_path: Path) -> None:
+    write(tmp_path / "set")
+    data = PatchSet.open(tmp_path / "set", verify=True)
+    assert (data.positions, data.pairs) == (None, None)
+    assert set(data.manifest["sha256"]) == set(HASHED)
+    edit(tmp_path / "set", pairs=None)  # as sets were written before there were any
+    assert PatchSet.open(tmp_path / "set", verify=True).pairs is None
+
+
+@pytest.mark.parametrize("name", ["positions.npy", "pairs.npy"])
+def test_positions_and_pairs_are_verified(tmp_path: Path, name: str) -> None:
+    write_cross(tmp_path / "set")
+    path = tmp_path / "set" / name
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # of the last pair the label
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: content hash differs"):
+        PatchSet.open(tmp_path / "set", verify=True)
+    path.write_bytes(content[:-1])
+    with pytest.raises(InputError, match=rf"{name} is truncated or no array"):
+        PatchSet.open(tmp_path / "set")
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{name} is missing"):
+        PatchSet.open(tmp_path / "set")
+
+
+def test_pairs_whose_hash_was_struck_out_are_not_lost(tmp_path: Path) -> None:
+    write_cross(tmp_path / "set")
+    hashes = json.loads((tmp_path / "set" / "manifest.json").read_text())["sha256"]
+    edit(tmp_path / "set", sha256={name: value for name, value in hashes.items() if name != "pairs.npy"})
+    assert PatchSet.open(tmp_path / "set").pairs is not None
+    with pytest.raises(InputError, match=r"pairs\.npy: content hash differs"):
+        PatchSet.open(tmp_path / "set", verify=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("positions", np.zeros((6, 3), np.float32)),
+        ("positions", np.zeros((5, 2), np.float32)),
+        ("positions", np.zeros((6, 2), np.float64)),
+        ("pairs", np.array(PAIRS[:3])),
+        ("pairs", np.array(PAIRS)[:, :2]),
+        ("pairs", np.array(PAIRS, dtype=np.int32)),
+        ("pairs", np.array(PAIRS, dtype=np.float64)),
+    ],
+)
+def test_positions_and_pairs_of_another_shape_or_type(tmp_path: Path, name: str, array: np.ndarray) -> None:
+    write_cross(tmp_path / "set")
+    np.save(tmp_path / "set" / f"{name}.npy", array)
+    with pytest.raises(InputError, match=rf"{name}\.npy holds .*, the manifest states"):
+        PatchSet.open(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ([-1, 1, 0], r"pair 1 is \[-1, 1, 0\]: must be two rows, 0 to 5, and a label 0 or 1"),
+        ([0, 6, 0], r"pair 1 is \[0, 6, 0\]: must be two rows"),
+        ([0, 1, 2], r"pair 1 is \[0, 1, 2\]: must be two rows, 0 to 5, and a label 0 or 1"),
+        ([0, 1, -1], r"pair 1 is \[0, 1, -1\]"),
+        ([2**62, 1, 1], r"pair 1 is"),
+        ([1, 0, 1], r"pair 1 is \[1, 0, 1\]: must be a row of a patch of the first spectrum and one of the second"),
+        ([0, 2, 0], r"pair 1 is \[0, 2, 0\]: must be a row of a patch of the first spectrum"),
+    ],
+)
+def test_pairs_that_are_none_are_refused_at_write_and_at_open(tmp_path: Path, pair: list[int], message: str) -> None:
+    bad = [PAIRS[0], pair, [9, 9, 9]]
+    with pytest.raises(InputError, match=message):
+        write_cross(tmp_path / "set", bad)
+    assert list(tmp_path.iterdir()) == []
+    write_cross(tmp_path / "set", PAIRS[:3])
+    np.save(tmp_path / "set" / "pairs.npy", np.array(bad))
+    with pytest.raises(InputError, match=message):
+        PatchSet.open(tmp_path / "set")
 
 
 def test_what_is_open_is_read_only(tmp_path: Path) -> None:

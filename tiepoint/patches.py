@@ -9,6 +9,13 @@ A PatchSet is a folder:
     spectra.npy     (N,) uint8, index into the manifest's `spectra`
     images.json     names of the images
 
+and, where the set has them (see `PatchSet`):
+
+    positions.npy   (N, 2) float32, pixels
+    pairs.npy       (M, 3) int64, rows of two patches and whether they match
+
+A set across spectra names two in its manifest. Its images are scenes, "category/name", which both spectra share.
+
 It is written to a hidden folder beside its target and renamed when complete, so what opens is whole.
 """
 
@@ -19,7 +26,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -36,10 +43,10 @@ FORMAT = "tiepoint-patchset"
 VERSION = 1
 SIZE = 64
 ARRAYS = ("patches", "points", "images", "spectra")
+OPTIONAL = ("positions", "pairs")
 NAMES = "images.json"
-HASHED = (*(f"{name}.npy" for name in ARRAYS), NAMES)
 REBUILD = "build the PatchSet again"
-_DTYPES = {"points": "int64", "images": "int32", "spectra": "uint8"}
+_DTYPES = {"points": "int64", "images": "int32", "spectra": "uint8", "positions": "float32", "pairs": "int64"}
 
 
 class PatchSet:
@@ -53,6 +60,9 @@ class PatchSet:
         points: (N,) int64 point ids.
         images: (N,) int32 indices into `image_names`.
         spectra: (N,) uint8 indices into `manifest["spectra"]`.
+        positions: (N, 2) float32, where the patch's point lies, x and y in pixels of the scene's first image, or None.
+        pairs: (M, 3) int64, the pairs that the data set itself defines: rows of a patch of the first spectrum and of
+            one of the second, and 1 if they match, else 0; or None.
     """
 
     def __init__(self, directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -62,6 +72,8 @@ class PatchSet:
         self.points = arrays["points"]
         self.images = arrays["images"]
         self.spectra = arrays["spectra"]
+        self.positions = arrays.get("positions")
+        self.pairs = arrays.get("pairs")
 
     def __len__(self) -> int:
         return len(self.points)
@@ -101,8 +113,10 @@ class PatchSet:
         """
         directory = Path(directory)
         manifest = _read_manifest(directory)
-        arrays = {name: _map(directory / f"{name}.npy") for name in ARRAYS}
+        arrays = {name: _map(directory / f"{name}.npy") for name in _present(manifest)}
         _check_shapes(directory, manifest, arrays)
+        if "pairs" in arrays:
+            _check_pairs(directory, arrays["pairs"], arrays["spectra"])
         if not (directory / NAMES).is_file():
             raise InputError(f"{directory / NAMES} is missing: {REBUILD}")
         patch_set = cls(directory, manifest, arrays)
@@ -112,7 +126,7 @@ class PatchSet:
 
     def verify(self) -> None:
         """Compare the content with the manifest's hashes. Raises InputError that names the first file that differs."""
-        for name in HASHED:
+        for name in _files(_present(self.manifest)):
             path = self.directory / name
             try:
                 differs = _hash(path) != self.manifest["sha256"].get(name)
@@ -133,11 +147,14 @@ class PatchSet:
         spectra: Sequence[str] = ("vis",),
         support: float = 12.0,
         margin: float = 1.0,
+        positions: bool = False,
+        pairs: int = 0,
         provenance: dict[str, Any] | None = None,
         licence: str = "unknown",
     ) -> Iterator[PatchSetWriter]:
         """Yield a writer whose arrays are to be filled; the folder appears when the block ends without an exception.
 
+        `positions` says whether there are positions, `pairs` how many pairs the set defines, 0 for none.
         The disk space is reserved first, so that a disk too small is an error here and not a crash later.
 
         Raises:
@@ -153,9 +170,14 @@ class PatchSet:
         if not 0 < support < math.inf:
             raise InputError(f"{directory}: support is {support:g}, must be more than 0")
         with atomic_directory(directory) as temporary:
-            shapes = dict.fromkeys(ARRAYS, (count,)) | {"patches": (count, channels, SIZE, SIZE)}
+            shapes: dict[str, tuple[int, ...]] = dict.fromkeys(ARRAYS, (count,))
+            shapes["patches"] = (count, channels, SIZE, SIZE)
+            if positions:
+                shapes["positions"] = (count, 2)
+            if pairs:
+                shapes["pairs"] = (pairs, 3)
             dtypes = {"patches": np.dtype(dtype).name, **_DTYPES}
-            arrays = {name: _allocate(temporary / f"{name}.npy", shapes[name], dtypes[name]) for name in ARRAYS}
+            arrays = {name: _allocate(temporary / f"{name}.npy", shape, dtypes[name]) for name, shape in shapes.items()}
             writer = PatchSetWriter(arrays)
             yield writer
             for array in arrays.values():
@@ -164,6 +186,8 @@ class PatchSet:
                 raise InputError(f"{directory}: an image id has no name in image_names")
             if int(writer.spectra.max()) >= len(spectra):
                 raise InputError(f"{directory}: a spectrum id has no name in spectra")
+            if writer.pairs is not None:
+                _check_pairs(directory, writer.pairs, writer.spectra)
             (temporary / NAMES).write_text(json.dumps(writer.image_names), encoding="utf-8")
             manifest = {
                 "format": FORMAT,
@@ -178,7 +202,8 @@ class PatchSet:
                 "spectra": list(spectra),
                 "support": float(support),
                 "margin": float(margin),
-                "sha256": {file: _hash(temporary / file) for file in HASHED},
+                "pairs": pairs,
+                "sha256": {file: _hash(temporary / file) for file in _files(shapes)},
                 "provenance": provenance or {},
                 "licence": licence,
             }
@@ -194,6 +219,8 @@ class PatchSetWriter:
         self.points = arrays["points"]
         self.images = arrays["images"]
         self.spectra = arrays["spectra"]
+        self.positions = arrays.get("positions")
+        self.pairs = arrays.get("pairs")
         self.image_names: list[str] = []
 
     def release(self) -> None:
@@ -265,10 +292,39 @@ def _map(path: Path) -> NDArray[Any]:
     return array
 
 
+def _present(manifest: dict[str, Any]) -> list[str]:
+    """Names of the arrays that a set has, by its manifest."""
+    stated = {"pairs"} if manifest.get("pairs") else set()
+    return [*ARRAYS, *(name for name in OPTIONAL if name in stated or f"{name}.npy" in manifest["sha256"])]
+
+
+def _files(arrays: Iterable[str]) -> list[str]:
+    """Names of the files whose hashes the manifest states."""
+    return [*(f"{name}.npy" for name in arrays), NAMES]
+
+
+def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArray[np.uint8]) -> None:
+    count = len(spectra)
+    wrong = (pairs[:, :2].min(axis=1) < 0) | (pairs[:, :2].max(axis=1) >= count) | ~np.isin(pairs[:, 2], (0, 1))
+    rows = np.where(wrong[:, None], 0, pairs[:, :2])
+    other = ~wrong & (spectra[rows] != [0, 1]).any(axis=1)
+    if (wrong | other).any():
+        row = int(np.flatnonzero(wrong | other)[0])
+        fault = f"must be two rows, 0 to {count - 1}, and a label 0 or 1"
+        if other[row]:
+            fault = "must be a row of a patch of the first spectrum and one of the second"
+        raise InputError(f"{directory}: pair {row} is {pairs[row].tolist()}: {fault}")
+
+
 def _check_shapes(directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     shape = tuple(manifest["shape"])
     for name, array in arrays.items():
-        expected, dtype = (shape, manifest["dtype"]) if name == "patches" else (shape[:1], _DTYPES[name])
+        expected = {
+            "patches": shape,
+            "positions": (*shape[:1], 2),
+            "pairs": (manifest.get("pairs"), 3),
+        }.get(name, shape[:1])
+        dtype = manifest["dtype"] if name == "patches" else _DTYPES[name]
         if array.shape != expected or array.dtype != np.dtype(dtype):
             raise InputError(
                 f"{directory}/{name}.npy holds {array.shape} {array.dtype}, the manifest states {expected} {dtype}: "

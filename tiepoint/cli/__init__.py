@@ -25,6 +25,12 @@ def _data_info() -> Run:
     return functools.partial(_parse_and_run, main)
 
 
+def _data_audit() -> Run:
+    from tiepoint.cli.data_audit import main
+
+    return functools.partial(_parse_and_run, main)
+
+
 def _data_colmap() -> Run:
     from tiepoint.cli.data_colmap import main
 
@@ -45,6 +51,18 @@ def _data_hpatches() -> Run:
 
 def _data_homography() -> Run:
     from tiepoint.cli.data_homography import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _data_pairs() -> Run:
+    from tiepoint.cli.data_pairs import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _data_cross() -> Run:
+    from tiepoint.cli.data_cross import main
 
     return functools.partial(_parse_and_run, main)
 
@@ -85,6 +103,12 @@ def _evaluate_hpatches() -> Run:
     return functools.partial(_parse_and_run, main)
 
 
+def _evaluate_cross_spectral() -> Run:
+    from tiepoint.cli.evaluate_cross_spectral import main
+
+    return functools.partial(_parse_and_run, main)
+
+
 def _compare() -> Run:
     from tiepoint.cli.compare import main
 
@@ -113,23 +137,27 @@ VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "register": (_register, "register image A to image B: transform, tie points, pictures"),
     "match": (_match, "match the keypoints of two images"),
     "data info": (_data_info, "show and verify a PatchSet"),
+    "data audit": (_data_audit, "find leaks between splits, and labels that mislead"),
     "data colmap": (_data_colmap, "build a PatchSet from COLMAP projects"),
     "data phototour": (_data_phototour, "build a PatchSet from UBC PhotoTour or patches in its layout"),
     "data hpatches": (_data_hpatches, "build a PatchSet from HPatches"),
     "data homography": (_data_homography, "cut strips in the layout of HPatches from image sequences"),
+    "data pairs": (_data_pairs, "build a PatchSet from aligned images of two spectra"),
+    "data cross": (_data_cross, "build a PatchSet from a published cross-spectral patch set"),
     "data fetch": (_data_fetch, "fetch and check a public data set"),
     "train": (_train, "train a network by a recipe"),
     "evaluate pairs": (_evaluate_pairs, "patch verification on a PatchSet: FPR95, ROC, AP"),
     "evaluate scenes": (_evaluate_scenes, "the scene protocol on COLMAP projects"),
     "evaluate phototour": (_evaluate_phototour, "FPR95 on PhotoTour, six train/test pairs; brown_phototour_revisited"),
     "evaluate hpatches": (_evaluate_hpatches, "verification, matching and retrieval on HPatches"),
+    "evaluate cross-spectral": (_evaluate_cross_spectral, "patch matching across two spectra: FPR95 by category, ECE"),
     "compare": (_compare, "train several recipes under one budget and measure them alike"),
     "demo": (_demo, "match and register a real stereo pair with known truth"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 1 not registered, 2 an unusable input, 130 interrupted."""
+    """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())

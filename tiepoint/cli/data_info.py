@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ def main(
 
     Args:
         data: a PatchSet
-        sheet: where to draw a contact sheet: one row a point, up to 8 of its patches (.png, .jpg)
+        sheet: where to draw a contact sheet (.png, .jpg): one row a point, up to 8 of its patches; of two spectra pairs
         seed: of the points that the sheet shows
         json: print one JSON object
     """
@@ -51,6 +52,8 @@ def main(
 def _describe(patch_set: PatchSet) -> dict[str, Any]:
     import numpy as np
 
+    from tiepoint.data.cross_pairs import is_cross
+
     manifest = patch_set.manifest
     spectra = np.bincount(patch_set.spectra, minlength=len(manifest["spectra"])).tolist()
     _, counts = np.unique(patch_set.points, return_counts=True)
@@ -63,6 +66,8 @@ def _describe(patch_set: PatchSet) -> dict[str, Any]:
         "shape": list(patch_set.patches.shape),
         "dtype": str(patch_set.patches.dtype),
         "spectra": dict(zip(manifest["spectra"], spectra, strict=True)),
+        "positions": patch_set.positions is not None,
+        **(_across(patch_set) if is_cross(patch_set) else {}),
         "support": patch_set.support,
         "margin": patch_set.margin,
         "patches_per_point": {
@@ -78,16 +83,34 @@ def _describe(patch_set: PatchSet) -> dict[str, Any]:
     }
 
 
+def _across(patch_set: PatchSet) -> dict[str, Any]:
+    """What only sets across two spectra have: categories with their points, and the pairs that the set defines."""
+    import numpy as np
+
+    from tiepoint.data.cross_pairs import category
+
+    scenes = patch_set.images[np.unique(patch_set.points, return_index=True)[1]]
+    points = Counter(category(patch_set.image_names[scene]) for scene in scenes.tolist())
+    pairs = None
+    if patch_set.pairs is not None:
+        matches = int(patch_set.pairs[:, 2].sum())
+        pairs = {"matches": matches, "non_matches": len(patch_set.pairs) - matches}
+    return {"points_per_category": dict(sorted(points.items())), "pairs": pairs}
+
+
 def _flat(result: dict[str, Any]) -> list[tuple[str, Any]]:
     """The table's rows: the same facts in words."""
     lengths = result["patches_per_point"]
     words = {
         "shape": " x ".join(map(str, result["shape"])),
         "spectra": ", ".join(f"{name}: {count:,}" for name, count in result["spectra"].items()),
+        "positions": "yes" if result["positions"] else "no",
         "support": f"{result['support']:g} sigma",
         "patches_per_point": f"median {lengths['median']:g}, max {lengths['max']:,}, once {lengths['once']:,}",
         "bytes": f"{result['bytes']:,}",
     }
+    if "pairs" in result:
+        words["pairs"] = "none of its own" if result["pairs"] is None else _plain(result["pairs"])
     rows: list[tuple[str, Any]] = []
     for key, value in (result | words).items():
         if key == "provenance" and isinstance(value, dict):

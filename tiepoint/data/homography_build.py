@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data import noise
 from tiepoint.data.hpatches import NOISES, SIDE, TARGETS, HPatches
+from tiepoint.data.scene_pairs import facing, read_matrix
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_directory, write_json
 from tiepoint.imaging.extract import extract
@@ -117,9 +118,8 @@ def read_sequence(folder: Path) -> tuple[list[NDArray[np.uint8]], list[Matrix]]:
         images.append(read_grey(found[0]))
         if images[-1].dtype != np.uint8:
             raise InputError(f"{found[0]}: grey values are {images[-1].dtype}: strips are of 8 bits: convert it first")
-    height, width = images[0].shape
-    centre = np.array([(width - 1) / 2, (height - 1) / 2, 1])
-    return images, [_read_matrix(folder / f"H_1_{target + 1}", centre) for target in TARGETS]
+    paths = [folder / f"H_1_{target + 1}" for target in TARGETS]
+    return images, [facing(read_matrix(path), images[0].shape, path) for path in paths]
 
 
 def warp_frames(frames: Frames, matrix: Matrix) -> Frames:
@@ -159,25 +159,6 @@ def _check_arguments(root: str | Path, kinds: Mapping[str, str], settings: Mappi
     for key, (low, high) in limits.items():
         if not low <= settings[key] <= high:
             raise InputError(f"{key} is {settings[key]:g}, must be from {low:g} to {high:g}")
-
-
-def _read_matrix(path: Path, centre: NDArray[np.float64]) -> Matrix:
-    """Read a homography; its sign is chosen so that image 1's `centre` (3,) lies before the horizon."""
-    try:
-        values = [float(word) for word in path.read_text(encoding="utf-8").split()]
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}): a sequence has the files H_1_2 to H_1_6"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: {error}: must hold the nine numbers of a 3x3 matrix") from None
-    if len(values) != 9 or not np.isfinite(values).all():
-        raise InputError(f"{path}: holds {len(values)} numbers or not finite ones: must be a 3x3 matrix")
-    matrix = np.array(values).reshape(3, 3)
-    depth = float(matrix[2] @ centre)
-    if depth == 0 or abs(np.linalg.det(matrix / np.linalg.norm(matrix))) < 1e-15:
-        raise InputError(f"{path}: the matrix cannot be inverted or maps image 1's centre to infinity")
-    return matrix / depth
 
 
 def _keypoints(image: NDArray[np.uint8], contrast: float) -> Frames:

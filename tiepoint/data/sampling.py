@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.data.cross_pairs import cross_points, draw_nonmatches
 from tiepoint.errors import InputError
+from tiepoint.patches import PatchSet
 
 VALIDATION_STREAM = 0x7E57
+
+
+class Batch(NamedTuple):
+    """Pairs of a step."""
+
+    rows: NDArray[np.int64]
+    """(batch, 2) rows of the PatchSet"""
+    labels: NDArray[np.float32]
+    """(batch,) 1 for a match, 0 for none"""
 
 
 class PairSampler:
@@ -42,15 +55,75 @@ class PairSampler:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __call__(self, step: int) -> NDArray[np.int64]:
-        """Rows (batch, 2) of the pairs of batch number `step`."""
+    def __call__(self, step: int) -> Batch:
+        """The pairs of batch number `step`, all of them matches."""
         random = np.random.default_rng([self.seed, step])
         chosen = random.choice(len(self.starts), self.batch, replace=False)
         counts = self.counts[chosen]
         first = random.integers(counts)
         second = (first + 1 + random.integers(counts - 1)) % counts
         pairs: NDArray[np.int64] = self.rows[self.starts[chosen, None] + np.stack([first, second], axis=1)]
-        return pairs
+        return Batch(pairs, np.ones(len(pairs), dtype=np.float32))
+
+
+class CrossSampler:
+    """Draws pairs of a patch of the first spectrum and one of the second.
+
+    Matches are points drawn uniformly without repetition. With `nonmatches` they are half of a batch (the larger half),
+    and the other half are first patches of further points with second patches of any other, more than 64 px away where
+    both lie in one scene. Where the set defines its pairs, these are drawn instead, uniformly without repetition;
+    without `nonmatches` the matches among them.
+
+    Args:
+        data: a PatchSet of two spectra.
+        batch: pairs a batch.
+        seed: of all draws.
+        rows: rows of the set that may be used.
+        nonmatches: whether batches hold any.
+
+    Raises:
+        InputError: fewer points or pairs than a batch takes, or no point far enough from the others.
+    """
+
+    def __init__(
+        self, data: PatchSet, batch: int, seed: int, rows: NDArray[np.int64] | None = None, nonmatches: bool = False
+    ) -> None:
+        self.batch, self.seed, self.nonmatches = batch, seed, nonmatches
+        self.own: NDArray[np.int64] | None = None
+        if data.pairs is not None:
+            own = np.asarray(data.pairs)
+            usable = np.ones(len(own), dtype=bool) if rows is None else np.isin(own[:, :2], rows).all(axis=1)
+            self.own = own[usable & (nonmatches | (own[:, 2] == 1))]
+        else:
+            self.index = cross_points(data, rows)
+        if len(self) < batch:
+            raise InputError(
+                f"{data.directory}: {len(self)} pairs across spectra, fewer than a batch of {batch}: lower `batch` or "
+                "give more data"
+            )
+        if self.own is None and nonmatches:
+            self(0)
+
+    def __len__(self) -> int:
+        return len(self.index) if self.own is None else len(self.own)
+
+    def __call__(self, step: int) -> Batch:
+        """The pairs of batch number `step`."""
+        random = np.random.default_rng([self.seed, step])
+        chosen = random.choice(len(self), self.batch, replace=False)
+        if self.own is not None:
+            pairs = self.own[chosen]
+            return Batch(pairs[:, :2], pairs[:, 2].astype(np.float32))
+        matches = self.batch - self.batch // 2 if self.nonmatches else self.batch
+        others = chosen.copy()
+        if self.nonmatches:
+            others[matches:] = draw_nonmatches(self.index, chosen[matches:], random, same_category=False)
+            if (others < 0).any():
+                raise InputError(
+                    "no point lies far enough from another to make a non-match: give more points or scenes"
+                )
+        labels = (np.arange(self.batch) < matches).astype(np.float32)
+        return Batch(np.stack([self.index.first[chosen], self.index.second[others]], axis=1), labels)
 
 
 def split_points(points: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,41 +7,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.data.cross_pairs import is_cross
 from tiepoint.imaging.io import to_uint8
 from tiepoint.patches import SIZE, PatchSet
 
 LINE = 2  # pixels between patches
+GAP = 12  # and between pairs
 PAPER = 255
 
 
 def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: int = 0) -> NDArray[np.uint8]:
-    """Draw one row a point, one column a patch of it.
+    """Draw one row a point, one column a patch of it; of a set across two spectra pairs, the first spectrum left.
 
     Points that occur once are drawn only where too few others exist. Patches of three channels are shown as RGB, of any
-    other number by their first channel. 16-bit patches are stretched, all of a sheet alike, for display only.
+    other number by their first channel. 16-bit patches are stretched, all of a sheet and spectrum alike, for display
+    only.
 
     Args:
         patch_set: only the drawn patches are read.
-        rows: points at most, drawn without repetition.
-        columns: patches of a point at most, drawn without repetition, in the order of the set.
+        rows: points at most, drawn without repetition; of two spectra rows of columns / 2 points.
+        columns: patches of a point at most, drawn without repetition, in the order of the set; even for two spectra.
         seed: of the points and patches.
 
     Returns:
         (H, W) grey or (H, W, 3) RGB.
     """
     random = np.random.default_rng(seed)
-    chosen = [
+    chosen = _draw_pairs(patch_set, rows, columns // 2, random) if is_cross(patch_set) else []
+    gap = GAP if chosen else 0
+    chosen = chosen or [
         np.sort(random.permutation(patches)[:columns]) for patches in _draw_points(patch_set.points, rows, random)
     ]
+    flat = np.concatenate(chosen)
     planes = slice(None) if patch_set.patches.shape[1] == 3 else slice(1)
-    cells = to_uint8(np.concatenate([patch_set.patches[patches][:, planes] for patches in chosen]))
+    cells = np.stack([patch_set.patches[row][planes] for row in flat])
+    shown = np.empty(cells.shape, dtype=np.uint8)
+    for spectrum in np.unique(patch_set.spectra[flat]):
+        own = patch_set.spectra[flat] == spectrum
+        shown[own] = to_uint8(cells[own])
     step = SIZE + LINE
     width = max(map(len, chosen))
-    sheet = np.full((cells.shape[1], LINE + len(chosen) * step, LINE + width * step), PAPER, dtype=np.uint8)
-    places = ((y, x) for y, patches in enumerate(chosen) for x in range(len(patches)))
-    for cell, (y, x) in zip(cells, places, strict=True):
-        sheet[:, LINE + y * step : (y + 1) * step, LINE + x * step : (x + 1) * step] = cell
+    size = LINE + len(chosen) * step, LINE + width * step + gap * ((width - 1) // 2)
+    sheet = np.full((cells.shape[1], *size), PAPER, dtype=np.uint8)
+    places = ((y * step, x * step + gap * (x // 2)) for y, patches in enumerate(chosen) for x in range(len(patches)))
+    for cell, (y, x) in zip(shown, places, strict=True):
+        sheet[:, y + LINE : y + step, x + LINE : x + step] = cell
     return sheet[0] if len(sheet) == 1 else np.ascontiguousarray(sheet.transpose(1, 2, 0))
+
+
+def _draw_pairs(patch_set: PatchSet, rows: int, columns: int, random: np.random.Generator) -> list[NDArray[Any]]:
+    """Rows of the patches of up to `rows` x `columns` points that both spectra show; in each the first patch."""
+    first, second = (np.flatnonzero(patch_set.spectra == side) for side in (0, 1))
+    points = patch_set.points
+    _, left, right = np.intersect1d(points[first], points[second], return_indices=True)
+    drawn = random.permutation(len(left))[: rows * columns]
+    pairs = np.stack([first[left[drawn]], second[right[drawn]]], axis=1)
+    return [pairs[start : start + columns].reshape(-1) for start in range(0, len(pairs), columns)]
 
 
 def _draw_points(points: NDArray[np.int64], count: int, random: np.random.Generator) -> list[NDArray[Any]]:

@@ -1,0 +1,80 @@
+"""`tiepoint data audit`: does a test set hold what a training set holds, and do labels mislead?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tiepoint.cli.output import emit, emit_table, progress_bar
+
+if TYPE_CHECKING:
+    from tiepoint.evaluation.audit import Audit
+
+
+def main(
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")],
+    /,
+    *,
+    near: float = 0.98,
+    closer_than: float = 8.0,
+    sample: int | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> int:
+    """Audit PatchSets, each alone and as splits of one another. Exit code 0: no leak, 1: a leak, 2: unusable input.
+
+    Args:
+        data: PatchSets, such as train and test
+        near: smallest correlation of two patches, whatever their brightness and contrast, that makes a near repeat
+        closer_than: pixels; closer locations of two splits, and closer non-matches, are reported
+        sample: patches a set and spectrum, at most, for which a near repeat is sought; all by default
+        seed: of the sample
+        json: print one JSON object
+    """
+    from tiepoint.errors import InputError
+    from tiepoint.evaluation.audit import audit
+    from tiepoint.patches import PatchSet
+
+    if not data:
+        raise InputError("name at least one PatchSet to audit")
+    names = _names(data)
+    sets = {name: PatchSet.open(path) for name, path in zip(names, data, strict=True)}
+    with progress_bar("auditing (patches)", quiet=json) as advance:
+        found = audit(sets, near=near, closer_than=closer_than, sample=sample, seed=seed, progress=advance)
+    if json:
+        emit(found.to_json(), as_json=True, title="")
+    else:
+        _say(found)
+    return 1 if found.leaks else 0
+
+
+def _names(data: tuple[Path, ...]) -> list[str]:
+    """A name for each set: that of its folder, or its path where two folders share a name."""
+    from tiepoint.errors import InputError
+
+    resolved = [path.resolve() for path in data]
+    twice = next((path for path in data if resolved.count(path.resolve()) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice: a set is no split of itself")
+    short = [path.name for path in resolved]
+    return [str(path) if short.count(name) > 1 else name for path, name in zip(data, short, strict=True)]
+
+
+def _say(found: Audit) -> None:
+    count = len(found.leaks)
+    leaks = "no leak" if not count else f"{count} leak{'s' if count > 1 else ''}"
+    rows: list[tuple[str, str, str]] = [
+        (f.severity, f.text, ", ".join(map(_plain, f.examples))) for f in found.findings if f.count
+    ]
+    clean: dict[tuple[str, ...], dict[str, None]] = {}  # kinds in their order, each once, though asked of two spectra
+    for finding in found.findings:
+        if not finding.count:
+            clean.setdefault(finding.sets, {})[finding.kind] = None
+    rows += [("", f"Nothing found in {' and '.join(sets)}: {', '.join(kinds)}.", "") for sets, kinds in clean.items()]
+    emit_table(f"Audit of {', '.join(found.patches)}: {leaks}", ("", "finding", "examples"), rows, words=3)
+
+
+def _plain(example: Any) -> str:
+    return " = ".join(map(str, example)) if isinstance(example, list) else str(example)

@@ -1,0 +1,126 @@
+"""Audit of a data set and its splits: what would make a number that is measured on them better than it is.
+
+Published cross-spectral sets are split at random over pairs, so that the scenes, and often the patches, of the test
+occur in training; some of their non-matches lie one pixel apart. `audit` finds that before a network is trained on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from tiepoint.errors import InputError
+from tiepoint.evaluation.audit.between import of_content, of_locations
+from tiepoint.evaluation.audit.finding import SEVERITIES, Finding, Severity
+from tiepoint.evaluation.audit.labels import of_pairs
+from tiepoint.evaluation.audit.near import Near
+from tiepoint.evaluation.audit.reading import Read, read
+from tiepoint.evaluation.audit.within import of_patches, of_points
+from tiepoint.patches import PatchSet
+
+__all__ = ["Audit", "Finding", "Severity", "audit"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found: leaks first, then warnings, then notes; `patches` of each set by its name."""
+
+    patches: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def leaks(self) -> tuple[Finding, ...]:
+        """The findings by which the sets are no splits of each other."""
+        return tuple(found for found in self.findings if found.severity == "leak")
+
+    def to_json(self) -> dict[str, Any]:
+        """Sets, number of leaks and findings as a dict ready for JSON."""
+        found = [finding.to_json() for finding in self.findings]
+        return {"sets": self.patches, "leaks": len(self.leaks), "findings": found}
+
+
+def audit(
+    sets: Mapping[str, PatchSet],
+    *,
+    near: float = 0.98,
+    closer_than: float = 8.0,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Check each set by itself and every two of them against each other.
+
+    All patches are read once; the search for near repeats compares those of a spectrum with each other, O(N^2) products
+    of 65 numbers (see `tiepoint.evaluation.audit.repeats`), in about 150 MB and 260 bytes a patch.
+    Patches that deviate by less than one grey level count as flat and not as repeats: they coincide by chance.
+
+    Args:
+        sets: name -> PatchSet, such as train and test. Findings about two count what the later one shares with the
+            earlier one.
+        near: smallest normalised correlation of zero-mean patches that makes a near repeat, above 0, at most 1.
+        closer_than: px; locations, and the two of a non-match, that are closer are found.
+        sample: patches a set and spectrum, at most, for which a near repeat is sought; None for all.
+        seed: of the sample.
+        progress: called with (patches done, patches in all).
+
+    Raises:
+        InputError: no set, or a threshold that is none.
+    """
+    if not sets:
+        raise InputError("give at least one PatchSet to audit")
+    if not 0 < near <= 1:
+        raise InputError(f"near is {near:g}, must be above 0 and at most 1")
+    if not 0 < closer_than < math.inf:
+        raise InputError(f"closer_than is {closer_than:g}, must be above 0 px")
+    if sample is not None and sample < 1:
+        raise InputError(f"sample is {sample}, must be at least 1")
+    if seed < 0:
+        raise InputError(f"seed is {seed}, must not be negative")
+    sizes = {name: len(patch_set) for name, patch_set in sets.items()}
+    counter = _Counter(progress, 2 * sum(sizes.values()) + sum(sizes[later] for _, later in combinations(sizes, 2)))
+    search = Near(near, sample, seed, counter.more)
+    reads = []
+    for name, patch_set in sets.items():
+        reads.append(read(name, patch_set, counter.stage(len(patch_set))))
+    found: list[Finding] = []
+    for ours, theirs in combinations(reads, 2):
+        counter.stage(len(theirs.points))
+        found += [*of_content(ours, theirs, search), *of_locations(ours, theirs, closer_than)]
+    for one in reads:
+        counter.stage(len(one.points))
+        found += [*of_pairs(one, closer_than), *of_patches(one, search), *of_points(one)]
+        found += _unchecked(one, len(reads) > 1)
+    counter.stage(0)
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Audit(sizes, tuple(found))
+
+
+def _unchecked(one: Read, several: bool) -> list[Finding]:
+    if one.positions is not None or not (several or one.pairs is not None):
+        return []
+    text = f"{one.name} holds no positions, so neither shared locations nor close non-matches could be looked for."
+    return [Finding("no-positions", "note", (one.name,), len(one.points), len(one.points), text)]
+
+
+class _Counter:
+    """Progress over stages of known lengths, some of which end early."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self.progress, self.total = progress, total
+        self.begun = self.planned = self.done = 0
+
+    def stage(self, length: int) -> Callable[[int], None]:
+        """Begin the next stage, the one before being over; it is told how much of it is done."""
+        self.begun = self.done = self.planned
+        self.planned += length
+        self.more(0)
+        return lambda done: self.more(self.begun + done - self.done)
+
+    def more(self, count: int) -> None:
+        """`count` more are done."""
+        self.done += count
+        if self.progress:
+            self.progress(self.done, self.total)

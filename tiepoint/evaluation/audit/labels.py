@@ -1,0 +1,94 @@
+"""Checks of the pairs that a set defines: balance, contradictions, and non-matches that nearly match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.cross_pairs import category
+from tiepoint.evaluation.audit.finding import EXAMPLES, Finding, finding, rows
+from tiepoint.evaluation.audit.reading import Read
+
+
+def of_pairs(one: Read, closer_than: float) -> Iterator[Finding]:
+    """Everything about `one.pairs`; nothing where the set defines none."""
+    if one.pairs is None:
+        return
+    first, second, labels = one.pairs[:, 0], one.pairs[:, 1], one.pairs[:, 2] == 1
+    yield _balance(one, first, labels)
+    yield from _twice(one, labels)
+    same = one.points[first] == one.points[second]
+    for label, wrong, what, remark in (
+        (1, np.flatnonzero(labels & ~same), "matches", "whose point ids differ"),
+        (0, np.flatnonzero(~labels & same), "non-matches", "of one point id"),
+    ):
+        yield finding(
+            f"label-{label}-against-points", "warning", (one.name,), f"Pairs of {one.name} listed as {what} {remark}",
+            len(wrong), int((labels == label).sum()), remark="Labels and point ids contradict each other.",
+            examples=rows(wrong),
+        )  # fmt: skip
+    if one.positions is not None:
+        yield _close(one, closer_than)
+
+
+def _balance(one: Read, first: NDArray[np.int64], labels: NDArray[np.bool_]) -> Finding:
+    of_scene = np.array([category(name) for name in one.scenes])
+    of_pair = of_scene[one.images[first]]
+    counts = {
+        str(name): {"matches": int(labels[of_pair == name].sum()), "non-matches": int((~labels[of_pair == name]).sum())}
+        for name in np.unique(of_pair)
+    }
+    lacking = [name for name, count in counts.items() if not all(count.values())]
+    text = f"Pairs of {one.name} that match: {labels.sum():,} of {len(labels):,}."
+    if lacking:
+        text += f" Only matches or only non-matches in {', '.join(lacking)}: no error rate exists there."
+    return Finding(
+        "pair-balance", "warning" if lacking else "note", (one.name,), int(labels.sum()), len(labels), text,
+        tuple(lacking[:EXAMPLES]), {"categories": counts},
+    )  # fmt: skip
+
+
+def _twice(one: Read, labels: NDArray[np.bool_]) -> Iterator[Finding]:
+    """Pairs whose two patches equal those of another pair to the byte, with the same label and with the other."""
+    keys = one.pair_keys()
+    _, number = np.unique(keys, return_inverse=True)
+    _, earliest, of = np.unique(2 * number + labels, return_index=True, return_inverse=True)
+    repeats = np.flatnonzero(earliest[of] != np.arange(len(keys)))
+    yield finding(
+        "repeated-pairs", "warning", (one.name,), f"Pairs of {one.name} that show the patches of an earlier pair",
+        len(repeats), len(keys), remark="They count more than once.", examples=rows(earliest[of][repeats], repeats),
+    )  # fmt: skip
+    listed = np.full((2, int(number.max()) + 1), -1)  # by label, the earliest pair that shows these patches
+    for label in (0, 1):
+        pairs = np.flatnonzero(labels == label)[::-1]
+        listed[label, number[pairs]] = pairs
+    both = listed[:, (listed >= 0).all(axis=0)]
+    yield finding(
+        "contradictory-pairs", "warning", (one.name,), f"Pairs of {one.name} that are listed with both labels",
+        both.shape[1], listed.shape[1], remark="One of the two labels is wrong.", examples=rows(both[1], both[0]),
+    )  # fmt: skip
+
+
+def _close(one: Read, closer_than: float) -> Finding:
+    """Non-matches whose two patches lie in one scene, nearer than `closer_than` px."""
+    assert one.pairs is not None
+    assert one.positions is not None
+    first, second = one.pairs[:, 0], one.pairs[:, 1]
+    gaps = np.linalg.norm(one.positions[first] - one.positions[second], axis=1)
+    apart = np.flatnonzero((one.pairs[:, 2] == 0) & (one.images[first] == one.images[second]) & np.isfinite(gaps))
+    close = apart[gaps[apart] < closer_than]
+    known = gaps[apart]
+    details = {
+        "closer_than": closer_than,
+        "least": float(known.min()) if len(known) else None,
+        "median": float(np.median(known)) if len(known) else None,
+    }
+    said = f"The least distance is {known.min():g} px, the median {np.median(known):.4g} px." if len(known) else ""
+    return finding(
+        "close-nonmatches", "warning", (one.name,),
+        f"Non-matches of {one.name} within one scene that lie less than {closer_than:g} px apart", len(close),
+        len(apart), remark=f"{said} They show nearly the same and count as errors.",
+        examples=rows(close[np.argsort(gaps[close], kind="stable")]), details=details,
+    )  # fmt: skip

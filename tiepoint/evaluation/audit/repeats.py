@@ -1,0 +1,175 @@
+"""Patches that occur twice: to the byte, or up to brightness, contrast and light noise.
+
+Near repeats are found without comparing all pixels of all pairs. Let u and v be two patches, zero-mean and of unit
+length, and p and q their means over 8x8 cells, scaled so that p is an orthogonal projection of u. Then
+
+    u.v <= p.q + sqrt(1 - |p|^2) sqrt(1 - |q|^2),
+
+by Cauchy and Schwarz on what the projection leaves out. The right-hand side is the product of two unit vectors of 65
+numbers. Pairs where it stays below the threshold are no repeats, with certainty; only the others are compared in full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.patches import SIZE
+
+CELLS = 8
+VALUES = 4_000_000  # pixels in memory at once
+BLOCK, CHUNK, BATCH = 1024, 8192, 256  # rows of the one side, of the other, and pairs compared in full: 32 MB, 4 MB
+SLACK = 1e-4, 1e-6  # of the float32 products: of the bound, of the correlation
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Patches = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What one pass over N patches gives."""
+
+    digests: NDArray[np.uint64]  # (N,) of the bytes; two different patches share one with probability 2^-64
+    deviations: Floats  # (N,) standard deviation in grey levels, of the channel where it is largest
+
+
+def look(patches: Patches, step: Callable[[int], None] | None = None) -> Looks:
+    """Read patches (N, C, 64, 64) once, in blocks; `step` is called with how many are done."""
+    digests = np.empty(len(patches), dtype=np.uint64)
+    deviations = np.empty(len(patches), dtype=np.float32)
+    size = max(1, VALUES // (patches.shape[1] * SIZE * SIZE))
+    for start in range(0, len(patches), size):
+        block = np.ascontiguousarray(patches[start : start + size])
+        taken = slice(start, start + len(block))
+        digests[taken] = [
+            int.from_bytes(hashlib.blake2b(patch.tobytes(), digest_size=8).digest(), "little") for patch in block
+        ]
+        pixels = block.reshape(*block.shape[:2], -1).astype(np.float32)
+        pixels -= pixels[:, :, :1]  # so that a constant patch gives exactly 0
+        deviations[taken] = pixels.std(axis=2).max(axis=1)
+        if step:
+            step(start + len(block))
+    return Looks(digests, deviations)
+
+
+def first_equal(ours: NDArray[np.uint64], theirs: NDArray[np.uint64]) -> Rows:
+    """For each of `theirs` (M,) the first index of `ours` (N,) that is equal, or -1; by sorting, O((N + M) log N)."""
+    if not len(ours):
+        return np.full(len(theirs), -1, dtype=np.int64)
+    order = np.argsort(ours, kind="stable")
+    place = np.minimum(np.searchsorted(ours[order], theirs), len(ours) - 1)
+    return np.where(ours[order][place] == theirs, order[place], -1)
+
+
+def first_equal_of_other_point(digests: NDArray[np.uint64], points: Rows) -> Rows:
+    """For each row (N,) the first earlier row of the same digest and another point id, or -1."""
+    found = np.full(len(digests), -1, dtype=np.int64)
+    if not len(digests):
+        return found
+    order = np.argsort(digests, kind="stable")  # within a digest the rows rise
+    begins = np.append(True, digests[order][1:] != digests[order][:-1])
+    starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+    places = np.arange(len(order))
+    head = starts[group]
+    other = points[order] != points[order][head]
+    # A row of another point than the group's first repeats that one; one of the same point, the first of another.
+    another = np.minimum.reduceat(np.where(other, places, len(order)), starts)[group]
+    source = np.where(other, head, another)
+    earlier = source < places
+    found[order[earlier]] = order[source[earlier]]
+    return found
+
+
+def near_repeats(
+    ours: Patches,
+    our_rows: Rows,
+    theirs: Patches,
+    their_rows: Rows,
+    near: float,
+    *,
+    points: Rows | None = None,
+    block: int = BLOCK,
+    chunk: int = CHUNK,
+    step: Callable[[int], None] | None = None,
+) -> Rows:
+    """For each patch of the one side the first patch of the other with a normalised correlation of `near` or more.
+
+    The correlation is that of the grey patches, channels averaged, so patches of other depth or channels compare too.
+    Time is O(NM) for the products of 65 numbers and O(64^2) for each pair that they leave over; memory is 260 bytes a
+    patch of `our_rows` and about 60 MB, whatever their number.
+
+    Args:
+        ours: (N, C, 64, 64), with `our_rows` (n,), rising, the rows to look in. None of them constant.
+        theirs: (M, C', 64, 64), with `their_rows` (m,) the rows to look for.
+        near: smallest correlation of a repeat, above 0, at most 1.
+        points: (N,) point ids where both sides are one set; then only earlier rows of another point count.
+        block: rows of `theirs` at once.
+        chunk: rows of `ours` at once. Neither changes the result.
+        step: called with the number of `their_rows` that are done.
+
+    Returns:
+        (m,) rows of `ours`, or -1.
+    """
+    ours_reduced = _reduced(ours, our_rows)
+    found = np.full(len(their_rows), -1, dtype=np.int64)
+    for start in range(0, len(their_rows), block):
+        sought = their_rows[start : start + block]
+        units = _units(theirs, sought)
+        reduced = _reduce(units)
+        answer = np.full(len(sought), -1, dtype=np.int64)
+        end = len(our_rows) if points is None else int(np.searchsorted(our_rows, sought.max()))
+        for low in range(0, end, chunk):
+            open_ = np.flatnonzero(answer < 0)
+            if not len(open_):
+                break
+            product = reduced[open_] @ ours_reduced[low : min(low + chunk, end)].T
+            place, other = np.nonzero(product >= near - SLACK[0])  # by rising place, then by rising row of ours
+            place, row = open_[place], our_rows[low + other]
+            if points is not None:
+                kept = (row < sought[place]) & (points[row] != points[sought[place]])
+                place, row = place[kept], row[kept]
+            while len(place):  # the first candidate of each patch that is still open
+                first = np.append(True, place[1:] != place[:-1])
+                good = _correlations(units, place[first], ours, row[first]) >= near - SLACK[1]
+                answer[place[first][good]] = row[first][good]
+                left = ~first & (answer[place] < 0)
+                place, row = place[left], row[left]
+        found[start : start + len(sought)] = answer
+        if step:
+            step(start + len(sought))
+    return found
+
+
+def _reduced(patches: Patches, chosen: Rows) -> Floats:
+    parts = [_reduce(_units(patches, chosen[at : at + BLOCK])) for at in range(0, len(chosen), BLOCK)]
+    return np.concatenate([np.empty((0, CELLS * CELLS + 1), dtype=np.float32), *parts])
+
+
+def _units(patches: Patches, chosen: Rows) -> Floats:
+    """Grey patches, zero-mean and of unit length: (n, 4096)."""
+    grey = patches[chosen].mean(axis=1, dtype=np.float32).reshape(len(chosen), -1)
+    grey -= grey.mean(axis=1, keepdims=True)
+    grey /= np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), np.float32(1e-12))
+    return np.asarray(grey, dtype=np.float32)
+
+
+def _reduce(units: Floats) -> Floats:
+    """Unit vectors (n, 65) whose products bound those of `units` (n, 4096) from above."""
+    side = SIZE // CELLS
+    means = units.reshape(-1, CELLS, side, CELLS, side).mean(axis=(2, 4)).reshape(-1, CELLS * CELLS) * np.float32(side)
+    rest = np.sqrt(np.maximum(0, 1 - (means**2).sum(axis=1, keepdims=True)))
+    return np.concatenate([means, rest], axis=1)
+
+
+def _correlations(units: Floats, places: Rows, patches: Patches, chosen: Rows) -> Floats:
+    """Correlations (n,) of `units[places]` with the patches `chosen`."""
+    parts = [
+        (units[places[at : at + BATCH]] * _units(patches, chosen[at : at + BATCH])).sum(axis=1)
+        for at in range(0, len(places), BATCH)
+    ]
+    return np.concatenate(parts)
