@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cross_set import cross_set
 from synthetic import small_patch_set
 
 from tiepoint.cli import main
@@ -35,8 +36,33 @@ def test_another_loss_brings_its_own_options_and_presets(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--options.dimension", "16"), {"dimension": 16}),
+        (("--options.dimension=16",), {"dimension": 16}),
+        ((), {}),
+    ],
+)
+def test_a_relaters_options_and_rates_need_not_be_in_its_recipe(
+    words: tuple[str, ...], expected: dict[str, int], tmp_path: Path
+) -> None:
+    cross_set(tmp_path / "set")
+    command = ["train", str(RECIPES / "pnnet.yaml"), "--data", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
+    assert main([*command, *SHORT, "--optimizer.rates.tower", "1e-3", *words]) == 0
+    recipe = load_recipe(tmp_path / "run" / "recipe.yaml")
+    assert recipe.options == expected
+    assert recipe.optimizer.rates == {"tower": 1e-3}
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--options.dimension",), "--options.dimension: give a value"),
+        (("--options.dimension", "--json"), "--options.dimension: give a value"),
+        (("--options.dimension", "[1"), "recipe key options.dimension is '[1': no YAML"),
+        (("--options.width", "3"), "network hardnet: L2Net.__init__() got an unexpected keyword argument 'width'"),
+        (("--optimizer.rates.layer1", "fast"), "command line: optimizer.rates.layer1 is 'fast': give a number"),
+        (("--optimizer.rates.nosuch", "1"), "recipe key optimizer.rates names nosuch"),
         (("--loss.name", "nosuch"), "no loss 'nosuch'"),
         (("--loss.bins", "5"), "loss.bins"),
         (("--loss.margin", "-1"), "recipe key loss.margin is -1"),

@@ -39,6 +39,7 @@ def test_other_rules_are_refused() -> None:
     [
         ("best", "best on validation"),
         ("last", "last"),
+        ("paper", "best on test"),
         ("best on test", "best on test"),
         ("mean of last 10", "mean of last 10"),
         ("luck", None),

@@ -43,10 +43,11 @@ def systems() -> dict[str, Recipe]:
 
 
 def test_combine_takes_the_system_from_the_recipe_and_the_budget_from_the_base(base: Recipe) -> None:
-    recipe = replace(systems()["hynet"], steps=1, augmentation=Augmentation(noise="tough"))
-    base = replace(base, optimizer=Optimizer(schedule="linear", lr=7.0))
+    recipe = replace(systems()["hynet"], steps=1, augmentation=Augmentation(noise="tough"), options={"a": 1})
+    base = replace(base, optimizer=Optimizer(schedule="linear", lr=7.0), options={"b": 2})
     combined = combine(recipe, base, 5)
-    assert (combined.network, combined.loss, combined.seed) == ("hardnet", recipe.loss, 5)
+    assert (combined.network, combined.options, combined.loss) == ("hardnet", {"a": 1}, recipe.loss)
+    assert combined.seed == 5
     assert combined.optimizer == replace(recipe.optimizer, schedule="linear")
     assert (combined.steps, combined.batch, combined.data) == (base.steps, base.batch, base.data)
     assert combined.augmentation == base.augmentation

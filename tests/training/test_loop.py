@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from synthetic import small_patch_set
 
+from tiepoint import nets
 from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
 from tiepoint.models import load
@@ -27,6 +28,7 @@ from tiepoint.training.schedule import factor, is_due
 from tiepoint.training.trainer import Trainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+DESCRIBERS = [p for p in sorted(RECIPES.rglob("*.yaml")) if load_recipe(p).network in nets.DESCRIBERS]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,8 @@ def stop_at(step: int) -> object:
     return report
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_every_recipe_of_the_repository_trains(path: Path, data: PatchSet) -> None:
+@pytest.mark.parametrize("path", DESCRIBERS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_every_recipe_of_a_describer_trains(path: Path, data: PatchSet) -> None:
     shortened = {"data": str(data.directory), "steps": 4, "minutes": None, "batch": 6, "compile": "off"}
     recipe = replace(load_recipe(path), **shortened)
     run = Trainer(recipe, data, PairSampler(data.points, 6, 0), torch.device("cpu"))
@@ -151,6 +153,11 @@ def test_another_recipe_or_folder_is_refused(data: PatchSet, tmp_path: Path) -> 
     train(replace(recipe_for(data), steps=1), tmp_path / "run")
     with pytest.raises(InputError, match=r"another recipe \(seed differs\)"):
         train(replace(recipe_for(data), steps=1, seed=2), tmp_path / "run")
+    with pytest.raises(InputError, match=r"another recipe \(options\.bias differs\)"):
+        train(replace(recipe_for(data), steps=1, options={"bias": False}), tmp_path / "run")
+    train(replace(recipe_for(data), steps=1, options={"bias": False}), tmp_path / "without")
+    with pytest.raises(InputError, match=r"another recipe \(options\.bias differs\)"):
+        train(replace(recipe_for(data), steps=1), tmp_path / "without")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
     with pytest.raises(InputError, match="is no run"):

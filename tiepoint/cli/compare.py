@@ -47,7 +47,7 @@ def main(
         json: print one JSON object
     """
     from tiepoint.evaluation.plots import plot_comparison
-    from tiepoint.evaluation.statement import statement
+    from tiepoint.evaluation.statement import OF_CARDS, statement
     from tiepoint.files import write_json, write_text
     from tiepoint.training.compare import compare, summarise
     from tiepoint.training.loop import Status
@@ -78,7 +78,7 @@ def main(
         "comparison",
         variant=f"{shared.steps} steps of {shared.batch} pairs, {seeds} seeds",
         split="test",
-        selection="best on validation" if shared.selection == "best" else "last",
+        selection=OF_CARDS[shared.selection],
         runs=[asdict(run) for run in runs],
         summary=[asdict(summary) for summary in summaries],
     )

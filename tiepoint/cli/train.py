@@ -13,12 +13,16 @@ import tyro
 from tiepoint.cli.output import emit
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
-from tiepoint.training.recipe_file import load_recipe
+from tiepoint.training.recipe_file import OPEN, load_recipe, with_key
 
 
 @dataclass
 class Options:
-    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key can be changed."""
+    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key can be changed.
+
+    Keys of the network's options and of the submodules' rates may be new: --options.KEY VALUE, --optimizer.rates.KEY
+    VALUE, the value as YAML.
+    """
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     out: Path | None = None
@@ -40,10 +44,27 @@ def run(prog: str, arguments: Sequence[str]) -> int:
         words += ["--steps", "None"]
     if "--steps" in words and "--minutes" not in words:
         words += ["--minutes", "None"]
+    recipe, words = _take_tables(recipe, words)
     options = parse(Options, f"{prog} RECIPE", words, default=Options(recipe))
     if path is None:
         raise InputError("name a recipe: tiepoint train RECIPE [--key value ...]")
     return _train(options, options.out or Path("runs") / path.stem)
+
+
+def _take_tables(recipe: Recipe, words: Sequence[str]) -> tuple[Recipe, list[str]]:
+    """The recipe with the keys of open tables among the words, of which a parser knows none, and the other words."""
+    rest: list[str] = []
+    given = iter(words)
+    for word in given:
+        key, equals, text = word.removeprefix("--").partition("=")
+        if not (word.startswith("--") and key.startswith(OPEN)):
+            rest.append(word)
+            continue
+        text = text if equals else next(given, "")
+        if not text or text.startswith("--"):
+            raise InputError(f"--{key}: give a value")
+        recipe = with_key(recipe, key, text)
+    return recipe, rest
 
 
 def _train(options: Options, out: Path) -> int:

@@ -82,13 +82,14 @@ class CrossSampler:
         nonmatches: whether batches hold any.
 
     Raises:
-        InputError: fewer points or pairs than a batch takes, or no point far enough from the others.
+        InputError: fewer points or pairs than a batch takes, a point that no other is far enough from, or non-matches
+            asked of a set whose pairs are of one kind.
     """
 
     def __init__(
         self, data: PatchSet, batch: int, seed: int, rows: NDArray[np.int64] | None = None, nonmatches: bool = False
     ) -> None:
-        self.batch, self.seed, self.nonmatches = batch, seed, nonmatches
+        self.batch, self.seed, self.nonmatches, self.directory = batch, seed, nonmatches, data.directory
         self.own: NDArray[np.int64] | None = None
         if data.pairs is not None:
             own = np.asarray(data.pairs)
@@ -101,8 +102,8 @@ class CrossSampler:
                 f"{data.directory}: {len(self)} pairs across spectra, fewer than a batch of {batch}: lower `batch` or "
                 "give more data"
             )
-        if self.own is None and nonmatches:
-            self(0)
+        if nonmatches:
+            self._check()
 
     def __len__(self) -> int:
         return len(self.index) if self.own is None else len(self.own)
@@ -118,12 +119,24 @@ class CrossSampler:
         others = chosen.copy()
         if self.nonmatches:
             others[matches:] = draw_nonmatches(self.index, chosen[matches:], random, same_category=False)
-            if (others < 0).any():
-                raise InputError(
-                    "no point lies far enough from another to make a non-match: give more points or scenes"
-                )
         labels = (np.arange(self.batch) < matches).astype(np.float32)
         return Batch(np.stack([self.index.first[chosen], self.index.second[others]], axis=1), labels)
+
+    def _check(self) -> None:
+        """Raise InputError unless there will be non-matches at every step."""
+        if self.own is not None:
+            matches = int(self.own[:, 2].sum())
+            if not 0 < matches < len(self.own):
+                kind = "matches" if matches else "non-matches"
+                raise InputError(f"{self.directory}: the pairs that the set defines are {kind} alone: both are needed")
+            return
+        points, random = np.arange(len(self.index)), np.random.default_rng(self.seed)
+        alone = int((draw_nonmatches(self.index, points, random, same_category=False) < 0).sum())
+        if alone:
+            raise InputError(
+                f"{self.directory}: {alone} of {len(points)} points have no other far enough from them to make a "
+                "non-match: give more points or scenes"
+            )
 
 
 def split_points(points: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -21,6 +21,7 @@ from tiepoint.evaluation.calibration import expected_calibration_error, sigmoid
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision, fdr95, fpr95
 from tiepoint.evaluation.pairs import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
+from tiepoint.nets.inputs import luma
 from tiepoint.patches import PatchSet
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Rule = Literal["interpolate", "hardnet", "hynet", "nearest", "fdr"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as images are read
 
 
 class PairModel(Protocol):
@@ -190,14 +190,6 @@ def count_pairs(pairs: LabelledPairs) -> dict[str, tuple[int, int]]:
 def read_patches(patch_set: PatchSet, rows: NDArray[np.int64]) -> Tensor:
     """Stored patches (N, C, 64, 64), float32 in 0..1, after the central crop that undoes the set's margin."""
     return central_crop(as_float(np.asarray(patch_set.patches[rows])), patch_set.margin)
-
-
-def luma(patches: Tensor) -> Tensor:
-    """RGB patches (N, 3, S, S) as grey (N, 1, S, S), by ITU-R BT.601; others are returned as they are."""
-    if patches.ndim != 4 or patches.shape[1] != 3:
-        return patches
-    weights = torch.tensor(LUMA, dtype=patches.dtype, device=patches.device)
-    return (patches * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _relate(

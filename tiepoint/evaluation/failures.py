@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from html import escape
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.cross_spectral import CrossScore, read_patches
+from tiepoint.html import data_url
 from tiepoint.imaging.io import to_uint8
 from tiepoint.patches import PatchSet
 
@@ -97,11 +96,5 @@ def _pictures(patch_set: PatchSet, rows: NDArray[np.int64]) -> list[tuple[str, s
     patches = read_patches(patch_set, rows)[:, planes].numpy()
     levels = to_uint8(patches) if patch_set.patches.dtype == np.uint16 else np.rint(255 * patches).astype(np.uint8)
     spectra = [patch_set.manifest["spectra"][spectrum] for spectrum in patch_set.spectra[rows]]
-    return list(zip(spectra, map(_data_url, levels), strict=True))
-
-
-def _data_url(patch: NDArray[np.uint8]) -> str:
-    """A patch (1, H, W) grey or (3, H, W) RGB as a PNG in a data URL."""
-    image = patch[0] if len(patch) == 1 else cv2.cvtColor(np.dstack(list(patch)), cv2.COLOR_RGB2BGR)
-    png = cv2.imencode(".png", image)[1].tobytes()
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    images = (patch[0] if len(patch) == 1 else patch.transpose(1, 2, 0) for patch in levels)
+    return list(zip(spectra, map(data_url, images), strict=True))

@@ -8,7 +8,8 @@ from tiepoint.errors import InputError
 
 Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
-OF_CARDS = {"best": "best on validation", "last": "last"}  # what a recipe calls its choice of weights
+# What a recipe calls its choice of weights.
+OF_CARDS: dict[str, Selection] = {"best": "best on validation", "last": "last", "paper": "best on test"}
 
 
 def statement(protocol: str, *, variant: str, split: str, selection: str | None = None, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.statement import selection_of
-from tiepoint.models import Describer, load
+from tiepoint.models import Describer, load_describer
 
 SETS = ("liberty", "notredame", "yosemite")
 SHORT = {"liberty": "LIB", "notredame": "ND", "yosemite": "YOS"}
@@ -84,7 +84,7 @@ def read_models(words: Sequence[str], device: torch.device, selection: str | Non
         given, name = _parse(word)
         if name in (model.name for model in models):
             raise InputError(f"model {name} is given twice: give each once")
-        describer = load(name, device)
+        describer = load_describer(name, device)
         known = set_of(getattr(describer, "card", {}).get("data"))
         if given and known and given != known:
             raise InputError(f"model {word}: its card says that it was trained on {known}: write {known}={name}")

@@ -15,8 +15,10 @@ class FeatureLoss(nn.Module):
 
     Whoever trains sets it and moves it to the device. It is kept out of the loss's modules: its weights are neither in
     the loss's state dict, so that checkpoints stay small, nor among its parameters, where an optimiser would find them.
+    `colour` says whether some of the patches are RGB, which features of grey patches do not take.
     """
 
+    colour = False
     features: Callable[[Tensor], Tensor] | None
 
     def __init__(self) -> None:

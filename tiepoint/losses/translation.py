@@ -32,6 +32,7 @@ class TranslationLoss(FeatureLoss):
     """
 
     matching_only = False
+    colour = True
 
     def __init__(
         self, *, smoothing: float = 0.01, perceptual: float = 30.0, translation: float = 0.1, signed: bool = True

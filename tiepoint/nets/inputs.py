@@ -1,12 +1,14 @@
-"""Patches as describers take them: checked, in 0..1, at the side of the network's input."""
+"""Patches as networks take them: checked, in 0..1, at the side of the network's input and in its channels."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from tiepoint.errors import InputError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as images are read
 
 
 def check_shape(patches: Tensor, name: str, smallest: int = 1) -> None:
@@ -16,21 +18,47 @@ def check_shape(patches: Tensor, name: str, smallest: int = 1) -> None:
 
 
 def prepare(patches: Tensor, size: int) -> Tensor:
-    """Patches (N, 1, S, S), float in 0..1, uint8 or uint16, as float32 in 0..1 of side `size`.
+    """Patches (N, C, S, S), float in 0..1, uint8 or uint16, as float32 in 0..1 of side `size`.
 
     Raises InputError for another type.
     """
+    return resize(floats(patches), size)
+
+
+def floats(patches: Tensor) -> Tensor:
+    """Patches, float in 0..1, uint8 or uint16, as float32 in 0..1. Raises InputError for another type."""
     if patches.dtype == torch.uint8:
-        patches = patches.float() / 255
-    elif patches.dtype == torch.uint16:
-        patches = patches.float() / 65535
-    elif not patches.is_floating_point():
+        return patches.float() / 255
+    if patches.dtype == torch.uint16:
+        return patches.float() / 65535
+    if not patches.is_floating_point():
         raise InputError(f"patches are {patches.dtype}: give float in 0..1, uint8 or uint16")
-    return resize(patches.float(), size)
+    return patches.float()
+
+
+def luma(patches: Tensor) -> Tensor:
+    """RGB patches (N, 3, S, S) as grey (N, 1, S, S), by ITU-R BT.601; others are returned as they are."""
+    if patches.ndim != 4 or patches.shape[1] != 3:
+        return patches
+    weights = torch.tensor(LUMA, dtype=patches.dtype, device=patches.device)
+    return (patches * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def channels_for(patches: Tensor, net: nn.Module, spectrum: str) -> Tensor:
+    """Patches (N, 1 or 3, S, S), floating, in the channels that `net` takes of `spectrum`, "vis" or "nir".
+
+    RGB stays RGB where the network's `colour` names the spectrum, and becomes luma for all others, describers too. Grey
+    patches stay grey: a network in colour repeats them. Raises InputError for another number of channels.
+    """
+    if patches.ndim != 4 or patches.shape[1] not in (1, 3):
+        raise InputError(
+            f"patches {tuple(patches.shape)}: {type(net).__name__} takes (N, 1, S, S), or RGB (N, 3, S, S)"
+        )
+    return patches if spectrum in getattr(net, "colour", ()) else luma(patches)
 
 
 def resize(patches: Tensor, size: int) -> Tensor:
-    """Patches (N, 1, S, S) of side `size`, by antialiased bilinear interpolation."""
+    """Patches (N, C, S, S) of side `size`, by antialiased bilinear interpolation."""
     if patches.shape[-1] == size:
         return patches
     return F.interpolate(patches, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

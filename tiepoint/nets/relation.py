@@ -33,6 +33,7 @@ class Relater(Protocol):
     """A network that says whether two patches of different spectra match. It is an nn.Module besides.
 
     Patches are (N, 1, input_size, input_size), float in 0..1. A logit x is the match probability 1 / (1 + exp(-x)).
+    A network that takes RGB patches too names their spectra in `colour`, see `tiepoint.nets.inputs.channels_for`.
     The two spectra are called vis and nir, as in the papers, whatever the sensors: optical and SAR take their places.
     """
 

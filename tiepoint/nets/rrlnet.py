@@ -30,6 +30,7 @@ class RRLNet(MultiLossRelater):
     Patches (N, 1, 64, 64), float in 0..1. The two encoders share no weights, so vis and nir are not exchangeable.
     Codes are F1 .. F5: 126,976 numbers a patch. `aux_stages` are the stages that get a stage head and a module head
     for training: the released code has (3, 4, 5), the paper's figure (1, 2, 3, 4, 5). Raises InputError for others.
+    `attention` False leaves MGLA out of encoders and decoders, an ablation.
 
     12,829,412 parameters, batch-norm statistics included, 9,404,025 after `tiepoint.nets.relation.deploy`.
 
@@ -39,11 +40,11 @@ class RRLNet(MultiLossRelater):
     input_size = 64
     training_only = ("decoders", "interaction.stage_heads", "interaction.module_heads")
 
-    def __init__(self, aux_stages: Collection[int] = (3, 4, 5)) -> None:
+    def __init__(self, aux_stages: Collection[int] = (3, 4, 5), attention: bool = True) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({"vis": LightEncoder(WIDTHS), "nir": LightEncoder(WIDTHS)})
+        self.encoders = nn.ModuleDict({name: LightEncoder(WIDTHS, attention=attention) for name in ("vis", "nir")})
         self.interaction = InteractionNetwork(WIDTHS, TRUNK, aux_stages)
-        self.decoders = nn.ModuleDict({"vis": Decoder(WIDTHS[-1]), "nir": Decoder(WIDTHS[-1])})
+        self.decoders = nn.ModuleDict({name: Decoder(WIDTHS[-1], attention=attention) for name in ("vis", "nir")})
         initialise(self)
 
     def encode(self, patches: Tensor, spectrum: str) -> Codes:

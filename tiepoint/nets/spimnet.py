@@ -49,6 +49,7 @@ class SPIMNet(nn.Module):
 
     input_size = 64
     training_only: tuple[str, ...] = ()
+    colour = ("vis",)
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from tiepoint.errors import InputError
-from tiepoint.models import Describer, load
+from tiepoint.models import Describer, load_describer
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Recipe
 
@@ -40,7 +40,8 @@ def combine(recipe: Recipe, base: Recipe, seed: int) -> Recipe:
     """Network, loss, optimiser and rates of `recipe`; everything else, the schedule's shape too, of `base`."""
     shape = {key: getattr(base.optimizer, key) for key in ("schedule", "stages", "decay")}
     optimizer = replace(recipe.optimizer, **shape)
-    return replace(base, network=recipe.network, loss=recipe.loss, optimizer=optimizer, seed=seed)
+    base = replace(base, optimizer=optimizer, seed=seed)
+    return replace(base, network=recipe.network, options=recipe.options, loss=recipe.loss)
 
 
 def compare(
@@ -79,7 +80,7 @@ def compare(
                 report(run, status)
 
             results[name, seed] = train(combine(recipe, base, seed), out / run, tell)
-    figures = measure({f"{name}-{seed}": load(out / f"{name}-{seed}") for name, seed in results})
+    figures = measure({f"{name}-{seed}": load_describer(out / f"{name}-{seed}") for name, seed in results})
     return [
         Trained(name, seed, result["validation_fpr95"], result["seconds"], figures[f"{name}-{seed}"])
         for (name, seed), result in results.items()

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 import yaml
 
+from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.files import write_json, write_text
 from tiepoint.patches import PatchSet
 from tiepoint.training import checkpoint
-from tiepoint.training.recipe import Recipe
+from tiepoint.training.recipe import Recipe, network_options
 from tiepoint.training.recipe_file import dump_recipe, load_recipe
 
 
@@ -29,7 +30,8 @@ def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> No
         write_json(out / "run.json", {"environment": checkpoint.environment(device), "data": data.manifest})
         write_text(path, text)
     elif (old := load_recipe(path)) != recipe:
-        key = next(key for key, value in _flat(recipe) if dict(_flat(old)).get(key, ...) != value)
+        mine, found = dict(_flat(recipe)), dict(_flat(old))
+        key = next(key for key in {**mine, **found} if mine.get(key, ...) != found.get(key, ...))
         raise InputError(f"{out} holds a run of another recipe ({key} differs): name another folder with --out")
 
 
@@ -41,16 +43,25 @@ def _flat(recipe: Recipe) -> list[tuple[str, Any]]:
 
 def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str, Any]) -> dict[str, Any]:
     """What the weights' card says."""
+    relates = recipe.network in nets.RELATERS
     return {
         "name": recipe.network,
         "network": recipe.network,
-        "options": {"dropout": recipe.dropout},
-        "support": data.support,
+        "options": network_options(recipe),
+        **({"deployed": True} if relates else {"support": data.support}),
+        "spectra": data.manifest["spectra"],
         "data": {k: data.manifest[k] for k in ("counts", "provenance", "licence")},
-        "recipe": yaml.safe_load(dump_recipe(replace(recipe, data=Path(recipe.data).name))),
+        "recipe": yaml.safe_load(dump_recipe(_without_folders(recipe))),
         "environment": checkpoint.environment(device),
         "result": result,
     }
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    """The recipe with the names of its files alone: where they lie is nobody else's business."""
+    validation = replace(recipe.validation, test_data=Path(recipe.validation.test_data).name)
+    data, start, perceptual = (Path(folder).name for folder in (recipe.data, recipe.start, recipe.perceptual))
+    return replace(recipe, data=data, start=start, perceptual=perceptual, validation=validation)
 
 
 def epoch_folder(out: Path, step: int, keep: int) -> Path:

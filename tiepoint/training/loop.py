@@ -15,17 +15,15 @@ from typing import Any
 
 from torch import Tensor
 
-from tiepoint.data.sampling import PairSampler, split_points
 from tiepoint.errors import InputError
 from tiepoint.files import write_json
 from tiepoint.models import save_weights
 from tiepoint.patches import PatchSet
-from tiepoint.training import checkpoint, schedule
+from tiepoint.training import checkpoint, schedule, setup
 from tiepoint.training.folder import Log, card, claim, epoch_folder
 from tiepoint.training.recipe import Recipe
 from tiepoint.training.recipe_file import check
 from tiepoint.training.trainer import Trainer
-from tiepoint.training.validation import ValidationPairs
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,12 @@ class Status:
 
 
 def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda status: None) -> dict[str, Any]:
-    """Train a describer by `recipe` into the folder `out`, or go on with the run that is there.
+    """Train a describer or a relater by `recipe` into the folder `out`, or go on with the run that is there.
 
     The folder holds recipe.yaml (resolved), run.json (versions, machine), log.jsonl, checkpoint.pt, and at the end
-    model.safetensors with its card model.json and result.json; with recipe.keep also epochs/STEP of the same form.
+    model.safetensors with its card model.json and result.json; with recipe.keep also epochs/STEP of the same form. The
+    weights of a relater are those of the pruned network, see `tiepoint.nets.relation.deploy`, and its card holds the
+    temperature that calibrates it.
 
     Returns:
         the result: steps, seconds, and the validation FPR95 of the weights kept.
@@ -55,10 +55,10 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     check(recipe)
     device = schedule.choose_device(recipe.device)
     data = PatchSet.open(recipe.data, verify=True)
-    training_rows, held_rows = split_points(data.points, recipe.validation.fraction, recipe.seed)
-    sampler = PairSampler(data.points, recipe.batch, recipe.seed, training_rows)
-    run = Trainer(recipe, data, sampler, device)
-    validation = ValidationPairs(data, held_rows, recipe.validation, recipe.seed, device, run.size)
+    sampler, validation_pairs = setup.split(recipe, data)
+    run = Trainer(recipe, data, sampler, device, setup.perceptual(recipe, device))
+    setup.start(run.net, recipe)
+    validation = validation_pairs(run.size, device)
     claim(out, recipe, data, device)
     state = checkpoint.read_checkpoint(out / "checkpoint.pt")
     steps = state["steps"] if state else recipe.steps or run.calibrate(60 * (recipe.minutes or 0))
@@ -97,7 +97,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
             if recipe.keep:
                 stated = {"selection": "last", "selected_step": done, "validation_fpr95": fpr95}
                 path = epoch_folder(out, done, recipe.keep) / "model.safetensors"
-                save_weights(path, run.net, card(recipe, data, device, stated))
+                save_weights(path, setup.deployed(run.net, recipe), card(recipe, data, device, stated))
             if fpr95 <= best["fpr95"] or recipe.selection == "last":
                 best = {"fpr95": fpr95, "step": done}
                 best_net = {k: v.detach().clone() for k, v in run.net.state_dict().items()}
@@ -113,8 +113,9 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
         "selection": recipe.selection,
         "selected_step": best["step"],
         "validation_fpr95": best["fpr95"],
-        "validation": f"{validation.count} held-out points, second patch with {recipe.validation.noise} frame noise",
+        "validation": validation.statement,
     }
-    save_weights(out / "model.safetensors", run.net, card(recipe, data, device, result))
+    weights = {**card(recipe, data, device, result), **setup.calibration(run.net, recipe, validation)}
+    save_weights(out / "model.safetensors", setup.deployed(run.net, recipe), weights)
     write_json(out / "result.json", result)
     return result

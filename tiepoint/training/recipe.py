@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from tiepoint import losses
+from tiepoint import losses, nets
 from tiepoint.data.augmentation import Augmentation
+from tiepoint.data.pair_augmentation import PairAugmentation
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Loss:
     """A loss by name; `loss_options` adds the options of each."""
 
     name: str = "sdgm"
-    """see tiepoint.losses.names()"""
+    """see tiepoint.losses.names(), and tiepoint.losses.relation_names() for networks that relate"""
 
 
 @functools.cache
@@ -30,7 +31,7 @@ def loss_options(name: str) -> type[Loss]:
     fields: list[tuple[str, Any, Any]] = []
     for key, kind, default in losses.options(name):
         if key == "momentum":
-            loss: Any = losses.LOSSES[name].loss
+            loss: Any = losses.LOSSES[name].loss  # none of the relation losses has any
             fields.append(("memory", float, field(default=loss.memory)))
         else:
             fields.append((key, kind, field(default=default)))
@@ -49,8 +50,8 @@ def build_loss(loss: Loss, steps: int) -> nn.Module:
 class Optimizer:
     """How weights move."""
 
-    name: Literal["sgd", "adam"] = "sgd"
-    """sgd with momentum, or adam"""
+    name: Literal["sgd", "adam", "nadam"] = "sgd"
+    """sgd with momentum, adam, or adam with Nesterov's momentum"""
     lr: float = 1.0
     """learning rate at the start"""
     momentum: float = 0.9
@@ -59,6 +60,10 @@ class Optimizer:
     """of sgd; HardNet's release has lr 10 and 0.9, in the long run lr 1 and 0"""
     weight_decay: float = 1e-4
     """of all parameters"""
+    eps: float = 1e-8
+    """of adam and nadam"""
+    rates: dict[str, float] = field(default_factory=dict)
+    """other learning rates of single submodules of the network, by name"""
     schedule: Literal["step", "linear", "cosine", "one-cycle", "constant"] = "step"
     """step: `stages` equal stages, each at `decay` times the rate before; linear and cosine fall to zero; one-cycle
     rises for three tenths of the run, then falls to zero"""
@@ -70,16 +75,20 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out points, by which the weights are chosen."""
+    """Held-out points, by which the weights are chosen; of a set across spectra held-out scenes."""
 
     fraction: float = 0.03
-    """of the points"""
+    """of the points or scenes"""
+    by: Literal["scenes", "points"] = "scenes"
+    """of a set across spectra: hold out whole scenes, or points"""
     every: float = 0.05
     """share of the run between two validations"""
     pairs: int = 2000
-    """pairs at the most"""
+    """matching pairs at the most"""
     noise: Literal["none", "easy", "hard", "tough"] = "hard"
-    """noise on the second patch's frame, without which the pairs are too easy to tell runs apart"""
+    """within one spectrum: noise on the second patch's frame, without which pairs are too easy to tell runs apart"""
+    test_data: str = ""
+    """for the selection `paper` alone: the PatchSet of test pairs by which the weights are chosen"""
 
 
 @dataclass(frozen=True)
@@ -89,15 +98,23 @@ class Recipe:
     data: str = ""
     """folder of the PatchSet"""
     network: str = "sdgmnet"
-    """see tiepoint.nets.describers()"""
+    """see tiepoint.nets.names()"""
+    options: dict[str, Any] = field(default_factory=dict)
+    """further options of the network"""
+    start: str = ""
+    """weights to start from, a name or a path as tiepoint.load takes it; fresh ones if empty"""
     dropout: float = 0.3
-    """before the last convolution"""
+    """before the last convolution; of describers"""
+    norm_momentum: float | None = None
+    """weight of a batch in the running statistics of batch norm; empty: the network's own. At 0.01, as Keras has it,
+    statistics lag a hundred steps behind, too many for a short run"""
     steps: int | None = 200_000
     """optimiser steps; leave empty to use minutes"""
     minutes: float | None = None
-    """instead of steps: the rate is measured first, then the number of steps is fixed"""
+    """instead of steps: the rate is measured first, on the CPU by computing time, then the number of steps is fixed"""
     batch: int = 1024
-    """pairs a step, each of another point"""
+    """pairs a step, each of another point; networks that relate get half of them as non-matches, unless their loss
+    finds its own"""
     seed: int = 1
     """of weights, batches, augmentation and dropout"""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -106,8 +123,9 @@ class Recipe:
     """torch.compile; auto: where a C++ compiler is found (on the CPU) or on a GPU"""
     device: str = "auto"
     """auto: a GPU if there is one"""
-    selection: Literal["best", "last"] = "best"
-    """which weights to keep: best on validation, or the last"""
+    selection: Literal["best", "last", "paper"] = "best"
+    """which weights to keep: best on validation, the last, or, as some papers did, the best on test data (see
+    validation.test_data), which the result and the weights' card then say"""
     keep: int = 0
     """write the weights of the last so many validations too, to epochs/STEP, to state a mean over them"""
     checkpoint_seconds: float = 60.0
@@ -116,7 +134,18 @@ class Recipe:
     """steps between two lines of the log"""
     tensorboard: bool = False
     """also write TensorBoard events; wants the extra tb"""
+    perceptual: str = "sdgmnet"
+    """features of a loss that compares reconstructions: those of tiepoint's sdgmnet, of VGG-19 by the path of its
+    torchvision weights, or none"""
     loss: Loss = field(default_factory=loss_options("sdgm"))
     optimizer: Optimizer = field(default_factory=Optimizer)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """of describers"""
+    pair_augmentation: PairAugmentation = field(default_factory=PairAugmentation)
+    """of pairs across spectra; before `augmentation`"""
     validation: Validation = field(default_factory=Validation)
+
+
+def network_options(recipe: Recipe) -> dict[str, Any]:
+    """What `tiepoint.nets.create` takes to make the recipe's network."""
+    return {"dropout": recipe.dropout} | recipe.options if recipe.network in nets.DESCRIBERS else dict(recipe.options)

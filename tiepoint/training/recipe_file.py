@@ -18,9 +18,11 @@ from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
 RANGES = {
     "dropout": "[0, 1)",
+    "norm_momentum": "(0, 1]",
     "steps": "[1, inf)",
     "minutes": "(0, inf)",
     "batch": "[2, inf)",
+    "seed": "[0, inf)",
     "keep": "[0, inf)",
     "checkpoint_seconds": "[0, inf)",
     "log_every": "[1, inf)",
@@ -29,6 +31,7 @@ RANGES = {
     "optimizer.momentum": "[0, 1)",
     "optimizer.dampening": "[0, 1)",
     "optimizer.weight_decay": "[0, 1]",
+    "optimizer.eps": "(0, 1]",
     "optimizer.stages": "[1, inf)",
     "optimizer.decay": "(0, 1]",
     "augmentation.rotation": "[0, 180]",
@@ -40,6 +43,7 @@ RANGES = {
     "validation.every": "(0, 1]",
     "validation.pairs": "[2, inf)",
 }
+OPEN = ("options.", "optimizer.rates.")  # tables whose keys are the network's
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -57,10 +61,27 @@ def load_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
+def with_key(recipe: Recipe, key: str, text: str) -> Recipe:
+    """The recipe with a key of an open table, options.NAME or optimizer.rates.NAME, at what YAML reads in `text`.
+
+    Raises InputError that names the key.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"recipe key {key} is {text!r}: no YAML") from None
+    table, name = key.rsplit(".", 1)
+    if table == "options":
+        return dataclasses.replace(recipe, options={**recipe.options, name: value})
+    rates = {**recipe.optimizer.rates, name: _convert(float, value, "command line", key)}
+    return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, rates=rates))
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML that `load_recipe` reads."""
     plain = dataclasses.asdict(recipe)
-    plain["augmentation"] = {k: list(v) if isinstance(v, tuple) else v for k, v in plain["augmentation"].items()}
+    for table in ("augmentation", "pair_augmentation"):
+        plain[table] = {k: list(v) if isinstance(v, tuple) else v for k, v in plain[table].items()}
     return yaml.safe_dump(plain, sort_keys=False)
 
 
@@ -73,14 +94,30 @@ def check(recipe: Recipe) -> Recipe:
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not _lies_in(number, interval):
                 raise InputError(f"recipe key {key} is {number:g}: must lie in {interval}")
-    if recipe.network not in nets.DESCRIBERS:
+    if recipe.network not in nets.NETS:
+        raise InputError(f"recipe key network is {recipe.network!r}: there are {', '.join(nets.names())}")
+    fitting = losses.names() if recipe.network in nets.DESCRIBERS else losses.relation_names()
+    if recipe.loss.name not in fitting:
         raise InputError(
-            f"recipe key network is {recipe.network!r}: a recipe trains describers, {', '.join(nets.describers())}"
+            f"recipe key loss.name is {recipe.loss.name!r}, which does not train {recipe.network}: "
+            f"choose one of {', '.join(fitting)}"
+        )
+    if (recipe.selection == "paper") != bool(recipe.validation.test_data):
+        raise InputError(
+            "recipe keys selection and validation.test_data: the selection paper needs test data, no other takes any"
         )
     try:
-        build_loss(recipe.loss, 1)
+        loss = build_loss(recipe.loss, 1)
     except ValueError as error:
         raise InputError(f"recipe key loss.{error}") from None
+    if recipe.perceptual == "sdgmnet" and getattr(loss, "colour", False) and loss.perceptual:
+        raise InputError(
+            f"recipe key perceptual is sdgmnet, whose features are of grey patches, but the loss {recipe.loss.name} "
+            "compares RGB too: name the file of VGG-19's weights, or none"
+        )
+    for name, rate in recipe.optimizer.rates.items():
+        if not _lies_in(rate, "(0, inf)"):
+            raise InputError(f"recipe key optimizer.rates.{name} is {rate:g}: must lie in (0, inf)")
     for key in ("crop_area", "crop_ratio"):
         low, high = getattr(recipe.augmentation, key)
         if low > high:
@@ -107,7 +144,10 @@ def _build(kind: Any, content: Mapping[Any, Any], source: str, prefix: str) -> A
             hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(types_of)}"
             raise InputError(f"{source}: unknown key {prefix}{key}: {hint}")
         values[key] = _convert(types_of[key], value, source, f"{prefix}{key}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except InputError as error:  # of a table that checks itself
+        raise InputError(f"{source}: {prefix}{error}") from None
 
 
 def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
@@ -116,8 +156,9 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
             raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
         if kind is Loss:
             name = str(value.get("name", Loss.name))
-            if name not in losses.LOSSES:
-                raise InputError(f"{source}: {key}.name is {name!r}: choose one of {', '.join(losses.names())}")
+            known = [*losses.names(), *losses.relation_names()]
+            if name not in known:
+                raise InputError(f"{source}: {key}.name is {name!r}: choose one of {', '.join(known)}")
             kind = loss_options(name)
         return _build(kind, value, source, f"{key}.")
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -130,6 +171,12 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
         value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
         if value not in arguments:
             raise InputError(f"{source}: {key} is {value!r}: choose one of {', '.join(map(str, arguments))}")
+        return value
+    elif origin is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
+        return {str(k): _convert(arguments[1], v, source, f"{key}.{k}") for k, v in value.items()}
+    elif kind is Any:
         return value
     elif origin is tuple:
         if not isinstance(value, (list, tuple)) or len(value) != len(arguments):

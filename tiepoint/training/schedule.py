@@ -1,4 +1,4 @@
-"""Schedules as functions of the share of the run that is done, and seeds as functions of the step."""
+"""The optimiser, schedules as functions of the share of the run that is done, and seeds as functions of the step."""
 
 from __future__ import annotations
 
@@ -7,11 +7,36 @@ import shutil
 
 import numpy as np
 import torch
+from torch import nn
 
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Optimizer
 
 RISE, START = 0.3, 0.04  # of the one-cycle schedule: share of the run that rises, and the rate it rises from
+
+
+def make_optimizer(net: nn.Module, how: Optimizer) -> torch.optim.Optimizer:
+    """An optimiser of the parameters of `net`; each group states its `initial_lr`.
+
+    Raises InputError where `how.rates` names a submodule that is not there.
+    """
+    children = dict(net.named_children())
+    unknown = sorted(set(how.rates) - set(children))
+    if unknown:
+        raise InputError(f"recipe key optimizer.rates names {unknown[0]}: the network has {', '.join(children)}")
+    apart = {id(p) for name in how.rates for p in children[name].parameters()}
+    groups = [{"params": [p for p in net.parameters() if id(p) not in apart], "lr": how.lr}]
+    groups += [{"params": list(children[name].parameters()), "lr": rate} for name, rate in how.rates.items()]
+    optimizer: torch.optim.Optimizer
+    if how.name == "sgd":
+        optimizer = torch.optim.SGD(groups, how.lr, how.momentum, how.dampening, how.weight_decay)
+    elif how.name == "adam":
+        optimizer = torch.optim.Adam(groups, how.lr, eps=how.eps, weight_decay=how.weight_decay)
+    else:
+        optimizer = torch.optim.NAdam(groups, how.lr, eps=how.eps, weight_decay=how.weight_decay)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def factor(optimizer: Optimizer, progress: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,21 +11,37 @@ from torch import Tensor, nn
 
 from tiepoint import nets
 from tiepoint.data.augmentation import augment
-from tiepoint.data.sampling import PairSampler
+from tiepoint.data.crop import central_crop
+from tiepoint.data.pair_augmentation import augment_pairs
+from tiepoint.data.sampling import Batch
+from tiepoint.nets.inputs import channels_for, floats, resize
 from tiepoint.patches import PatchSet
 from tiepoint.training import schedule
-from tiepoint.training.recipe import Recipe, build_loss
+from tiepoint.training.recipe import Recipe, build_loss, network_options
 
-AUGMENTATION_STREAM, DROPOUT_STREAM, CALIBRATION_STEPS = 1, 2, 12
+AUGMENTATION_STREAM, DROPOUT_STREAM, PAIR_STREAM = 1, 2, 3
+CALIBRATION_STEPS = 12
 
 
 class Trainer:
-    """Network, loss and optimiser of a run."""
+    """Network, loss and optimiser of a run: of a describer, or of a relater, which differ in what a loss looks at."""
 
-    def __init__(self, recipe: Recipe, data: PatchSet, sampler: PairSampler, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: PatchSet,
+        sampler: Callable[[int], Batch],
+        device: torch.device,
+        features: Any = None,
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.sampler, self.device = recipe, data, sampler, device
-        self.net = nets.create(recipe.network, dropout=recipe.dropout).to(device)
+        self.recipe, self.data, self.sampler, self.device, self.features = recipe, data, sampler, device, features
+        self.net = nets.create(recipe.network, **network_options(recipe)).to(device)
+        if recipe.norm_momentum is not None:
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = recipe.norm_momentum
+        self.relates = recipe.network in nets.RELATERS
         self.size = int(self.net.input_size)  # type: ignore[arg-type]
         self.forward: nn.Module = self.net
         if schedule.should_compile(recipe.compile, device):
@@ -33,18 +50,11 @@ class Trainer:
 
     def begin(self, steps: int) -> None:
         """Start the loss and the optimiser of a run of `steps` steps."""
-        recipe, self.steps = self.recipe, steps
-        self.loss = build_loss(recipe.loss, steps).to(self.device)
-        self.call = {"normalize": False} if self.loss.raw else {}
-        parameters = self.net.parameters()
-        self.optimizer: torch.optim.Optimizer
-        if recipe.optimizer.name == "sgd":
-            o = recipe.optimizer
-            self.optimizer = torch.optim.SGD(parameters, o.lr, o.momentum, o.dampening, o.weight_decay)
-        else:
-            self.optimizer = torch.optim.Adam(
-                parameters, lr=recipe.optimizer.lr, weight_decay=recipe.optimizer.weight_decay
-            )
+        self.steps = steps
+        self.loss = build_loss(self.recipe.loss, steps).to(self.device)
+        if hasattr(self.loss, "features"):
+            self.loss.features = self.features
+        self.optimizer = schedule.make_optimizer(self.net, self.recipe.optimizer)
 
     @property
     def lr(self) -> float:
@@ -58,33 +68,66 @@ class Trainer:
     def step(self, step: int) -> float:
         """One optimiser step; return the loss."""
         recipe, progress = self.recipe, step / self.steps
-        rows = self.sampler(step)
-        pairs = torch.from_numpy(self.data.patches[rows]).to(self.device, non_blocking=True)
-        generator = schedule.generator(self.device, recipe.seed, step, AUGMENTATION_STREAM)
-        patches = augment(pairs, recipe.augmentation, self.data.margin, self.size, generator)
+        batch = self.sampler(step)
+        stored = floats(torch.from_numpy(self.data.patches[batch.rows]).to(self.device, non_blocking=True))
+        first, second = (channels_for(stored[:, side], self.net, place) for side, place in enumerate(("vis", "nir")))
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.optimizer.lr * schedule.factor(recipe.optimizer, progress)
-        torch.manual_seed(schedule.seed(recipe.seed, step, DROPOUT_STREAM))
+            group["lr"] = group["initial_lr"] * schedule.factor(recipe.optimizer, progress)
         self.net.train()
-        # Two passes: batch norm sees each side by itself, as published.
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
-            anchor, positive = (self.forward(side, **self.call) for side in patches)
-        loss: Tensor = self.loss(anchor, positive, progress)
+        loss = (self._relation if self.relates else self._description)((first, second), batch, step, progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return float(loss.detach())
 
+    def _description(self, pairs: tuple[Tensor, Tensor], batch: Batch, step: int, progress: float) -> Tensor:
+        """Loss of the descriptors of matching pairs."""
+        recipe = self.recipe
+        if recipe.pair_augmentation.preset != "none":
+            generator = schedule.generator(self.device, recipe.seed, step, PAIR_STREAM)
+            pairs = augment_pairs(*pairs, recipe.pair_augmentation, generator)
+        generator = schedule.generator(self.device, recipe.seed, step, AUGMENTATION_STREAM)
+        stacked = torch.stack(pairs, dim=1)
+        patches = augment(stacked, recipe.augmentation, self.data.margin, self.size, generator)
+        torch.manual_seed(schedule.seed(recipe.seed, step, DROPOUT_STREAM))
+        call = {"normalize": False} if self.loss.raw else {}
+        # Two passes: batch norm sees each side by itself, as published.
+        with self._precision():
+            anchor, positive = (self.forward(side, **call) for side in patches)
+        loss: Tensor = self.loss(anchor, positive, progress)
+        return loss
+
+    def _relation(self, pairs: tuple[Tensor, Tensor], batch: Batch, step: int, progress: float) -> Tensor:
+        """Loss of the relations of labelled pairs."""
+        generator = schedule.generator(self.device, self.recipe.seed, step, PAIR_STREAM)
+        first, second = (central_crop(side, self.data.margin) for side in pairs)
+        both = augment_pairs(first, second, self.recipe.pair_augmentation, generator)
+        vis, nir = (resize(side, self.size) for side in both)
+        labels = torch.from_numpy(batch.labels).to(self.device)
+        torch.manual_seed(schedule.seed(self.recipe.seed, step, DROPOUT_STREAM))
+        relate: Any = self.net.relate
+        with self._precision():
+            output = self.forward(vis, nir)
+            loss: Tensor = self.loss(output, labels, (vis, nir), relate, progress)
+        return loss
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
     def calibrate(self, seconds: float) -> int:
-        """Steps that fit `seconds`, from the time of a few, whose effect is undone."""
+        """Steps that fit `seconds` of a machine with nothing else to do, from a few steps, whose effect is undone."""
         before = {k: v.clone() for k, v in self.net.state_dict().items()}
         for step in range(2 + CALIBRATION_STEPS):
             if step == 2:  # the first steps compile and fill caches
-                began = time.monotonic()
+                began = self._clock()
             self.step(0)
-        rate = CALIBRATION_STEPS / (time.monotonic() - began)
+        rate = CALIBRATION_STEPS / (self._clock() - began)
         self.net.load_state_dict(before)
         return max(1, round(seconds * rate))
+
+    def _clock(self) -> float:
+        """Seconds; on the CPU those that the threads computed, so that other work on the machine takes no steps."""
+        return time.process_time() / torch.get_num_threads() if self.device.type == "cpu" else time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """All that a step depends on."""

@@ -14,6 +14,7 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.metrics import fpr95_matrix
 from tiepoint.evaluation.pairs import as_float
 from tiepoint.evaluation.similarity import similarity_matrix
+from tiepoint.nets.inputs import luma
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Validation
 
@@ -38,12 +39,13 @@ class ValidationPairs:
             raise InputError(
                 f"{data.directory}: fewer than two points with two patches to validate on: raise validation.fraction"
             )
-        pairs = PairSampler(data.points, self.count, seed, rows)(0)
+        pairs = PairSampler(data.points, self.count, seed, rows)(0).rows
+        self.statement = f"{self.count} held-out points, second patch with {settings.noise} frame noise"
         generator = torch.Generator().manual_seed(seed)
         still = draw(LEVELS["none"], self.count, generator)
         moved = draw(LEVELS[settings.noise], self.count, generator)
         self.sides = [
-            sample(as_float(data.patches[pairs[:, side]]), maps, data.margin, size).to(device)
+            sample(luma(as_float(data.patches[pairs[:, side]])), maps, data.margin, size).to(device)
             for side, maps in ((0, still), (1, moved))
         ]
 

@@ -1,0 +1,120 @@
+"""What a run has besides its trainer: data split and sampled, features of the loss, first weights, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from tiepoint import nets
+from tiepoint.data.cross_pairs import Rows, is_cross, split_scenes
+from tiepoint.data.sampling import Batch, CrossSampler, PairSampler, split_points
+from tiepoint.errors import InputError
+from tiepoint.evaluation.calibration import expected_calibration_error, fit_temperature, sigmoid
+from tiepoint.models import TORCH_FILES, WEIGHTS, read_weights, weights_path
+from tiepoint.nets.checkpoints import load_checkpoint, read_torch
+from tiepoint.nets.perceptual import SDGMNetFeatures, VGG19Features
+from tiepoint.nets.relation import deploy
+from tiepoint.nets.sdgmnet import SDGMNet
+from tiepoint.patches import PatchSet
+from tiepoint.training.cross_validation import CrossValidation
+from tiepoint.training.recipe import Recipe, build_loss
+from tiepoint.training.validation import ValidationPairs
+
+Sampler = Callable[[int], Batch]
+Validator = Callable[[int, torch.device], ValidationPairs | CrossValidation]
+
+
+def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
+    """The sampler of the training pairs, and what makes the validation pairs, given the network's input size.
+
+    A set of two spectra is split by scenes, or by points if the recipe says so, and its pairs go across.
+    Raises InputError where the data do not suffice, or a network that relates gets a set of one spectrum.
+    """
+    relates = recipe.network in nets.RELATERS
+    settings, seed = recipe.validation, recipe.seed
+    if not is_cross(data):
+        if relates:
+            raise InputError(
+                f"{data.directory}: has the spectrum {data.manifest['spectra'][0]} alone, and {recipe.network} relates "
+                "patches of two: build a set with `tiepoint data pairs`"
+            )
+        if settings.test_data:
+            raise InputError("recipe key validation.test_data: the selection paper is one of sets across two spectra")
+        used, held = split_points(data.points, settings.fraction, seed)
+        sampler = PairSampler(data.points, recipe.batch, seed, used)
+        return sampler, lambda size, device: ValidationPairs(data, held, settings, seed, device, size)
+    training: Rows | None = None
+    held_rows: Rows | None = None
+    tested = data
+    if settings.test_data:
+        tested = PatchSet.open(settings.test_data, verify=True)
+        if tested.manifest["spectra"] != data.manifest["spectra"]:
+            spectra = " and ".join(tested.manifest["spectra"])
+            wanted = " and ".join(data.manifest["spectra"])
+            raise InputError(f"{tested.directory}: test data of the spectra {spectra}, but the run's are {wanted}")
+    elif settings.by == "points":
+        training, held_rows = split_points(data.points, settings.fraction, seed)
+    else:
+        training, held_rows = split_scenes(data, settings.fraction, seed)
+    nonmatches = relates and not build_loss(recipe.loss, 1).matching_only
+    across = CrossSampler(data, recipe.batch, seed, training, nonmatches)
+    return across, lambda size, device: CrossValidation(tested, held_rows, settings, seed, device, size, relates)
+
+
+def perceptual(recipe: Recipe, device: torch.device) -> nn.Module | None:
+    """The features by which the recipe's loss compares reconstructions; None if it compares none or by pixels alone."""
+    loss = recipe.loss
+    weight = getattr(loss, "reconstruction", 1.0) * getattr(loss, "perceptual", 0.0)
+    if not weight or recipe.perceptual == "none":
+        return None
+    features: nn.Module
+    if recipe.perceptual == "sdgmnet":
+        net = SDGMNet()
+        net.load_state_dict(read_weights(WEIGHTS / "sdgmnet.safetensors")[0].state_dict())
+        features = SDGMNetFeatures(net)
+    else:
+        features = VGG19Features(recipe.perceptual)
+    return features.to(device)
+
+
+def start(net: nn.Module, recipe: Recipe) -> None:
+    """Load the weights that the recipe starts from, if it names any.
+
+    Weights of a pruned relater have no heads and decoders of the training: those stay fresh. Raises InputError for
+    weights that do not fit.
+    """
+    if not recipe.start:
+        return
+    path = weights_path(recipe.start)
+    torch_file = path.suffix in TORCH_FILES
+    source = load_checkpoint(read_torch(path), recipe.start)[1] if torch_file else read_weights(path)[0]
+    fresh = tuple(f"{name}." for name in getattr(net, "training_only", ()))
+    try:
+        missing, unexpected = net.load_state_dict(source.state_dict(), strict=False)
+        wrong = [*unexpected, *(key for key in missing if not key.startswith(fresh))]
+        reason = f"{wrong[0]} is in one of them alone" if wrong else ""
+    except RuntimeError as error:  # shapes
+        reason = str(error).splitlines()[1].strip()
+    if reason:
+        raise InputError(f"recipe key start is {recipe.start}: no weights of {recipe.network} ({reason})")
+
+
+def deployed(net: nn.Module, recipe: Recipe) -> nn.Module:
+    """The network that is written: pruned if it relates."""
+    return deploy(net) if recipe.network in nets.RELATERS else net
+
+
+def calibration(net: nn.Module, recipe: Recipe, validation: ValidationPairs | CrossValidation) -> dict[str, Any]:
+    """What a relater's card says of its probabilities: the temperature fitted on validation pairs, and the errors."""
+    if not isinstance(validation, CrossValidation) or recipe.network not in nets.RELATERS:
+        return {}
+    labels, logits = validation.labels, validation.scores(net)
+    temperature = fit_temperature(labels, logits)
+    error = {
+        "before": expected_calibration_error(labels, sigmoid(logits)),
+        "after": expected_calibration_error(labels, sigmoid(logits / temperature)),
+    }
+    return {"temperature": temperature, "calibration": {"pairs": validation.statement, "error": error}}
