@@ -27,6 +27,21 @@ def compose(centres: ArrayLike, sigmas: ArrayLike, angles: ArrayLike) -> NDArray
     return frames
 
 
+def upright_frames(points: ArrayLike, width: float, support: float = 12.0) -> NDArray[np.float64]:
+    """Frames (N, 2, 3) of patches of one width in pixels and angle 0, for describers trained on such patches.
+
+    Sample i of `size` samples sits (i + 1/2) / size of the width from the left: an even number of samples one pixel
+    apart falls on pixels where a point lies half-way between them, and is interpolated at a whole pixel.
+
+    Args:
+        points: (N, 2), x and y of the patches' centres in pixels.
+        width: of a patch, px.
+        support: of the describer in sigmas, with which the frames will be cut.
+    """
+    centres = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    return compose(centres, np.full(len(centres), width / support), np.zeros(len(centres)))
+
+
 def sigmas(frames: NDArray[np.floating]) -> NDArray[np.float64]:
     """Scale of each frame (N,) in pixels: the square root of its area."""
     area: NDArray[np.float64] = np.abs(np.linalg.det(frames[:, :, :2].astype(np.float64)))
@@ -59,6 +74,49 @@ def from_colmap(keypoints: NDArray[np.floating]) -> NDArray[np.float64]:
     if keypoints.shape[1] == 4:
         return compose(centres, keypoints[:, 2], -keypoints[:, 3])
     return np.concatenate([keypoints[:, 2:].reshape(-1, 2, 2), centres[:, :, None]], axis=2)
+
+
+def to_opencv(frames: NDArray[np.floating], responses: ArrayLike | None = None) -> tuple[cv2.KeyPoint, ...]:
+    """OpenCV keypoints of frames (N, 2, 3): `size` is 2 sigma, `angle` degrees clockwise as seen in [0, 360).
+
+    The affine shape is lost but for its scale and the orientation of its x axis. `responses` (N,) are kept if given.
+    """
+    strengths = np.zeros(len(frames)) if responses is None else np.asarray(responses, dtype=np.float64)
+    degrees = np.rad2deg(-angles(frames)) % 360
+    table = np.column_stack([frames[:, :, 2], 2 * sigmas(frames), degrees, strengths]).tolist()
+    return tuple(cv2.KeyPoint(*row) for row in table)
+
+
+def to_colmap(frames: NDArray[np.floating], columns: int = 6) -> NDArray[np.float32]:
+    """COLMAP keypoints of frames (N, 2, 3): see `from_colmap`, which is the inverse.
+
+    Six columns keep the affine shape, four its scale and orientation alone. float32, as COLMAP stores them.
+    """
+    if columns not in (4, 6):
+        raise ValueError(f"COLMAP keypoints have 4 or 6 columns, not {columns}")
+    centres = frames[:, :, 2] + 0.5
+    shape = frames[:, :, :2].reshape(-1, 4) if columns == 6 else np.column_stack([sigmas(frames), -angles(frames)])
+    return np.hstack([centres, shape]).astype(np.float32)
+
+
+def from_laf(lafs: NDArray[np.floating], support: float = 12.0) -> NDArray[np.float64]:
+    """Frames of kornia's local affine frames (N, 2, 3), whose columns are half a side of a patch long.
+
+    kornia's pixel centres, axes and orientation are ours. `support` is the side of the patch in sigmas, which tells
+    what a sigma is.
+    """
+    return _scale_axes(lafs, 2 / support)
+
+
+def to_laf(frames: NDArray[np.floating], support: float = 12.0) -> NDArray[np.float64]:
+    """kornia's local affine frames (N, 2, 3) of patches `support` sigmas wide at `frames`: see `from_laf`."""
+    return _scale_axes(frames, support / 2)
+
+
+def _scale_axes(frames: NDArray[np.floating], factor: float) -> NDArray[np.float64]:
+    scaled = np.array(frames, dtype=np.float64)
+    scaled[:, :, :2] *= factor
+    return scaled
 
 
 def perturb(frames: NDArray[np.floating], noise: NDArray[np.floating], support: float = 12.0) -> NDArray[np.float64]:

@@ -1,0 +1,62 @@
+"""`tiepoint export hloc`: a folder of images as hloc's features, matches and pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiepoint.cli.output import emit, progress_bar
+
+
+def main(
+    directory: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    pairs: str = "exhaustive",
+    describer: str = "sdgmnet",
+    max_keypoints: int = 8000,
+    contrast_threshold: float = 0.01,
+    ratio: float = 0.9,
+    json: bool = False,
+) -> int:
+    """Describe and match the images of a folder and write features.h5, matches.h5 and pairs.txt as hloc does.
+
+    A match's score is (1 + inner product of the descriptors) / 2. An image that cannot be used is left out and named.
+
+    Args:
+        directory: images, also in subfolders
+        out: folder to write to
+        pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
+        describer: name or path of a describer
+        max_keypoints: of each image, the strongest first
+        contrast_threshold: of the keypoint detector
+        ratio: of the ratio test
+        json: print one JSON object
+    """
+    from tiepoint.export.folder import chosen, match_folder, read_pairs
+    from tiepoint.export.hloc import check_names, write_features, write_matches, write_pairs
+
+    listed = None if pairs == "exhaustive" else read_pairs(pairs)
+    check_names(chosen(directory, listed))
+    with progress_bar("describing and matching", quiet=json) as advance:
+        found = match_folder(
+            directory, describer, pairs=listed,
+            max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, ratio=ratio, progress=advance,
+        )  # fmt: skip
+    write_pairs(out / "pairs.txt", found.matches)
+    write_features(out / "features.h5", found.features)
+    scores = {pair: ((1 + m.similarity) / 2).clip(0, 1) for pair, m in found.matches.items()}
+    write_matches(out / "matches.h5", found.features, {p: m.indices for p, m in found.matches.items()}, scores)
+    result = {
+        "out": str(out),
+        "images": len(found.features),
+        "keypoints": sum(map(len, found.features.values())),
+        "pairs": len(found.matches),
+        "matches": sum(map(len, found.matches.values())),
+        "left_out": found.left_out if json else "; ".join(found.left_out.values()) or "none",
+    }
+    emit(result, json, title="Exported")
+    return 0

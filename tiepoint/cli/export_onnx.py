@@ -1,0 +1,38 @@
+"""`tiepoint export onnx`: a describer or a relater as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiepoint.cli.output import emit
+
+
+def main(model: Annotated[str, tyro.conf.Positional], /, *, out: Path, json: bool = False) -> int:
+    """Write a describer or a relater as ONNX, once ONNX Runtime agrees with torch on it.
+
+    Args:
+        model: name of a shipped one, a .safetensors file, a run folder or a checkpoint
+        out: file to write, which ends in .onnx; its card appears beside it as .onnx.json
+        json: print one JSON object
+    """
+    from json import loads
+
+    from tiepoint.export.onnx import card_path, export_onnx
+
+    path = export_onnx(model, out)
+    facts = loads(card_path(path).read_text(encoding="utf-8"))["onnx"]
+    result = {
+        "out": str(path),
+        "inputs": list(facts["inputs"]),
+        "input_size": next(iter(facts["inputs"].values()))[-1],
+        "outputs": facts["outputs"],
+        "megabytes": round(path.stat().st_size / 1e6, 1),
+        "largest_difference": facts["largest_difference"],
+    }
+    if not json:
+        result |= {key: ", ".join(facts[key]) for key in ("inputs", "outputs")}
+    emit(result, json, title="Exported")
+    return 0

@@ -1,0 +1,160 @@
+"""A folder of images described and matched pair by pair: what COLMAP's and hloc's files are made from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+from tiepoint.errors import InputError
+from tiepoint.imaging.describe import Features, describe
+from tiepoint.imaging.header import inspect, opened
+from tiepoint.imaging.io import read_grey
+from tiepoint.imaging.match import Matches, match
+from tiepoint.models import Describer, load_describer
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+Pair = tuple[str, str]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class MatchedFolder:
+    """Features by image name, and matches by pair of names.
+
+    Attributes:
+        features: of each image that could be used, by its path below the folder, with "/".
+        matches: of each pair of them, possibly none.
+        left_out: images that could not be used, and why.
+    """
+
+    features: dict[str, Features]
+    matches: dict[Pair, Matches]
+    left_out: dict[str, str]
+
+
+def match_folder(
+    directory: str | Path,
+    describer: str | Path | Describer = "sdgmnet",
+    *,
+    pairs: Sequence[Pair] | None = None,
+    max_keypoints: int = 8000,
+    contrast_threshold: float = 0.01,
+    ratio: float = 0.9,
+    progress: Progress | None = None,
+) -> MatchedFolder:
+    """Describe the images of a folder and of its subfolders once each, and match them.
+
+    All features are held in memory: 4 MB for 8,000 keypoints of 128 numbers.
+
+    Args:
+        directory: of the images.
+        describer: a name, a path or a loaded one.
+        pairs: names to match, see `read_pairs`; every image with every other if None.
+        max_keypoints: of each image, the strongest first.
+        contrast_threshold: of the keypoint detector.
+        ratio: of the ratio test.
+        progress: called with images and pairs done, and their number.
+
+    Raises:
+        InputError: no folder, a name that is not in it, or fewer than two images that can be used.
+    """
+    directory = Path(directory)
+    names = list_images(directory)
+    if pairs is not None:
+        wanted = {name for pair in pairs for name in pair}
+        if unknown := sorted(wanted - set(names)):
+            raise InputError(f"{directory / unknown[0]}: a pair names it, but there is no such image")
+        names = [name for name in names if name in wanted]
+    pairs = list(combinations(names, 2)) if pairs is None else pairs
+    model = load_describer(describer)
+    features, left_out, matches = {}, {}, {}
+    steps = len(names) + len(pairs)
+    for done, name in enumerate(names, 1):
+        try:
+            path = directory / name
+            # As stored: COLMAP applies no EXIF orientation.
+            found = describe(
+                read_grey(path), model, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
+                name=str(path),
+            )  # fmt: skip
+            features[name] = replace(found, image=None)  # of many images the pixels are too much to keep
+        except InputError as error:
+            left_out[name] = str(error)
+        if progress:
+            progress(done, steps)
+    if len(features) < 2:
+        reasons = "; ".join(left_out.values()) or "no other images there"
+        raise InputError(f"{directory}: {len(features)} images can be used, two are needed: {reasons}")
+    for done, (a, b) in enumerate(pairs, len(names) + 1):
+        if a in features and b in features:
+            matches[a, b] = match(features[a], features[b], ratio=ratio).matches
+        if progress:
+            progress(done, steps)
+    return MatchedFolder(features, matches, left_out)
+
+
+def list_images(directory: Path) -> list[str]:
+    """Names of the images in a folder and its subfolders, sorted, as paths below it. Raises InputError if none."""
+    if not directory.is_dir():
+        raise InputError(f"{directory} is missing or no folder: name a folder of images")
+    found = [p for p in directory.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    names = sorted(p.relative_to(directory).as_posix() for p in found)
+    names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    if not names:
+        raise InputError(f"{directory}: holds no images ({', '.join(SUFFIXES)})")
+    return names
+
+
+def chosen(directory: Path, pairs: Sequence[Pair] | None) -> list[str]:
+    """The images that are matched: those of the pairs, or all of the folder."""
+    return list_images(directory) if pairs is None else sorted({name for pair in pairs for name in pair})
+
+
+def check_one_size(directory: Path, names: Sequence[str]) -> None:
+    """Raise InputError unless all images have the size, as stored, of the first. Files that say none are passed."""
+    first: tuple[str, int, int] | None = None
+    for name in names:
+        try:
+            with opened(directory / name) as file:
+                header = inspect(file, name)
+        except InputError:
+            continue  # left out later, with the reason
+        if not header.width:
+            continue
+        first = first or (name, header.width, header.height)
+        if (header.width, header.height) != first[1:]:
+            raise InputError(
+                f"{directory / name}: is {header.width}x{header.height} pixels, {first[0]} {first[1]}x{first[2]}: "
+                "images of one camera have one size"
+            )
+
+
+def read_pairs(path: str | Path) -> list[Pair]:
+    """Pairs of image names from a file of two columns, with a comma or, as hloc writes them, a space between.
+
+    Empty lines and lines that start with # are skipped. Raises InputError that names the line at fault.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}): give two image names a line") from None
+    pairs: list[Pair] = []
+    seen: set[frozenset[str]] = set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        cells = next(csv.reader([line])) if "," in line else line.split()
+        words = [cell.strip() for cell in cells]
+        if len(words) != 2 or not all(words) or words[0] == words[1]:
+            raise InputError(f"{path}, line {number}: {line.strip()!r}: give two different image names")
+        if frozenset(words) in seen:
+            raise InputError(f"{path}, line {number}: {line.strip()!r}: stands there already")
+        seen.add(frozenset(words))
+        pairs.append((words[0], words[1]))
+    if not pairs:
+        raise InputError(f"{path}: holds no pairs: give two image names a line")
+    return pairs

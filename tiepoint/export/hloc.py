@@ -1,0 +1,172 @@
+"""hloc's HDF5 files: features by image, matches by pair, and its list of pairs.
+
+Convention: hloc's pixel centres are at integers, as ours are; it adds COLMAP's 0.5 itself. Descriptors lie in columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file, write_text
+from tiepoint.imaging.describe import Features
+from tiepoint.imaging.frames import angles, sigmas
+
+Pair = tuple[str, str]
+UNCERTAINTY = 1.0  # of a keypoint in pixels, hloc's default
+
+
+@dataclass(frozen=True)
+class HlocFeatures:
+    """What hloc keeps of an image.
+
+    Attributes:
+        keypoints: (N, 2) x and y in pixels.
+        descriptors: (N, D) float32.
+        scores: (N,) float32.
+        size: width and height.
+        scales: (N,) sigmas in pixels, or None where the file has none.
+        angles: (N,) radians, counter-clockwise as seen, or None.
+    """
+
+    keypoints: NDArray[np.float64]
+    descriptors: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    size: tuple[int, int]
+    scales: NDArray[np.float32] | None = None
+    angles: NDArray[np.float32] | None = None
+
+
+def write_features(path: str | Path, images: Mapping[str, Features]) -> None:
+    """Write a group an image: keypoints (N, 2), descriptors (D, N), scores (N,), image_size (2,), scales, oris (N,).
+
+    All float32 but image_size. `scales` are sigmas in pixels, `oris` radians clockwise as seen, as pycolmap's SIFT
+    gives them.
+    """
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, features in images.items():
+            group = file.create_group(name)
+            group["keypoints"] = features.points.astype(np.float32)
+            group["keypoints"].attrs["uncertainty"] = UNCERTAINTY
+            group["descriptors"] = np.ascontiguousarray(features.descriptors.T, dtype=np.float32)
+            group["scores"] = features.responses.astype(np.float32)
+            group["image_size"] = np.array(features.size, dtype=np.int64)
+            group["scales"] = sigmas(features.frames).astype(np.float32)
+            group["oris"] = (-angles(features.frames)).astype(np.float32)
+
+
+def read_features(path: str | Path, name: str) -> HlocFeatures:
+    """Read an image's features, ours or hloc's own. Raises InputError that names what is missing."""
+    with _open(path) as file:
+        group = _group(file, name, f"{path}: no image {name}")
+        table = {key: np.asarray(group[key]) for key in group if isinstance(group[key], h5py.Dataset)}
+    for key in ("keypoints", "descriptors", "image_size"):
+        if key not in table:
+            raise InputError(f"{path}: {name} has no {key}: is it a file of hloc's features?")
+    keypoints, descriptors = table["keypoints"].astype(np.float64), table["descriptors"].astype(np.float32)
+    if (
+        keypoints.ndim != 2
+        or keypoints.shape[1] != 2
+        or descriptors.ndim != 2
+        or descriptors.shape[1] != len(keypoints)
+    ):
+        raise InputError(
+            f"{path}: {name} has keypoints {keypoints.shape} and descriptors {descriptors.shape}: "
+            "must be (N, 2) and (D, N)"
+        )
+    width, height = (int(v) for v in table["image_size"])
+    scores = table.get("scores", np.ones(len(keypoints))).astype(np.float32)
+    scales = table["scales"].astype(np.float32) if "scales" in table else None
+    turns = -table["oris"].astype(np.float32) if "oris" in table else None
+    return HlocFeatures(keypoints, np.ascontiguousarray(descriptors.T), scores, (width, height), scales, turns)
+
+
+def write_matches(
+    path: str | Path,
+    images: Mapping[str, Features],
+    matches: Mapping[Pair, NDArray[np.integer]],
+    scores: Mapping[Pair, ArrayLike] | None = None,
+) -> None:
+    """Write a group a pair: matches0 (N,) int32, a row of the second image or -1, and matching_scores0 (N,) float32.
+
+    Args:
+        path: of the file.
+        images: features by name; N is the number of the first image's keypoints.
+        matches: (M, 2) rows for each pair of names.
+        scores: (M,) in 0..1 for each pair; 1 if None. Keypoints without a match get 0.
+
+    Raises:
+        InputError: a name or row that is not there, a keypoint with two matches, or two pairs of one group.
+    """
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        for (a, b), table in matches.items():
+            title = f"matches of {a} and {b}"
+            if a not in images or b not in images:
+                raise InputError(f"{title}: no features of {a if a not in images else b}")
+            rows = np.asarray(table, dtype=np.int64).reshape(-1, 2)
+            limits = np.array([len(images[a]), len(images[b])])
+            if ((rows < 0) | (rows >= limits)).any():
+                raise InputError(f"{title}: rows beyond the {limits[0]} and {limits[1]} keypoints")
+            if len(np.unique(rows[:, 0])) < len(rows):
+                raise InputError(f"{title}: a keypoint of {a} has two matches: hloc holds one")
+            if pair_name(a, b) in file:
+                raise InputError(f"{title}: another pair has the group {pair_name(a, b)} already: rename an image")
+            strength = np.ones(len(rows)) if scores is None else np.asarray(scores[a, b])
+            partners, weights = np.full(limits[0], -1, dtype=np.int32), np.zeros(limits[0], dtype=np.float32)
+            partners[rows[:, 0]], weights[rows[:, 0]] = rows[:, 1], strength
+            group = file.create_group(pair_name(a, b))
+            group["matches0"], group["matching_scores0"] = partners, weights
+
+
+def read_matches(path: str | Path, a: str, b: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Matches (M, 2) of a pair, stored in either order, by row of the stored first image, and their scores (M,).
+
+    Raises InputError if the pair is not there.
+    """
+    with _open(path) as file:
+        flip = pair_name(a, b) not in file
+        group = _group(file, pair_name(b, a) if flip else pair_name(a, b), f"{path}: no pair {a} and {b}")
+        partners = np.asarray(group["matches0"]).astype(np.int64)
+        weights = np.asarray(group["matching_scores0"]).astype(np.float32)
+    rows = np.flatnonzero(partners >= 0)
+    pairs = np.stack([rows, partners[rows]], axis=1)
+    return (pairs[:, ::-1] if flip else pairs), weights[rows]
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
+    """Write hloc's list of pairs: two names a line. Raises InputError as `check_names`."""
+    pairs = list(pairs)
+    check_names(name for pair in pairs for name in pair)
+    write_text(path, "".join(f"{a} {b}\n" for a, b in pairs))
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise InputError for a name with a space, at which hloc splits a line."""
+    for name in names:
+        if len(name.split()) != 1:
+            raise InputError(f"{name!r}: hloc separates names by spaces: rename the image")
+
+
+def pair_name(a: str, b: str) -> str:
+    """hloc's group of a pair."""
+    return "/".join(name.replace("/", "-") for name in (a, b))
+
+
+def _open(path: str | Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as HDF5 ({str(error).splitlines()[0]})") from None
+
+
+def _group(file: h5py.File, name: str, complaint: str) -> h5py.Group:
+    group = file.get(name)
+    if not isinstance(group, h5py.Group):
+        raise InputError(f"{complaint}: give a name as it was written")
+    return group

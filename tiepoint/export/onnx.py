@@ -1,0 +1,209 @@
+"""Networks as ONNX files, written only if ONNX Runtime computes what torch does."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file, write_json
+from tiepoint.models import LearnedDescriber, load
+from tiepoint.nets.inputs import resize
+from tiepoint.relater import LearnedRelater
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4
+BATCHES = (1, 5)
+LEVELS = (0.0, 0.5, 1.0)  # of constant patches
+
+
+class Probability(nn.Module):
+    """A relation network that gives the calibrated match probability, and the logit that it comes from."""
+
+    def __init__(self, net: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.net = net
+        self.temperature = temperature
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Relate two (N, 1, S, S): probability and logit / temperature, each (N,), float32."""
+        logit = self.net(first, second) / self.temperature
+        return torch.sigmoid(logit), logit
+
+
+def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
+    """Write a describer or a relater as ONNX, with its card beside it (.onnx.json).
+
+    A describer has the input "patches" (N, 1, S, S), float32 in 0..1 at the network's own side S, and the output
+    "descriptors" (N, D). A relater has one input a spectrum, named as in its card ("vis", "nir"), and the outputs
+    "probability" (N,), calibrated by the card's temperature, and "logit" (N,), its log odds, which still rank where
+    probabilities round to 0 or 1. N is free. Larger patches are to be reduced to S before.
+
+    Before the file appears, ONNX Runtime and torch compute random, smooth and constant patches in batches of 1 and 5,
+    and must agree to 1e-4, of numbers above 1 relatively. On constant patches a network may differ by more if torch
+    itself does after the last bit of some pixels is changed: one that divides by the patch's standard deviation gives
+    rounding noise there.
+
+    Args:
+        name_or_path: as `tiepoint.load` takes it.
+        out: of the file, which ends in .onnx. The weights are inside.
+
+    Raises:
+        InputError: packages that are missing, a model without a network, results that differ.
+    """
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tiepoint[onnx]'")
+    out = Path(out)
+    if out.suffix != ".onnx":
+        raise InputError(f"{out}: name a file that ends in .onnx")
+    model = load(name_or_path)
+    if isinstance(model, LearnedRelater):
+        net: nn.Module = Probability(model.net, model.temperature)
+        inputs, outputs = list(model.spectra), ["probability", "logit"]
+    elif isinstance(model, LearnedDescriber):
+        net, inputs, outputs = model.net, ["patches"], ["descriptors"]
+    else:
+        raise InputError(f"{model.name}: is computed by OpenCV and has no network to export")
+    net = net.eval().requires_grad_(False)
+    size = model.input_size
+    with atomic_file(out) as temporary, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        with refused(str(out)):
+            write_graph(net, [torch.rand(2, 1, size, size) for _ in inputs], inputs, outputs, temporary)
+            difference = compare(net, temporary, inputs, size, str(out))
+        write_json(card_path(out), card(model, inputs, outputs, difference))
+    return out
+
+
+def card_path(out: Path) -> Path:
+    """Where the card of an ONNX file lies; the weights' own card may be beside it."""
+    return out.with_name(out.name + ".json")
+
+
+def card(
+    model: LearnedDescriber | LearnedRelater, inputs: Sequence[str], outputs: Sequence[str], difference: float
+) -> dict[str, Any]:
+    """The model's card and what a user of the ONNX file must know."""
+    import onnxruntime
+
+    facts: dict[str, Any] = {
+        "inputs": {name: ["batch", 1, model.input_size, model.input_size] for name in inputs},
+        "range": [0.0, 1.0],
+        "outputs": list(outputs),
+        "largest_difference": difference,
+        "tolerance": TOLERANCE,
+        "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
+    }
+    if isinstance(model, LearnedRelater):
+        facts["temperature"] = model.temperature
+    else:
+        facts |= {"dimension": model.dimension, "unit": model.unit, "support": model.support}
+    return {**model.card, "name": model.name, "onnx": facts}
+
+
+def write_graph(
+    net: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
+    """Export `net` with a free batch. Inputs must be different tensors: torch takes equal ones for one input."""
+    batch = torch.export.Dim("batch")
+    with quiet():
+        program = torch.onnx.export(
+            net,
+            tuple(examples),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
+            verbose=False,
+            # onnxscript 0.7 takes an eps of 1e-8 or less for zero and drops it: constant patches then give NaN.
+            optimize=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)
+
+
+def compare(net: nn.Module, path: Path, inputs: Sequence[str], size: int, title: str) -> float:
+    """Run the file at `path` and `net` on the same patches: the largest difference that torch's rounding leaves.
+
+    Raises InputError, with `title`, where they differ by more than the tolerance.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for batch in BATCHES:
+        smooth = resize(torch.rand(batch, 1, 4, 4), size)
+        kinds = [("random", [torch.rand(batch, 1, size, size) for _ in inputs]), ("smooth", [smooth for _ in inputs])]
+        kinds += [(f"constant {v:g}", [torch.full((batch, 1, size, size), v) for _ in inputs]) for v in LEVELS]
+        for kind, patches in kinds:
+            expected = run_torch(net, patches)
+            found = session.run(None, {k: v.numpy() for k, v in zip(inputs, patches, strict=True)})
+            difference, allowed = distance(found, expected), TOLERANCE
+            if difference > allowed and kind.startswith("constant"):
+                allowed = max(allowed, 2 * distance(run_torch(net, [touch(p) for p in patches]), expected))
+            if not difference <= allowed:  # NaN too
+                raise InputError(
+                    f"{title}: ONNX Runtime and torch differ by {difference:.2g} on {kind} patches, batch {batch}: "
+                    "not written; try other versions of torch, onnxscript and onnxruntime"
+                )
+            if difference <= TOLERANCE:
+                largest = max(largest, difference)
+    return largest
+
+
+def distance(found: Sequence[Any], expected: Sequence[Any]) -> float:
+    """Largest difference of entries, over the entry where it is above 1; NaN if any is or shapes differ."""
+    if [f.shape for f in found] != [e.shape for e in expected]:
+        return np.nan
+    return float(max((np.abs(f - e) / np.maximum(np.abs(e), 1)).max() for f, e in zip(found, expected, strict=True)))
+
+
+@torch.inference_mode()
+def run_torch(net: nn.Module, patches: Sequence[Tensor]) -> list[Any]:
+    """The network's outputs as arrays."""
+    outputs = net(*patches)
+    return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+def touch(patches: Tensor) -> Tensor:
+    """Patches with the last bit of about half the pixels changed; 0 stays as good as 0."""
+    changed = torch.nextafter(patches, torch.full_like(patches, 0.25))
+    return torch.where(torch.rand_like(patches) < 0.5, patches, changed)
+
+
+@contextmanager
+def refused(title: str) -> Iterator[None]:
+    """Errors of the exporter and of ONNX Runtime, which have no common class, as InputError; a full disk stays one."""
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise InputError(
+            f"{title}: cannot be exported ({reason}): not written; try other versions of torch, onnxscript, onnxruntime"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what the exporter says of packages that it does not need and of its own future."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
