@@ -1,0 +1,53 @@
+"""What pages of HTML that need no other file are made of: pictures and data inside them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+QUALITIES = (90, 80, 65, 50)
+SHRINK = 0.7
+
+
+def data_url(image: NDArray[np.uint8]) -> str:
+    """An image (H, W) grey or (H, W, 3) RGB, uint8, as a PNG in a data URL."""
+    return _url("png", _encode(image, ".png"))
+
+
+def data_url_within(image: NDArray[np.uint8], limit: int) -> str:
+    """The same in at most `limit` bytes, before base64 adds a third: a PNG if it fits, else a JPEG.
+
+    The JPEG is the best of a few qualities that fits; if none does, the image is made smaller, step by step to a pixel.
+    """
+    if image.size <= 2 * limit:  # a larger photograph never fits as a PNG, and trying takes long
+        png = _encode(image, ".png")
+        if len(png) <= limit:
+            return _url("png", png)
+    while True:
+        for quality in QUALITIES:
+            jpeg = _encode(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
+            if len(jpeg) <= limit or max(image.shape[:2]) == 1:
+                return _url("jpeg", jpeg)
+        height, width = (max(1, int(side * SHRINK)) for side in image.shape[:2])
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def json_script(value: Any) -> str:
+    """JSON for the inside of a script element: no text in it ends the element. NaN and infinity are refused."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _encode(image: NDArray[np.uint8], suffix: str, *options: int) -> bytes:
+    bgr = image if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
+    data: bytes = cv2.imencode(suffix, bgr, options)[1].tobytes()
+    return data
+
+
+def _url(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
