@@ -193,3 +193,40 @@ def test_features_are_matched_as_they_are(pair: tuple[np.ndarray, np.ndarray]) -
 def test_errors_name_the_image_at_fault(pair: tuple[np.ndarray, np.ndarray]) -> None:
     with pytest.raises(InputError, match="image b: all pixels are equal"):
         match(pair[0], np.zeros((99, 99), dtype=np.uint8), "sift")
+
+
+def test_a_neighbour_beside_the_nearest_does_not_count_in_the_ratio() -> None:
+    """Two keypoints of one blob are almost alike; the next place is far from both."""
+    turns = [np.array([[np.cos(t), np.sin(t)]], dtype=np.float32) for t in (0.0, 0.1, 0.12, 1.2)]
+    a, b = turns[0], np.vstack(turns[1:])
+    beside = np.array([[5.0, 5], [6, 5], [90, 40]])
+    assert len(mutual_nearest(a, b, 0.8)) == 0
+    found = mutual_nearest(a, b, 0.8, places=(np.zeros((1, 2)), beside))
+    assert found.indices.tolist() == [[0, 0]]
+    distances = np.linalg.norm(a - b, axis=1)
+    assert found.ratio[0] == pytest.approx(distances[0] / distances[2], rel=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.floats(0.5, 0.99))
+@settings(max_examples=30, deadline=None)
+def test_the_ratio_to_the_first_inconsistent_one_is_that_of_a_loop(seed: int, n: int, k: int, ratio: float) -> None:
+    random = np.random.default_rng(seed)
+    a, b = (random.normal(size=(count, 4)).astype(np.float32) for count in (n, k))
+    places = random.uniform(0, 25, (n, 2)), random.uniform(0, 25, (k, 2))
+    distance = np.linalg.norm(a[:, None].astype(np.float64) - b, axis=2)
+
+    def quotient(row: np.ndarray, points: np.ndarray) -> float:
+        order = np.argsort(row, kind="stable")[:8]
+        far = [j for j in order[1:] if np.linalg.norm(points[j] - points[order[0]]) >= 10]
+        second = far[0] if far else order[-1]
+        return 0.0 if len(order) == 1 else row[order[0]] / row[second]
+
+    expected = set()
+    for i, j in enumerate(distance.argmin(axis=1)):
+        if distance[:, j].argmin() == i:
+            worst = max(quotient(distance[i], places[1]), quotient(distance[:, j], places[0]))
+            if abs(worst - ratio) < 1e-4:
+                return  # rounding decides
+            if worst < ratio:
+                expected.add((i, int(j)))
+    assert as_set(mutual_nearest(a, b, ratio, places=places).indices) == expected

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from tiepoint.errors import InputError
 from tiepoint.imaging.describe import describe
 from tiepoint.imaging.draw import draw_matches, draw_overlay
 from tiepoint.imaging.geometry import corner_error
+from tiepoint.imaging.io import to_unit
 from tiepoint.imaging.register import Registration, register
+from tiepoint.imaging.relate import relate_places
+from tiepoint.imaging.verdict import confidence
 from tiepoint.models import LearnedDescriber
+from tiepoint.relater import LearnedRelater
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -38,11 +43,12 @@ def test_a_known_homography_is_found_to_half_a_pixel(found: Registration, truth:
 
 def test_the_parts_agree_with_each_other(found: Registration) -> None:
     count = int(found.inliers.sum())
-    assert found.inliers.shape == (len(found.matches.matches),)
+    assert found.inliers.shape == found.scores.shape == (len(found.points),)
     assert found.tie_points.shape == (count, 4)
     assert found.residuals.shape == (count,)
     assert found.residuals.max() <= 3.0
-    assert found.confidence == pytest.approx(count / (count + 12))
+    assert found.evidence.places == count
+    assert found.confidence == pytest.approx(confidence(found.evidence))
 
 
 def test_json_is_finite_and_complete(found: Registration) -> None:
@@ -82,7 +88,7 @@ def test_a_learned_describer_registers(pair: Pair) -> None:
     torch.manual_seed(0)
     model = LearnedDescriber(nets.create("sdgmnet"), "fresh")
     a, b = pair[0][:200, :240], pair[0][10:210, 16:256]
-    found = register(a, b, model, model="similarity", max_keypoints=200)
+    found = register(a, b, model, model="similarity", max_keypoints=200, refine=False)
     assert found.matrix is not None
     assert corner_error(found.matrix, np.array([[1, 0, -16], [0, 1, -10], [0, 0, 1]]), 240, 200) < 1.0
     assert found.to_json()["describer"] == "fresh"
@@ -100,19 +106,84 @@ def test_unrelated_images_are_refused_with_reasons(pair: Pair, texture: Texture)
 
 
 def test_fewer_than_four_matches_are_refused_not_raised(pair: Pair) -> None:
-    found = register(*pair, "rootsift", max_keypoints=3)
+    found = register(*pair, "rootsift", max_keypoints=3, refine=False)
     assert not found.accepted
     assert found.reasons == ("fewer than 4 different matches",)
     assert found.confidence == 0
+    alone = register(*pair, "rootsift", max_keypoints=3, structure=False)
+    assert not alone.accepted
+    assert alone.reasons[0] == "fewer than 4 different matches"
+    assert alone.confidence == 0
 
 
-def test_too_few_inliers_are_refused(pair: Pair, found: Registration) -> None:
+def test_the_structure_of_the_images_finds_what_the_keypoints_do_not(pair: Pair, truth: np.ndarray) -> None:
+    found = register(*pair, "rootsift", max_keypoints=3)
+    assert found.accepted
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 2
+
+
+def test_without_refinement_the_number_of_matches_decides(pair: Pair, truth: np.ndarray) -> None:
+    found = register(*pair, "rootsift", refine=False)
     count = int(found.inliers.sum())
-    strict = register(*pair, "rootsift", min_inliers=count + 1)
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+    assert found.confidence == pytest.approx(count / (count + 12))
+    np.testing.assert_array_equal(found.points, found.matches.points)
+    strict = register(*pair, "rootsift", min_inliers=count + 1, refine=False)
     assert not strict.accepted
     assert strict.reasons == (f"{count} inliers, fewer than {count + 1}",)
     assert strict.matrix is None
-    assert register(*pair, "rootsift", min_inliers=count).accepted
+    assert register(*pair, "rootsift", min_inliers=count, refine=False).accepted
+
+
+def test_features_without_their_image_are_matched_alone(pair: Pair) -> None:
+    bare = [replace(describe(image, "rootsift"), image=None) for image in pair]
+    assert register(*bare).to_json() == register(*pair, "rootsift", refine=False).to_json()
+
+
+def test_a_negative_registers(pair: Pair, truth: np.ndarray) -> None:
+    """As near-infrared does to dark and bright, and worse: descriptors of one spectrum see nothing in common."""
+    found = register(pair[0], 255 - pair[1], "rootsift")
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+
+
+def test_more_confidence_may_be_asked_for(pair: Pair, found: Registration) -> None:
+    strict = register(*pair, "rootsift", least_confidence=1.0)
+    assert not strict.accepted
+    assert strict.confidence == found.confidence
+    assert strict.reasons[0].startswith("confidence ")
+    with pytest.raises(InputError, match=r"least_confidence is 1\.5"):
+        register(*pair, "rootsift", least_confidence=1.5)
+
+
+def test_a_relater_gives_each_tie_point_a_probability(pair: Pair) -> None:
+    torch.manual_seed(0)
+    net = nets.create("2channel")
+    relater = LearnedRelater(net, "fresh", {"spectra": ["vis", "nir"]})
+    plain = register(*pair, "rootsift", max_keypoints=500)
+    assert plain.matrix is not None
+    grey = [to_unit(image, (0, 255)) for image in pair]
+    chances = relate_places(*grey, plain.matrix, plain.points[:, 2:], relater)
+    turned = relate_places(*grey, plain.matrix, plain.points[:, 2:], relater, ("nir", "vis"))
+    assert not np.allclose(chances, turned, atol=1e-4)
+    # A bias that lets about half of the places pass.
+    with torch.no_grad():
+        net.head.bias -= float(np.median(np.log(chances / (1 - chances))))
+    judge = LearnedRelater(net, "fresh", {"spectra": ["vis", "nir"]})
+    found = register(*pair, "rootsift", relater=judge, max_keypoints=500)
+    assert found.probabilities is not None
+    assert found.probabilities.shape == (len(found.tie_points),)
+    assert found.probabilities.min() >= 0.5
+    assert 0.2 < len(found.tie_points) / len(plain.tie_points) < 0.8
+    assert found.to_json()["probabilities"] == pytest.approx(found.probabilities, abs=1e-4)
+    with torch.no_grad():
+        net.head.bias -= 100
+    refused = register(*pair, "rootsift", relater=LearnedRelater(net, "fresh"), max_keypoints=500)
+    assert refused.reasons == ("the relater takes 0 of the places for matches",)
+    with pytest.raises(InputError, match="relates vis and nir, not vis and ir"):
+        register(*pair, "rootsift", relater=relater, spectra=("vis", "ir"))
 
 
 def test_progress_reaches_its_end(pair: Pair) -> None:
@@ -152,7 +223,7 @@ def test_wrong_arguments_are_refused(pair: Pair) -> None:
 
 def test_pictures_show_both_images(pair: Pair, found: Registration) -> None:
     a, b = pair
-    picture = draw_matches(a, b[:300], found.matches.points, found.inliers)
+    picture = draw_matches(a, b[:300], found.points, found.inliers)
     assert picture.shape == (360, 960, 3)
     assert picture.dtype == np.uint8
     green = (picture[..., 1].astype(int) - picture[..., 0] > 60).any()

@@ -33,10 +33,10 @@ def main(
     from tiepoint.imaging.draw import draw_matches, draw_overlay
     from tiepoint.imaging.io import write_image
     from tiepoint.imaging.register import Registration, register
-    from tiepoint.models import load
+    from tiepoint.models import load_describer
 
     left, right, disparity = _pair()
-    models = {name: load(name) for name in describers}
+    models = {name: load_describer(name) for name in describers}
     found: dict[str, Registration] = {}
     results: dict[str, Any] = {}
     with progress_bar("describe, match, register", quiet=json) as advance:
@@ -46,7 +46,7 @@ def main(
             advance(index + 1, len(models))
             results[name] = _measure(found[name], disparity, time.perf_counter() - began)
     first = found[describers[0]]
-    write_image(out / "matches.png", draw_matches(left, right, first.matches.points, first.inliers))
+    write_image(out / "matches.png", draw_matches(left, right, first.points, first.inliers))
     if first.matrix is not None:
         write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
     write_json(out / "result.json", results)
@@ -64,7 +64,8 @@ def main(
 def _measure(found: Any, disparity: NDArray[np.float32], seconds: float) -> dict[str, Any]:
     correct = _is_correct(found.matches.points, disparity)
     known = correct >= 0
-    tied = known & found.inliers
+    tied = _is_correct(found.tie_points, disparity)
+    tied = tied[tied >= 0]
     return {
         "keypoints": len(found.matches.a),
         "matches": len(found.matches.matches),
@@ -72,7 +73,7 @@ def _measure(found: Any, disparity: NDArray[np.float32], seconds: float) -> dict
         "correct": int((correct == 1).sum()),
         "precision": float((correct[known] == 1).mean()) if known.any() else 0.0,
         "tie_points": int(found.inliers.sum()),
-        "tie_point_precision": float((correct[tied] == 1).mean()) if tied.any() else 0.0,
+        "tie_point_precision": float((tied == 1).mean()) if len(tied) else 0.0,
         "accepted": found.accepted,
         "seconds": round(seconds, 2),
     }

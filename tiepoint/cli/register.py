@@ -16,14 +16,20 @@ def main(
     /,
     *,
     describer: str = "sdgmnet",
-    model: Literal["homography", "affine", "similarity"] = "homography",
+    relater: str | None = None,
+    spectra: tuple[str, str] | None = None,
+    model: Literal["auto", "homography", "affine", "similarity"] = "auto",
     ratio: float = 0.9,
     threshold: float = 3.0,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
+    structure: bool = True,
+    refine: bool = True,
+    least_confidence: float = 0.5,
     min_inliers: int = 12,
     seed: int = 0,
     out: Path | None = None,
+    report: Path | None = None,
     json: bool = False,
 ) -> int:
     """Register image A to image B. Exit code 0: accepted, 1: refused, 2: an input that cannot be used.
@@ -32,14 +38,20 @@ def main(
         a: image to register
         b: image it is registered to
         describer: name or path of a describer
-        model: transform to fit
+        relater: name or path of a relater, which gives each tie point its match probability
+        spectra: of A and of B, by the names that the relater knows; its own order without it
+        model: transform to fit; auto takes the simplest that explains the correspondences
         ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off
         threshold: largest residual of a tie point, pixels of B
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
-        min_inliers: tie points that a registration needs
+        structure: look for small rotations and scales by the images' structure too
+        refine: correlate locally and judge by what agrees; without it the number of matches decides
+        least_confidence: of an accepted registration, 0 to 1
+        min_inliers: tie points that a registration without --refine needs
         seed: of the robust estimation
         out: folder for result.json, matches.png and, if accepted, overlay.png; nothing is written without it
+        report: file for a page of HTML that shows the registration: overlay, tie points, residuals; needs no network
         json: print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point
     """
     from tiepoint.imaging.register import register
@@ -47,7 +59,8 @@ def main(
     with progress_bar("registering", quiet=json) as advance:
         found = register(
             a, b, describer, model=model, ratio=ratio, threshold=threshold, max_keypoints=max_keypoints,
-            contrast_threshold=contrast_threshold, min_inliers=min_inliers, seed=seed, progress=advance,
+            contrast_threshold=contrast_threshold, structure=structure, refine=refine, relater=relater, spectra=spectra,
+            least_confidence=least_confidence, min_inliers=min_inliers, seed=seed, progress=advance,
         )  # fmt: skip
     result = {"a": str(a), "b": str(b), **found.to_json()}
     if out is not None:
@@ -56,16 +69,25 @@ def main(
         from tiepoint.imaging.io import read_grey, write_image
 
         first, second = read_grey(a), read_grey(b)
-        write_image(out / "matches.png", draw_matches(first, second, found.matches.points, found.inliers))
+        write_image(out / "matches.png", draw_matches(first, second, found.points, found.inliers))
         if found.matrix is not None:
             write_image(out / "overlay.png", draw_overlay(first, second, found.matrix))
         else:
             (out / "overlay.png").unlink(missing_ok=True)  # of an earlier run, it would contradict the verdict
         write_json(out / "result.json", result)
+    if report is not None:
+        from tiepoint.imaging.report import write_report
+
+        write_report(found, a, b, report)
     if not json:
-        result = {k: v for k, v in result.items() if k not in ("tie_points", "residuals", "matrix", "reasons")}
+        result = {
+            k: v
+            for k, v in result.items()
+            if k not in ("tie_points", "residuals", "matrix", "reasons", "probabilities", "evidence")
+        }
         rows = [] if found.matrix is None else found.matrix.tolist()
         result |= {f"matrix row {i}": " ".join(f"{v:.6g}" for v in row) for i, row in enumerate(rows, 1)}
+        result |= {f"evidence: {key}": value for key, value in found.evidence.to_json().items()}
         if found.reasons:
             result["reasons"] = "; ".join(found.reasons)
     emit(result, json, title="Registered" if found.accepted else "Not registered")

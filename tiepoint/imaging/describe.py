@@ -14,7 +14,7 @@ from tiepoint.errors import InputError
 from tiepoint.imaging.detect import Keypoints, detect, sift
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.io import Image, as_grey, to_uint8, to_unit, value_range
-from tiepoint.models import Describer, load
+from tiepoint.models import Describer, load_describer
 from tiepoint.nets.classical import SIFT, normalise
 
 PATCH = 64
@@ -32,6 +32,7 @@ class Features:
         responses: (N,) float32, the detector's contrast.
         size: width and height of the image in pixels.
         describer: name of the describer.
+        image: (H, W), the grey image they are of, or None where it is not at hand.
     """
 
     frames: NDArray[np.float64]
@@ -39,6 +40,7 @@ class Features:
     responses: NDArray[np.float32]
     size: tuple[int, int]
     describer: str
+    image: NDArray[Any] | None = None
 
     @property
     def points(self) -> NDArray[np.float64]:
@@ -81,7 +83,7 @@ def describe(
         raise InputError(f"{name}: all pixels are equal: give an image with texture")
     if max_keypoints < 1:
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
-    model = load(describer) if isinstance(describer, str | Path) else describer
+    model = load_describer(describer)
     keypoints = detect(grey, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold)
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
@@ -93,7 +95,7 @@ def describe(
     else:
         descriptors = _describe_patches(grey, keypoints, model, model.support if support is None else support)
     height, width = grey.shape
-    return Features(keypoints.frames, descriptors, keypoints.responses, (width, height), model.name)
+    return Features(keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey)
 
 
 def _describe_patches(

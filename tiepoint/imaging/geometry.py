@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ FEWEST = 4
 REFITS = 5
 HYPOTHESES = 4000
 LARGEST_ZOOM = 10.0
+SIMPLER = 2.0  # chosen on aligned training pairs, see docs/experiments.md
 Points = NDArray[np.float64]
 
 
@@ -96,6 +98,30 @@ def estimate(
     if (flaw := _flaw(matrix, width, height)) is not None:
         return _refused(len(a), flaw)
     return Estimate(matrix, distances <= threshold, distances)
+
+
+def choose(
+    points_a: ArrayLike,
+    points_b: ArrayLike,
+    models: Sequence[Model] = ("similarity", "affine", "homography"),
+    *,
+    threshold: float = 3.0,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+) -> tuple[Estimate, Model]:
+    """Fit each of `models`, the simplest first, and take the first whose cost is at most SIMPLER times the least.
+
+    The cost is the mean of min(residual, threshold)^2. A transform of fewer parameters errs less where no point holds
+    it, as in corners of sky or water. Where nothing fits, the refusal of the last model is returned. Arguments and
+    errors as `estimate`.
+    """
+    fits = [(estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size), m) for m in models]
+    costs = [float(np.square(np.minimum(fit.residuals, threshold)).mean()) if fit.matrix is not None else np.inf
+             for fit, _ in fits]  # fmt: skip
+    for (fit, model), cost in zip(fits, costs, strict=True):
+        if fit.matrix is not None and cost <= SIMPLER * min(costs):
+            return fit, model
+    return fits[-1]
 
 
 def least_squares(a: Points, b: Points, model: Model) -> Points | None:

@@ -15,9 +15,10 @@ from torch import Tensor
 from tiepoint.errors import InputError
 from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.io import Image
-from tiepoint.models import Describer, load
+from tiepoint.models import Describer, load_describer
 
 Progress = Callable[[int, int], None]
+APART, DEPTH = 10.0, 8  # px; neighbours among which the first apart is sought
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Matches:
         similarity: (M,) float32, the higher the more alike: the inner product of unit vectors; of others, such as
             TFeat's, minus half the squared L2 distance.
         ratio: (M,) float32, L2 distance to the nearest over that to the second nearest, the larger of both directions;
-            0 where neither set has a second.
+            0 where neither set has a second. Given the keypoints' places, the second nearest is the first that does not
+            lie beside the nearest.
     """
 
     indices: NDArray[np.int64]
@@ -66,17 +68,28 @@ class MatchResult:
 
 
 @torch.inference_mode()
-def mutual_nearest(a: ArrayLike | Tensor, b: ArrayLike | Tensor, ratio: float = 0.9, chunk: int = 4096) -> Matches:
+def mutual_nearest(
+    a: ArrayLike | Tensor,
+    b: ArrayLike | Tensor,
+    ratio: float = 0.9,
+    chunk: int = 2048,
+    places: tuple[ArrayLike, ArrayLike] | None = None,
+    apart: float = APART,
+) -> Matches:
     """Match rows that are each other's nearest by L2 distance and pass the ratio test in both directions.
 
     The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1).
     Being tested both ways, matching b to a gives the same pairs. Ratio 1 switches the test off, but for exact ties.
+    With `places` it is the ratio to the first geometrically inconsistent nearest neighbour (Mishkin et al., CVIU 2015):
+    keypoints of one blob, or one with several orientations, do not spoil each other's ratio.
 
     Args:
         a: (N, D), unit vectors or of any length.
         b: (K, D), likewise.
         ratio: the largest allowed, in (0, 1].
-        chunk: side of the block of the similarity matrix held at a time; 4096 takes 64 MiB.
+        chunk: side of the block of the similarity matrix held at a time; 2048 takes 16 MiB, and about as much again.
+        places: (N, 2) and (K, 2) pixels of the keypoints.
+        apart: px between two places from which on they are no longer one.
 
     Raises:
         InputError: vectors of other shapes or not finite, or a ratio outside (0, 1].
@@ -89,7 +102,12 @@ def mutual_nearest(a: ArrayLike | Tensor, b: ArrayLike | Tensor, ratio: float = 
     if not len(left) or not len(right):
         return Matches(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
     unit = _are_unit(left) and _are_unit(right)
-    forward, backward = _two_nearest(*((left, right) if unit else _for_distances(left, right)), chunk)
+    depth = 2 if places is None else DEPTH
+    forward, backward = _nearest(*((left, right) if unit else _for_distances(left, right)), chunk, depth)
+    if places is not None:
+        forward, backward = (
+            _apart(found, points, apart) for found, points in ((forward, places[1]), (backward, places[0]))
+        )
     rows = torch.arange(len(left), device=left.device)
     mutual = rows[backward[forward[:, 0], 0] == rows]
     partner = forward[mutual, 0]
@@ -133,7 +151,7 @@ def match(
         InputError: see `describe`.
     """
     ready = isinstance(a, Features) and isinstance(b, Features)
-    model = load(describer) if isinstance(describer, str | Path) and not ready else describer
+    model = describer if ready else load_describer(describer)
 
     def features(image: Image | Features, name: str, step: int) -> Features:
         if not isinstance(image, Features):
@@ -160,9 +178,24 @@ def _distinct(result: MatchResult) -> NDArray[np.int64]:
     return np.sort(order[first])
 
 
-def _two_nearest(a: Tensor, b: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Indices (N, 2) into b and (K, 2) into a of the two most similar rows, -1 where there is none; block by block."""
-    forward, backward = _Best(len(a), a.device), _Best(len(b), a.device)
+def _apart(nearest: Tensor, points: ArrayLike, apart: float) -> Tensor:
+    """Of neighbours (N, depth) the first, and the first of the others that lies `apart` px from it or more; (N, 2).
+
+    The last one where none of them does: its distance is then the largest that is known.
+    """
+    places = torch.as_tensor(np.asarray(points, dtype=np.float64), device=nearest.device)
+    gaps = torch.linalg.vector_norm(places[nearest] - places[nearest[:, :1]], dim=2)
+    far = (gaps >= apart) & (nearest >= 0)
+    far[:, 0] = False
+    last = (nearest >= 0).sum(dim=1) - 1
+    second = torch.where(far.any(dim=1), far.int().argmax(dim=1), last)
+    chosen = nearest.gather(1, second[:, None])
+    return torch.cat([nearest[:, :1], torch.where(second[:, None] > 0, chosen, -1)], dim=1)
+
+
+def _nearest(a: Tensor, b: Tensor, chunk: int, depth: int) -> tuple[Tensor, Tensor]:
+    """Indices (N, depth) into b and (K, depth) into a of the most similar rows, -1 where there is none; by blocks."""
+    forward, backward = _Best(len(a), depth, a.device), _Best(len(b), depth, a.device)
     for i in range(0, len(a), chunk):
         for j in range(0, len(b), chunk):
             block = a[i : i + chunk] @ b[j : j + chunk].T
@@ -172,21 +205,22 @@ def _two_nearest(a: Tensor, b: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
 
 
 class _Best:
-    """The two best values and their indices so far, for each row."""
+    """The best values and their indices so far, for each row."""
 
-    def __init__(self, count: int, device: torch.device) -> None:
-        self.values = torch.full((count, 2), -torch.inf, device=device)
-        self.indices = torch.full((count, 2), -1, dtype=torch.int64, device=device)
+    def __init__(self, count: int, depth: int, device: torch.device) -> None:
+        self.depth = depth
+        self.values = torch.full((count, depth), -torch.inf, device=device)
+        self.indices = torch.full((count, depth), -1, dtype=torch.int64, device=device)
 
     def update(self, start: int, offset: int, block: Tensor, dim: int) -> None:
-        """Take in a block's best two along `dim` for the rows from `start`; its first index along `dim` is `offset`."""
-        values, indices = block.topk(min(2, block.shape[dim]), dim=dim)
+        """Take in a block's best along `dim` for the rows from `start`; its first index along `dim` is `offset`."""
+        values, indices = block.topk(min(self.depth, block.shape[dim]), dim=dim)
         if dim == 0:
             values, indices = values.T, indices.T
         rows = slice(start, start + len(values))
         values = torch.cat([self.values[rows], values], dim=1)
         indices = torch.cat([self.indices[rows], indices + offset], dim=1)
-        self.values[rows], order = values.topk(2, dim=1)
+        self.values[rows], order = values.topk(self.depth, dim=1)
         self.indices[rows] = indices.gather(1, order)
 
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.imaging.align import ORDER, Alignment, align, roundtrip
+from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.describe import Features
-from tiepoint.imaging.geometry import FEWEST, Model, estimate
+from tiepoint.imaging.geometry import FEWEST, Estimate, Model, choose, residuals
 from tiepoint.imaging.io import Image
 from tiepoint.imaging.match import MatchResult, Progress, match
-from tiepoint.models import Describer
+from tiepoint.imaging.relate import relate_places
+from tiepoint.imaging.verdict import NOTHING, Evidence, confidence, doubts
+from tiepoint.models import Describer, load_relater
+from tiepoint.relater import LearnedRelater
+
+Choice = Model | Literal["auto"]
+LEAST_CONFIDENCE = 0.5
+LEAST_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -23,29 +33,38 @@ class Registration:
 
     Attributes:
         matrix: (3, 3), maps a pixel (x, y, 1) of a to b; None if refused.
-        matches: all matches that the geometry was given.
-        inliers: (M,) bool over the matches; all False if refused.
+        matches: the keypoint matches.
+        points: (M, 4) correspondences that the geometry was given, xa, ya, xb, yb in pixels: the places whose structure
+            was compared, or without refinement the keypoint matches.
+        scores: (M,) how alike they are: correlation of the structure, or similarity of the descriptors.
+        inliers: (M,) bool over the correspondences; all False if refused.
         residuals: (T,) pixels of b, one for each tie point.
         accepted: the verdict.
         reasons: why it was refused, in words; empty if accepted.
-        confidence: inliers / (inliers + min_inliers), 0 without a sound transform: 0.5 at the limit of acceptance. A
-            monotonic figure of the number of inliers alone, no probability.
+        confidence: probability, in 0..1, that the transform is good to 5 px at the image's corners, see
+            `tiepoint.imaging.verdict`.
+        evidence: what the confidence was made of.
         model: of the transform.
+        probabilities: (T,) match probability of each tie point by the relater, in 0..1; None without one.
     """
 
     matrix: NDArray[np.float64] | None
     matches: MatchResult
+    points: NDArray[np.float64]
+    scores: NDArray[np.floating]
     inliers: NDArray[np.bool_]
     residuals: NDArray[np.float64]
     accepted: bool
     reasons: tuple[str, ...]
     confidence: float
-    model: Model
+    evidence: Evidence
+    model: Choice
+    probabilities: NDArray[np.float64] | None = None
 
     @property
     def tie_points(self) -> NDArray[np.float64]:
-        """Inlying matches (T, 4): xa, ya, xb, yb in pixels."""
-        return self.matches.points[self.inliers]
+        """Correspondences that agree with the transform (T, 4): xa, ya, xb, yb in pixels."""
+        return self.points[self.inliers]
 
     @property
     def rms(self) -> float | None:
@@ -64,10 +83,13 @@ class Registration:
             "keypoints_a": len(self.matches.a),
             "keypoints_b": len(self.matches.b),
             "matches": len(self.matches.matches),
+            "correspondences": len(self.points),
             "inliers": int(self.inliers.sum()),
             "rms": self.rms,
+            "evidence": self.evidence.to_json(),
             "tie_points": np.round(self.tie_points, 4).tolist(),
             "residuals": np.round(self.residuals, 4).tolist(),
+            "probabilities": None if self.probabilities is None else np.round(self.probabilities, 4).tolist(),
         }
 
 
@@ -76,32 +98,47 @@ def register(
     b: Image | Features,
     describer: str | Path | Describer = "sdgmnet",
     *,
-    model: Model = "homography",
+    model: Choice = "auto",
     ratio: float = 0.9,
     threshold: float = 3.0,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     support: float | None = None,
+    structure: bool = True,
+    refine: bool = True,
+    relater: str | Path | LearnedRelater | None = None,
+    spectra: tuple[str, str] | None = None,
+    least_confidence: float = LEAST_CONFIDENCE,
     min_inliers: int = 12,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Registration:
     """Register image a to image b.
 
-    An accepted transform has at least `min_inliers` tie points and neither mirrors nor folds the image; all else is
-    refused with its reasons, not raised.
+    Keypoint matches and, with `structure`, the correlation of both images' structure each propose a transform. The
+    proposals are refined by local correlation, the one that more of the overlap confirms is taken, and what speaks for
+    it makes the confidence. A registration of less than `least_confidence` is refused with its reasons, not raised.
+
+    Without `refine`, or for `Features` that hold no image, the keypoint matches alone decide: `min_inliers` of them are
+    needed, and the confidence is inliers / (inliers + min_inliers), a figure of their number and no probability.
 
     Args:
         a: a path, an array (H, W) or RGB (3, H, W), or the `Features` of one.
         b: likewise.
         describer: a name, a path or a loaded one.
-        model: "homography", "affine" or "similarity".
+        model: "homography", "affine", "similarity", or "auto": the simplest that explains the correspondences, see
+            `tiepoint.imaging.geometry.choose`.
         ratio: of the ratio test, see `mutual_nearest`.
         threshold: largest residual of a tie point, pixels of b.
         max_keypoints: see `describe`.
         contrast_threshold: see `describe`.
         support: see `describe`.
-        min_inliers: tie points that a registration needs, at least 4.
+        structure: look for small rotations and scales without keypoints too, see `tiepoint.imaging.coarse`.
+        refine: correlate locally, see `tiepoint.imaging.align`.
+        relater: a name, a path or a loaded one: gives each tie point its match probability, and drops those below 0.5.
+        spectra: of a and of b, by the names that the relater knows; its own order if None.
+        least_confidence: of an accepted registration, in 0..1.
+        min_inliers: without `refine`: tie points that a registration needs, at least 4.
         seed: of the robust estimation.
         progress: called with steps done and their number.
 
@@ -110,20 +147,95 @@ def register(
     """
     if min_inliers < FEWEST:
         raise InputError(f"min_inliers is {min_inliers}: give at least {FEWEST}")
+    if not 0 <= least_confidence <= 1:
+        raise InputError(f"least_confidence is {least_confidence:g}: give a number from 0 to 1")
+    judge = None if relater is None else load_relater(relater)
     found = match(
         a, b, describer, ratio=ratio, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
         support=support, progress=(lambda done, total: progress(done, total + 1)) if progress else None,
     )  # fmt: skip
+    models: tuple[Model, ...] = ORDER if model == "auto" else (model,)
     points = found.points
-    fit = estimate(points[:, :2], points[:, 2:], model, threshold=threshold, seed=seed, size=found.a.size)
+    fit, fitted = choose(points[:, :2], points[:, 2:], models, threshold=threshold, seed=seed, size=found.a.size)
+    first, second = found.a.image, found.b.image
+    if not refine or first is None or second is None:
+        result = _by_matches(found, fit, fitted, min_inliers)
+    else:
+        proposals = [] if fit.matrix is None else [fit.matrix]
+        if structure:
+            proposals.append(correlate(first, second)[0].matrix)
+        aligned = [align(first, second, matrix, models=models, threshold=threshold, seed=seed) for matrix in proposals]
+        sound = [alignment for alignment in aligned if alignment is not None]
+        best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
+        result = _by_structure(found, best, (first, second), threshold, least_confidence, judge, spectra, fit.reason)
     if progress:
         progress(4, 4)
+    return result
+
+
+def _by_matches(found: MatchResult, fit: Estimate, model: Model, min_inliers: int) -> Registration:
+    points, scores = found.points, found.matches.similarity
     count = int(fit.inliers.sum())
-    confidence = count / (count + min_inliers)
+    trust = count / (count + min_inliers)
     reasons = [fit.reason] if fit.reason else []
     if fit.matrix is not None and count < min_inliers:
         reasons.append(f"{count} inliers, fewer than {min_inliers}")
+    evidence = replace(NOTHING, matches=count, match_share=count / max(len(points), 1))
+    if reasons or fit.matrix is None:
+        return _refused(found, points, scores, tuple(reasons), trust, evidence, model)
+    return Registration(
+        fit.matrix, found, points, scores, fit.inliers, fit.residuals[fit.inliers], True, (), trust, evidence, model
+    )
+
+
+def _by_structure(
+    found: MatchResult,
+    best: Alignment | None,
+    images: tuple[NDArray[Any], NDArray[Any]],
+    threshold: float,
+    least: float,
+    relater: LearnedRelater | None,
+    spectra: tuple[str, str] | None,
+    reason: str | None,
+) -> Registration:
+    if best is None:
+        reasons = (*((reason,) if reason else ()), "no transform fits the structure of the images")
+        return _refused(found, found.points, found.matches.similarity, reasons, 0.0, NOTHING, "auto")
+    inliers, chances = best.inliers, None
+    if relater is not None:
+        chances = relate_places(*images, best.matrix, best.points[:, 2:], relater, spectra)
+        inliers = inliers & (chances >= LEAST_PROBABILITY)
+    agree = residuals(best.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
+    kept = best.residuals[best.inliers]
+    evidence = Evidence(
+        matches=int(agree.sum()),
+        match_share=float(agree.mean()) if len(agree) else 0.0,
+        places=int(best.inliers.sum()),
+        support=best.support,
+        coverage=best.coverage,
+        score=float(np.median(best.scores[best.inliers])) if best.inliers.any() else 0.0,
+        roundtrip=roundtrip(*images, best),
+        spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
+    )
+    trust, reasons = confidence(evidence), doubts(evidence, least)
+    if not reasons and inliers.sum() < FEWEST:
+        reasons = (f"the relater takes {int(inliers.sum())} of the places for matches",)
     if reasons:
-        none = np.zeros(len(points), dtype=bool)
-        return Registration(None, found, none, np.empty(0), False, tuple(reasons), confidence, model)
-    return Registration(fit.matrix, found, fit.inliers, fit.residuals[fit.inliers], True, (), confidence, model)
+        return _refused(found, best.points, best.scores, reasons, trust, evidence, best.model)
+    return Registration(
+        best.matrix, found, best.points, best.scores, inliers, best.residuals[inliers], True, (), trust, evidence,
+        best.model, None if chances is None else chances[inliers],
+    )  # fmt: skip
+
+
+def _refused(
+    found: MatchResult,
+    points: NDArray[np.float64],
+    scores: NDArray[np.floating],
+    reasons: tuple[str, ...],
+    trust: float,
+    evidence: Evidence,
+    model: Choice,
+) -> Registration:
+    none = np.zeros(len(points), dtype=bool)
+    return Registration(None, found, points, scores, none, np.empty(0), False, reasons, trust, evidence, model)
