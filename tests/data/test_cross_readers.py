@@ -269,7 +269,10 @@ def _images_of(visnir: VisNir, image: Image) -> None:
     ("spoil", "message"),
     [
         (lambda s: (s.root / "country/0002_nir.tiff").unlink(), r"country\.csv, line 3: its image .*0002_nir\.tiff"),
-        (lambda s: (s.root / "country/0002_nir.tiff").write_bytes(b"II*\0"), r"0002_nir\.tiff: truncated or not an im"),
+        (
+            lambda s: (s.root / "country/0002_nir.tiff").write_bytes(b"II*\0"),
+            r"0002_nir\.tiff: is truncated or damaged",
+        ),
         (lambda s: _images_of(s, noise(1, dtype=np.uint16)), r"0002_nir\.tiff: is uint16, .*0001_rgb\.tiff is uint8"),
         (lambda s: _images_of(s, np.zeros((HEIGHT, WIDTH), np.float32)), r"0002_nir\.tiff: grey values are float32"),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from bands import BACKENDS, without_rasterio
 
 from tiepoint.imaging.io import write_image
 
@@ -62,3 +63,11 @@ def files(pair: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPath
     write_image(folder / "other.png", make_texture(99))
     (folder / "folder.png").mkdir()
     return folder
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """TIFFs through rasterio, and as if it were not installed."""
+    if request.param == "opencv":
+        without_rasterio(monkeypatch)
+    return str(request.param)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.cross_images import HALF, crop, find_image, read_planes
+from tiepoint.data.cross_images import HALF, crop, find_image
 from tiepoint.data.cross_index import MOST, CrossIndex
 from tiepoint.data.cross_sets import Progress
 from tiepoint.errors import InputError
+from tiepoint.imaging.io import read_planes
 from tiepoint.patches import PatchSet
 
 _BLOCK = 1024  # patches that are cut at once
@@ -153,7 +154,7 @@ def build(
     files = _files(located)
     count = len(planned.points)
     opened = files[int(planned.spectra[0]), planned.names[int(planned.scenes[0])]]
-    dtype = read_planes(opened, color).dtype
+    dtype = read_planes(opened, color, floats=False).dtype
     with PatchSet.create(
         out, count, channels=3 if color else 1, dtype=dtype, spectra=spectra, positions=True, pairs=len(planned.pairs),
         provenance={**provenance, "crop": f"rows y - {HALF} to y + {HALF - 1}, columns x alike", "color": color},
@@ -168,7 +169,7 @@ def build(
                 own = rows[planned.spectra[rows] == side]
                 if not len(own):
                     continue
-                image = read_planes(files[side, name], color)
+                image = read_planes(files[side, name], color, floats=False)
                 if image.dtype != dtype:
                     raise InputError(
                         f"{files[side, name]}: is {image.dtype}, {opened} is {dtype}: give images of one depth"

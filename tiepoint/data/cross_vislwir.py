@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.cross_crop import check_labels
-from tiepoint.data.cross_images import find_image, read_planes
+from tiepoint.data.cross_images import find_image
 from tiepoint.data.cross_index import MOST, CrossIndex
 from tiepoint.data.cross_index import read_vislwir as read_index
 from tiepoint.data.cross_npy import open_npy
 from tiepoint.data.cross_sets import Progress, find_one, provenance
 from tiepoint.errors import InputError
+from tiepoint.imaging.io import read_planes
 from tiepoint.patches import SIZE, PatchSet
 
 FOLDERS = ("optical", "lwir")
@@ -132,7 +133,7 @@ class _Store:
             found = find_image(stem / f"{number}.png")
             if found is None:
                 raise InputError(f"{stem / str(number)}.png is missing, and so is {path}")
-            planes = read_planes(found, self.color)
+            planes = read_planes(found, self.color, floats=False)
             if planes.shape[1:] != (SIZE, SIZE):
                 raise InputError(f"{found}: is {planes.shape[2]} x {planes.shape[1]} pixels: patches are 64 x 64")
             return planes

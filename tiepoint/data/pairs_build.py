@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.cross_images import crop, read_planes
+from tiepoint.data.cross_images import crop
 from tiepoint.data.pairs_cut import Matrix, Points, cut, detect, project, select, usable
 from tiepoint.data.scene_pairs import ScenePair, facing, find_scenes
 from tiepoint.errors import InputError
-from tiepoint.imaging.io import read_grey, to_unit, value_range
+from tiepoint.imaging.io import read_planes, to_unit, value_range
 from tiepoint.patches import SIZE, PatchSet
 
 Side = Literal["first", "second"]
@@ -128,7 +128,7 @@ def _read(scene: ScenePair, color: bool, stretch: bool) -> tuple[NDArray[Any], N
     """Both images (C, H, W), uint8 or uint16."""
     images = []
     for path in (scene.first, scene.second):
-        image = read_planes(path, color=True) if color else read_grey(path)[None]
+        image = read_planes(path, color)
         if stretch:
             image = np.rint(to_unit(image, value_range(image)).clip(0, 1) * 65535).astype(np.uint16)
         if image.dtype not in (np.uint8, np.uint16):

@@ -1,0 +1,198 @@
+"""The tags of a TIFF that decide who may read it: read without decoding it (TIFF 6.0, BigTIFF, GDAL's nodata tag)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MOST_DIRECTORIES = 4096  # pages, overviews and masks
+NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS = 254, 256, 257, 258, 262, 274, 277
+PLANAR, EXTRA, FORMAT, NODATA = 284, 338, 339, 42113
+EXTENTS = ((273, 279), (324, 325))  # offsets and byte counts of strips and of tiles
+GEO = (33550, 33922, 34264, 34735)  # pixel scale, tie points, matrix, keys
+WANTED = {SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS, PLANAR, EXTRA, FORMAT, NODATA}
+WANTED |= {tag for pair in EXTENTS for tag in pair}
+BLACK, RGB, PALETTE, YCBCR = (0, 1), 2, 3, 6
+
+
+class Damaged(Exception):
+    """The file ends early or its directories make no sense."""
+
+
+@dataclass(frozen=True)
+class Tiff:
+    """What the first directory says.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        bands: samples of a pixel, alpha included.
+        dtype: numpy's name of a sample's type, uint8 for fewer bits; "" for one that numpy does not have.
+        photometric: TIFF's number: 0 and 1 grey, 2 RGB, 3 palette, 6 YCbCr ...
+        planar: the bands are stored apart.
+        alpha: 0 no alpha band, 1 colours are multiplied by it, 2 they are not.
+        nodata: the value that marks pixels without data, or None.
+        georeferenced: has a pixel scale, a matrix or GeoTIFF keys.
+        pages: directories of this size that are neither an overview nor a mask.
+        orientation: 1 to 8, as in EXIF.
+        orientation_at: where its two bytes lie in the file, None without the tag.
+        little: little-endian.
+        sparse: a strip or tile of any directory is not in the file and stands for zeros.
+    """
+
+    width: int
+    height: int
+    bands: int
+    dtype: str
+    photometric: int
+    planar: bool
+    alpha: int
+    nodata: float | None
+    georeferenced: bool
+    pages: int
+    orientation: int
+    orientation_at: int | None
+    little: bool
+    sparse: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether OpenCV reads it right. It takes the first of two bands, and mixes bands that are stored apart."""
+        if self.dtype not in ("uint8", "uint16", "float32", "float64"):
+            return False
+        if self.bands == 1:
+            return self.photometric in BLACK or (self.photometric == PALETTE and self.dtype == "uint8")
+        colour = self.photometric == RGB or (self.photometric == YCBCR and self.dtype == "uint8")
+        return colour and self.bands in (3, 4) and (not self.planar or (self.dtype == "uint8" and self.bands == 3))
+
+
+def read_tags(file: BinaryIO) -> Tiff:
+    """Read the directories of a TIFF. Raises Damaged also where a strip or tile lies beyond the end of the file."""
+    size = file.seek(0, os.SEEK_END)
+    order, first, big = _start(file)
+    directories: list[dict[int, _Entry]] = []
+    at, seen = first, set[int]()
+    while at and len(directories) < MOST_DIRECTORIES:
+        if at in seen or at >= size:
+            raise Damaged
+        seen.add(at)
+        tags, at = _directory(file, at, size, order, big)
+        _check_extents(tags, size)
+        directories.append(tags)
+    if not directories:
+        raise Damaged
+    tags = directories[0]
+    shape = (_number(tags, WIDTH, 0), _number(tags, HEIGHT, 0))
+    if 0 in shape:
+        raise Damaged
+    same = [t for t in directories if (_number(t, WIDTH, 0), _number(t, HEIGHT, 0)) == shape]
+    alphas = [int(v) for v in tags[EXTRA].numbers if v in (1, 2)] if EXTRA in tags else []
+    orientation = _number(tags, ORIENTATION, 1)
+    return Tiff(
+        *shape,
+        bands=_number(tags, BANDS, 1),
+        dtype=_dtype(tags),
+        photometric=_number(tags, PHOTOMETRIC, 1),
+        planar=_number(tags, PLANAR, 1) == 2,
+        alpha=alphas[0] if alphas else 0,
+        nodata=_nodata(tags),
+        georeferenced=any(tag in tags for tag in GEO),
+        pages=sum(_number(t, SUBFILE, 0) & 5 == 0 for t in same),  # bit 0 an overview, bit 2 a mask
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        orientation_at=tags[ORIENTATION].at if ORIENTATION in tags else None,
+        little=order == "<",
+        sparse=any((tags[pair[1]].numbers == 0).any() for tags in directories for pair in EXTENTS if pair[1] in tags),
+    )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    at: int  # where its first value lies
+    numbers: NDArray[Any]
+    text: bytes
+
+
+def _start(file: BinaryIO) -> tuple[str, int, bool]:
+    file.seek(0)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 8:
+        raise Damaged
+    version, big = int(np.frombuffer(head, order + "u2", 1, 2)[0]), len(head) == 16
+    if version not in (42, 43) or (version == 43 and not big):
+        raise Damaged
+    at = np.frombuffer(head, order + "u4", 1, 4) if version == 42 else np.frombuffer(head, order + "u8", 1, 8)
+    return order, int(at[0]), version == 43
+
+
+def _directory(file: BinaryIO, at: int, size: int, order: str, big: bool) -> tuple[dict[int, _Entry], int]:
+    """The wanted tags of the directory at `at`, and where the next one is; 0 after the last."""
+    count_type, word = (order + "u8", 8) if big else (order + "u2", 4)
+    count = int(np.frombuffer(_exactly(file, at, 8 if big else 2, size), count_type)[0])
+    start, each = at + (8 if big else 2), 4 + 2 * word
+    if count > MOST_DIRECTORIES:
+        raise Damaged
+    table = _exactly(file, start, count * each + word, size)
+    tags = {}
+    for row in range(count):
+        entry = row * each
+        tag, kind = (int(v) for v in np.frombuffer(table, order + "u2", 2, entry))
+        if tag not in WANTED and tag not in GEO:
+            continue
+        many = int(np.frombuffer(table, f"{order}u{word}", 1, entry + 4)[0])
+        place = start + entry + 4 + word
+        length = many * BYTES.get(kind, 0)
+        if length > word:
+            place = int(np.frombuffer(table, f"{order}u{word}", 1, entry + 4 + word)[0])
+        data = b"" if tag in GEO else _exactly(file, place, length, size)
+        numbers = np.frombuffer(data, order + NUMBERS[kind]) if kind in NUMBERS else np.empty(0, dtype=np.uint8)
+        tags[tag] = _Entry(place, numbers, data)
+    return tags, int(np.frombuffer(table, f"{order}u{word}", 1, count * each)[0])
+
+
+def _exactly(file: BinaryIO, at: int, length: int, size: int) -> bytes:
+    if at + length > size:
+        raise Damaged
+    file.seek(at)
+    return file.read(length)
+
+
+def _number(tags: dict[int, _Entry], tag: int, default: int) -> int:
+    return int(tags[tag].numbers[0]) if tag in tags and len(tags[tag].numbers) else default
+
+
+def _check_extents(tags: dict[int, _Entry], size: int) -> None:
+    for where, length in EXTENTS:
+        if where in tags and length in tags:
+            offsets, counts = tags[where].numbers, tags[length].numbers
+            if len(offsets) != len(counts):
+                raise Damaged
+            ends = offsets.astype(np.float64) + counts.astype(np.float64)  # whole numbers up to 9e15, with no overflow
+            if (ends > size).any():
+                raise Damaged
+
+
+def _dtype(tags: dict[int, _Entry]) -> str:
+    bits = set(tags[BITS].numbers.tolist()) if BITS in tags else {1}
+    kinds = set(tags[FORMAT].numbers.tolist()) if FORMAT in tags else {1}
+    if len(bits) != 1 or len(kinds) != 1:
+        return ""
+    width, kind = bits.pop(), {1: "uint", 2: "int", 3: "float", 4: "uint", 6: "complex"}.get(kinds.pop(), "")
+    if kind == "uint":
+        width = 8 if width < 8 else 16 if width in (10, 12, 14) else width
+    known = {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64), "complex": (64, 128)}
+    return f"{kind}{width}" if width in known.get(kind, ()) else ""
+
+
+def _nodata(tags: dict[int, _Entry]) -> float | None:
+    try:
+        return float(tags[NODATA].text.rstrip(b"\0 ").decode("ascii")) if NODATA in tags else None
+    except ValueError:
+        return None
