@@ -61,6 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(pair / "0001_vis.jpg"), texture[:400, :480])
     cv2.imwrite(str(pair / "0001_nir.jpg"), warped)
     np.savetxt(pair / "0001_vis_to_nir.txt", matrix)
+    country = base / "shared" / "data" / "visnir" / "train" / "country"
+    country.mkdir(parents=True)
+    for k in range(5):
+        scene = smooth_texture(400, seed=10 + k)
+        cv2.imwrite(str(country / f"{k:04d}_vis.jpg"), scene)
+        cv2.imwrite(str(country / f"{k:04d}_nir.jpg"), 255 - scene)
     for name in ("graf", "leuven"):
         sequence = base / "shared" / "data" / "homography" / name
         sequence.mkdir(parents=True)

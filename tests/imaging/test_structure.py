@@ -119,3 +119,24 @@ def test_a_shift_beyond_the_radius_is_not_reported(texture: Texture) -> None:
 
 def test_images_too_small_for_a_window_give_nothing(texture: Texture) -> None:
     assert len(local_shifts(texture(0, 60, 60), texture(0, 60, 60), np.eye(3))) == 0
+
+
+def test_nodata_has_no_structure_and_misleads_nothing(texture: Texture) -> None:
+    """The black frame of a warped image is its strongest edge; both images have one, in different places."""
+    image = texture(0, 400, 300)
+    truth = similarity(9, 1.0, (20, -14), image.shape)
+    second = other_spectrum(warped(image, truth))
+    masks = np.ones(image.shape, dtype=bool), np.ones(image.shape, dtype=bool)
+    masks[0][:60] = False
+    masks[1][:, 330:] = False
+    a, b = np.where(masks[0], image, 0), np.where(masks[1], second, 255)
+    field = orientation_field(a, mask=masks[0])
+    assert not field[:64].any()
+    assert np.abs(field[80:-10, 10:-10]).mean() > 0.2
+    best = correlate(a, b, masks=masks)[0]
+    assert corner_error(best.matrix, truth, 400, 300) < 5
+    found = local_shifts(a, b, truth, masks=masks)
+    assert len(found) > 20
+    assert (found.a[:, 1] > 60).all()
+    assert (found.b[:, 0] < 330).all()
+    assert np.median(np.linalg.norm(found.b - cv2.perspectiveTransform(found.a[:, None], truth)[:, 0], axis=1)) < 0.3

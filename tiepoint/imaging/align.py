@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.imaging.geometry import Model, Points, choose, residuals
-from tiepoint.imaging.refine import Refined, local_shifts
+from tiepoint.imaging.refine import WHOLE, Refined, local_shifts
+from tiepoint.imaging.structure import Mask
 
 SMALLEST, LARGEST = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
 WINDOW = 96
@@ -60,6 +61,7 @@ def align(
     models: Sequence[Model] = ORDER,
     threshold: float = 3.0,
     seed: int = 0,
+    masks: tuple[Mask, Mask] = (None, None),
 ) -> Alignment | None:
     """Refine `matrix` (3, 3; a -> b), good to about 3 % of the image's longer side, see the module.
 
@@ -69,6 +71,7 @@ def align(
         models: that may be fitted, the simplest first; see `tiepoint.imaging.geometry.choose`.
         threshold: largest residual of a place that agrees, pixels of b at full size.
         seed: of the robust estimation.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
 
     Returns:
         None where too few places are found, or no transform fits them.
@@ -81,8 +84,9 @@ def align(
         if not _sound(matrix, a.shape):
             return None
         shifts = local_shifts(
-            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW, radius=RADII[min(number, 1)]
-        )
+            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW, radius=RADII[min(number, 1)],
+            masks=(_reduced(masks[0], zoom), _reduced(masks[1], zoom)),
+        )  # fmt: skip
         refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
         # At a small size places are good to a fraction of its larger pixels alone.
         fit, model = choose(
@@ -104,7 +108,7 @@ def align(
     )  # fmt: skip
 
 
-def roundtrip(a: NDArray[Any], b: NDArray[Any], found: Alignment) -> float:
+def roundtrip(a: NDArray[Any], b: NDArray[Any], found: Alignment, masks: tuple[Mask, Mask] = (None, None)) -> float:
     """Median distance, px of a, by which the structure of b, correlated with a, misses the transform's inverse.
 
     At the places that agree; infinite where none is left.
@@ -113,7 +117,7 @@ def roundtrip(a: NDArray[Any], b: NDArray[Any], found: Alignment) -> float:
     if not len(places):
         return math.inf
     back = np.asarray(np.linalg.inv(found.matrix), dtype=np.float64)
-    shifts = local_shifts(b, a, back, window=WINDOW, radius=RADII[1], places=places)
+    shifts = local_shifts(b, a, back, window=WINDOW, radius=RADII[1], places=places, masks=masks[::-1])
     if not len(shifts):
         return math.inf
     return float(np.median(residuals(back, shifts.a, shifts.b)))
@@ -154,6 +158,10 @@ def _resized(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
         return grey
     size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+
+
+def _reduced(mask: Mask, zoom: float) -> Mask:
+    return None if mask is None else _resized(mask, zoom) > WHOLE
 
 
 def _map(points: Points, matrix: NDArray[np.floating]) -> Points:

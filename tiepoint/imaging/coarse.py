@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.structure import orientation_field
+from tiepoint.imaging.structure import Mask, orientation_field
 
 ROTATIONS = tuple(float(r) for r in np.arange(-18, 19, 3))
 SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
 SIDE = 256
 FLAT = 1e-2  # mean square of a field that shows nothing
-EDGE = 7  # px of the reduced image at the border of a warped one, where its field knows the border
+WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def correlate(
     rotations: Sequence[float] = ROTATIONS,
     scales: Sequence[float] = SCALES,
     side: int = SIDE,
+    masks: tuple[Mask, Mask] = (None, None),
 ) -> list[Coarse]:
     """The best similarity from a to b of every rotation and scale, by falling score; see the module.
 
@@ -58,10 +59,13 @@ def correlate(
         rotations: degrees, counter-clockwise as seen on the screen.
         scales: pixels of b for one of a.
         side: longer side of the reduced b, px; a is reduced as much.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
     """
     zoom = min(1.0, side / max(b.shape))
     small_a, small_b = _reduced(a, zoom), _reduced(b, zoom)
-    field = orientation_field(small_b)
+    small_masks = [None if mask is None else _reduced(mask, zoom) > WHOLE for mask in masks]
+    field = orientation_field(small_b, mask=small_masks[1])
+    seen = np.ones_like(small_a) if small_masks[0] is None else small_masks[0].astype(np.float32)
     largest = np.hypot(*small_a.shape) * max(scales) + 2
     size = cv2.getOptimalDFTSize(int(max(small_b.shape) + largest))
     target = np.fft.fft2(field, (size, size))
@@ -74,9 +78,7 @@ def correlate(
         for rotation in rotations:
             warp, shape = _about_centre(small_a.shape, scale, np.deg2rad(rotation))
             moved = cv2.warpAffine(small_a, warp, shape, borderMode=cv2.BORDER_REPLICATE)
-            covered = cv2.warpAffine(np.ones_like(small_a), warp, shape) > 0.999
-            inside = cv2.erode(covered.astype(np.uint8), np.ones((EDGE, EDGE)), borderValue=0)
-            template = orientation_field(moved) * inside
+            template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > WHOLE)
             scores = np.fft.ifft2(np.fft.fft2(template, (size, size)).conj() * target).real
             y, x = (int(v) for v in np.unravel_index(int(np.argmax(scores)), scores.shape))
             matrix = np.vstack([warp, [0, 0, 1]])

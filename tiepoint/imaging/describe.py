@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.imaging.detect import Keypoints, detect, sift
 from tiepoint.imaging.extract import extract
-from tiepoint.imaging.io import Image, as_grey, to_uint8, to_unit, value_range
+from tiepoint.imaging.frames import sigmas
+from tiepoint.imaging.geo import Geo
+from tiepoint.imaging.io import Image, to_unit
+from tiepoint.imaging.masks import usable
+from tiepoint.imaging.raster import Raster, as_raster
 from tiepoint.models import Describer, load_describer
 from tiepoint.nets.classical import SIFT, normalise
 
@@ -33,6 +37,8 @@ class Features:
         size: width and height of the image in pixels.
         describer: name of the describer.
         image: (H, W), the grey image they are of, or None where it is not at hand.
+        mask: (H, W) bool, its valid pixels; None if all are.
+        geo: its georeference, or None.
     """
 
     frames: NDArray[np.float64]
@@ -41,6 +47,8 @@ class Features:
     size: tuple[int, int]
     describer: str
     image: NDArray[Any] | None = None
+    mask: NDArray[np.bool_] | None = None
+    geo: Geo | None = None
 
     @property
     def points(self) -> NDArray[np.float64]:
@@ -52,31 +60,40 @@ class Features:
 
 
 def describe(
-    image: Image,
+    image: Image | Raster,
     describer: str | Path | Describer = "sdgmnet",
     *,
+    detector: str = "sift",
     max_keypoints: int = 8000,
+    even: bool = False,
     contrast_threshold: float = 0.01,
     support: float | None = None,
+    band: int | str | None = None,
     name: str = "image",
 ) -> Features:
-    """Detect SIFT keypoints and describe them.
+    """Detect keypoints and describe them.
 
     Learned describers see patches cut at the image's own depth: uint8 over 255; uint16 and float mapped linearly by the
-    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image.
+    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image. Keypoints whose patch
+    reaches pixels that are not valid are left out.
 
     Args:
-        image: a path, or an array (H, W), (1, H, W) or RGB (3, H, W), uint8, uint16 or float.
+        image: a path, an array (H, W) or (C, H, W), uint8, uint16 or float, or a `tiepoint.imaging.raster.Raster`.
         describer: a name or path, as `tiepoint.load` takes, or a loaded one.
+        detector: one of `tiepoint.imaging.detect.DETECTORS`.
         max_keypoints: how many to keep, the strongest first.
+        even: keep those that lie evenly over the image, see `tiepoint.imaging.spread`.
         contrast_threshold: of the detector; lower it for images of little contrast.
         support: width of a patch in sigmas; the describer's own if None.
+        band: take one band of an image file, by its number from 1 or by its name; see `read_image` for what is taken
+            by default.
         name: what errors call an image given as an array.
 
     Raises:
         InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints.
     """
-    grey, name = as_grey(image, name)
+    raster = as_raster(image, name, band)
+    grey, name = raster.pixels, raster.name
     if min(grey.shape) < SMALLEST:
         raise InputError(f"{name}: {grey.shape[1]}x{grey.shape[0]} pixels: give an image of at least {SMALLEST} a side")
     if grey.min() == grey.max():
@@ -84,29 +101,34 @@ def describe(
     if max_keypoints < 1:
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
-    keypoints = detect(grey, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold)
+    keypoints = detect(
+        raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
+        mask=raster.mask,
+    )  # fmt: skip
+    width_of_patch = model.support if support is None else support
+    reach = sigmas(keypoints.frames) * width_of_patch / 2**0.5
+    keypoints = keypoints.take(np.flatnonzero(usable(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
     if isinstance(model, SIFT):
         if support is not None and support != model.support:
             raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
-        raw = sift(contrast_threshold).compute(to_uint8(grey), keypoints.opencv)[1]
+        raw = sift(contrast_threshold).compute(raster.to_uint8(), keypoints.to_opencv())[1]
         descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
     else:
-        descriptors = _describe_patches(grey, keypoints, model, model.support if support is None else support)
+        descriptors = _describe_patches(raster, keypoints, model, width_of_patch)
     height, width = grey.shape
-    return Features(keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey)
+    return Features(
+        keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey, raster.mask, raster.geo
+    )
 
 
-def _describe_patches(
-    grey: NDArray[Any], keypoints: Keypoints, model: Describer, support: float
-) -> NDArray[np.float32]:
+def _describe_patches(raster: Raster, keypoints: Keypoints, model: Describer, support: float) -> NDArray[np.float32]:
     """Cut and describe chunk by chunk: all patches at once would take 16 kB each."""
     if support <= 0:
         raise InputError(f"support is {support:g}: give a positive number of sigmas")
-    limits = value_range(grey)
     parts = []
     for start in range(0, len(keypoints), CHUNK):
-        patches = extract(grey, keypoints.frames[start : start + CHUNK], size=PATCH, support=support)
-        parts.append(model(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
+        patches = extract(raster.pixels, keypoints.frames[start : start + CHUNK], size=PATCH, support=support)
+        parts.append(model(torch.from_numpy(to_unit(patches, raster.limits))).cpu().float().numpy())
     return np.concatenate(parts)

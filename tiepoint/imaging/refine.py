@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.structure import Field, orientation_field
+from tiepoint.imaging.structure import Field, Mask, orientation_field, shrunk
 
 Points = NDArray[np.float64]
 CHUNK = 64
-FIELD_EDGE = 9  # px at the warped image's border, where its field knows the border
+WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def local_shifts(
     radius: int = 12,
     cells: int = 20,
     places: Points | None = None,
+    masks: tuple[Mask, Mask] = (None, None),
 ) -> Refined:
     """Correlate a, warped by `matrix` (3, 3; a -> b), with b around places of b.
 
@@ -62,21 +63,24 @@ def local_shifts(
         radius: largest shift along x and y, px.
         cells: places along the longer side of b where none are given: the strongest corner of each cell.
         places: (N, 2) pixels of b.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
 
     Returns:
-        Those of the places whose window lies inside both images and whose best shift is no shift at the radius.
+        Those of the places that lie on valid pixels, their windows inside both images, and whose best shift is no shift
+        at the radius.
     """
     height, width = b.shape
     moved = cv2.warpPerspective(a.astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    covered = cv2.warpPerspective(np.ones(a.shape, np.float32), matrix, (width, height)) > 0.999
-    inside = cv2.erode(covered.astype(np.uint8), np.ones((FIELD_EDGE, FIELD_EDGE)), borderValue=0)
-    template = np.asarray(orientation_field(moved) * inside, np.complex64)
-    search = orientation_field(b)
+    seen = np.ones(a.shape, np.float32) if masks[0] is None else masks[0].astype(np.float32)
+    covered = cv2.warpPerspective(seen, matrix, (width, height)) > WHOLE
+    template = orientation_field(moved, mask=covered)
+    search = orientation_field(b, mask=masks[1])
+    inside = shrunk(covered if masks[1] is None else covered & masks[1])
     half = window // 2
     if places is None:
         places = strongest(template, inside, cells, half + radius)
     kept = _fits(places, (height, width), half + radius)
-    kept[kept] &= inside[tuple(np.rint(places[kept][:, ::-1]).astype(int).T)] > 0
+    kept[kept] &= inside[tuple(np.rint(places[kept][:, ::-1]).astype(int).T)]
     places = np.rint(places[kept])
     shifts, scores, clear = _correlate(template, search, places.astype(int), half, radius)
     sound = np.isfinite(scores) & (np.abs(shifts).max(axis=1, initial=0) < radius)
@@ -88,11 +92,11 @@ def local_shifts(
     return Refined(back.reshape(-1, 2), places[sound] + shifts[sound], scores[sound], clear[sound], len(places))
 
 
-def strongest(field: Field, inside: NDArray[Any], cells: int, border: int) -> Points:
+def strongest(field: Field, inside: NDArray[np.bool_], cells: int, border: int) -> Points:
     """The pixel of most structure, in more than one direction, of each cell of a grid, (N, 2)."""
     strength = np.abs(field)
     spread = cv2.GaussianBlur(strength, (0, 0), 8) - np.abs(_blur(field, 8))  # high where directions differ
-    value = np.where(inside > 0, spread, 0)
+    value = np.where(inside, spread, 0)
     height, width = value.shape
     side = max(8, max(height, width) // cells)
     found = []

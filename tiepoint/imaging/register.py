@@ -157,14 +157,17 @@ def register(
     models: tuple[Model, ...] = ORDER if model == "auto" else (model,)
     points = found.points
     fit, fitted = choose(points[:, :2], points[:, 2:], models, threshold=threshold, seed=seed, size=found.a.size)
-    first, second = found.a.image, found.b.image
+    first, second, masks = found.a.image, found.b.image, (found.a.mask, found.b.mask)
     if not refine or first is None or second is None:
         result = _by_matches(found, fit, fitted, min_inliers)
     else:
         proposals = [] if fit.matrix is None else [fit.matrix]
         if structure:
-            proposals.append(correlate(first, second)[0].matrix)
-        aligned = [align(first, second, matrix, models=models, threshold=threshold, seed=seed) for matrix in proposals]
+            proposals.append(correlate(first, second, masks=masks)[0].matrix)
+        aligned = [
+            align(first, second, matrix, models=models, threshold=threshold, seed=seed, masks=masks)
+            for matrix in proposals
+        ]
         sound = [alignment for alignment in aligned if alignment is not None]
         best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
         result = _by_structure(found, best, (first, second), threshold, least_confidence, judge, spectra, fit.reason)
@@ -214,7 +217,7 @@ def _by_structure(
         support=best.support,
         coverage=best.coverage,
         score=float(np.median(best.scores[best.inliers])) if best.inliers.any() else 0.0,
-        roundtrip=roundtrip(*images, best),
+        roundtrip=roundtrip(*images, best, (found.a.mask, found.b.mask)),
         spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
     )
     trust, reasons = confidence(evidence), doubts(evidence, least)
