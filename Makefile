@@ -25,7 +25,7 @@ check-data: .venv/dev
 # The figures of docs/results.md, each by the command that stands beside it there.
 figures: .venv/dev
 	$(BIN)/tiepoint evaluate scenes $(DATA)/scenes/test/* --plot out/scenes.png
-	$(BIN)/python benchmarks/visnir.py $(DATA)/visnir/test
+	$(BIN)/python benchmarks/registration.py $(DATA)
 	$(BIN)/python benchmarks/describe.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/mining.py

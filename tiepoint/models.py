@@ -1,4 +1,4 @@
-"""Describers as users hold them: a network with its weights, its card and the geometry of its patches."""
+"""Describers as users hold them, with their weights, cards and the geometry of their patches; loading of all models."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tiepoint.nets.checkpoints import load_checkpoint, read_torch
 from tiepoint.nets.classical import SIFT
 from tiepoint.nets.inputs import check_shape, prepare
 from tiepoint.nets.opencv import KINDS, OpenCV
+from tiepoint.nets.relation import deploy
+from tiepoint.relater import LearnedRelater, Precision
 
 WEIGHTS = Path(__file__).parent / "weights"
 CPU_CHUNK, GPU_CHUNK = 32, 8192
@@ -48,6 +50,8 @@ class LearnedDescriber:
         dimension: of a descriptor.
         unit: whether descriptors have length 1; TFeat's have not.
         card: what the weights' card says.
+        upright: width in pixels of the patches that it was trained on, where those were all upright and of one width; None
+            where they followed the keypoints' scale and orientation.
         chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
     """
 
@@ -61,6 +65,7 @@ class LearnedDescriber:
         self.input_size = int(net.input_size)  # type: ignore[arg-type]
         self.dimension = int(net.dimension)  # type: ignore[arg-type]
         self.unit = bool(net.unit)
+        self.upright = None if self.card.get("upright") is None else float(self.card["upright"])
         self.chunk = chunk
         raise_thresholds()
 
@@ -92,8 +97,14 @@ class LearnedDescriber:
         )
 
 
-def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Describer:
-    """Load a describer.
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compile: bool = False,
+) -> Describer | LearnedRelater:
+    """Load a describer, or a relater where the weights are of a network that relates pairs of patches.
 
     Args:
         name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), one of OpenCV's ("opencv-vgg",
@@ -101,29 +112,63 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> Descri
             or a torch checkpoint (.pt, .pth, .params) by the authors or from kornia, see
             `tiepoint.nets.checkpoints.load_checkpoint`.
         device: where to put the weights.
+        precision: of a relater, see `LearnedRelater`; describers take "fp32" alone.
+        compile: likewise; describers are not compiled.
 
     Raises:
-        InputError: nothing of that name, or a file that does not fit.
+        InputError: nothing of that name, a file that does not fit, or `precision` or `compile` for a describer.
     """
-    name = str(name_or_path)
+    name, path = str(name_or_path), weights_path(name_or_path)
+    model: Describer
     if name in ("sift", "rootsift"):
-        return SIFT(root=name == "rootsift")
-    if name in KINDS:
-        return OpenCV(name)
-    shipped = WEIGHTS / f"{name}.safetensors"
-    path = shipped if shipped.is_file() else Path(name_or_path)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if path.suffix in TORCH_FILES:
+        model = SIFT(root=name == "rootsift")
+    elif name in KINDS:
+        model = OpenCV(name)
+    elif path.suffix in TORCH_FILES:
         network, net = load_checkpoint(read_torch(path), name)
-        return LearnedDescriber(net, path.stem, {"network": network}).to(device)
-    if not path.is_file():
+        model = LearnedDescriber(net, path.stem, {"network": network}).to(device)
+    elif path.is_file():
+        net, card = read_weights(path)
+        own = str(card.get("name", path.stem))
+        if card["network"] in nets.RELATERS:
+            return LearnedRelater(net, own, card, precision=precision, compile=compile).to(device)
+        model = LearnedDescriber(net, own, card).to(device)
+    else:
         choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift", *KINDS])
-        raise InputError(f"{name}: no such describer or file: there are {', '.join(choices)}, or give a path")
-    net, card = read_weights(path)
-    if card["network"] not in nets.DESCRIBERS:
-        raise InputError(f"{name}: holds {card['network']}, which relates pairs of patches and describes none")
-    return LearnedDescriber(net, str(card.get("name", path.stem)), card).to(device)
+        raise InputError(f"{name}: no such describer, relater or file: there are {', '.join(choices)}, or give a path")
+    if precision != "fp32" or compile:
+        raise InputError(f"{name}: is a describer: precision and compile are for relaters")
+    return model
+
+
+def load_describer(describer: str | Path | Describer | LearnedRelater, device: str | torch.device = "cpu") -> Describer:
+    """Load a describer by name or path, or return a loaded one. Raises InputError for a relater, and as `load`."""
+    model = load(describer, device) if isinstance(describer, str | Path) else describer
+    if isinstance(model, LearnedRelater):
+        raise InputError(f"{_title(describer)}: relates pairs of patches and describes none: give a describer")
+    return model
+
+
+def load_relater(
+    relater: str | Path | Describer | LearnedRelater, device: str | torch.device = "cpu"
+) -> LearnedRelater:
+    """Load a relater by name or path, or return a loaded one. Raises InputError for a describer, and as `load`."""
+    model = load(relater, device) if isinstance(relater, str | Path) else relater
+    if not isinstance(model, LearnedRelater):
+        raise InputError(f"{_title(relater)}: describes single patches and relates no pairs: give a relater")
+    return model
+
+
+def _title(model: str | Path | Describer | LearnedRelater) -> str:
+    """What errors call a model: as it was given, or its name."""
+    return str(model) if isinstance(model, str | Path) else model.name
+
+
+def weights_path(name_or_path: str | Path) -> Path:
+    """The file of shipped weights, of a run folder, or the path itself."""
+    shipped = WEIGHTS / f"{name_or_path}.safetensors"
+    path = shipped if shipped.is_file() else Path(name_or_path)
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def save_weights(path: Path, net: nn.Module, card: Mapping[str, Any], half: bool = False) -> None:
@@ -148,9 +193,11 @@ def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         card = json.loads(card_path.read_text(encoding="utf-8"))
         with torch.device("meta"):  # no time on fresh weights
             net = nets.create(card["network"], **card.get("options", {}))
+            if card.get("deployed"):
+                net = deploy(net)
     except FileNotFoundError:
         raise InputError(f"{card_path} is missing: weights need their card beside them") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{card_path} is no card of weights ({error})") from None
     try:
         state = load_file(path)

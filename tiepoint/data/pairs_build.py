@@ -98,7 +98,7 @@ def build(
         "without_keypoints": [scene.name for scene in scenes if scene.name not in left],
         "keypoints": keypoints, "max_keypoints": max_keypoints, "features": features, "contrast": contrast,
         "min_distance": min_distance, "border": border, "color": color, "stretch": stretch,
-        "sampling": {"size": SIZE, "frames": "upright, one pixel a sample", "interpolation": "bilinear"},
+        "sampling": {"size": SIZE, "upright": SIZE, "interpolation": "bilinear"},
     }  # fmt: skip
     with PatchSet.create(
         out, count, channels=3 if color else 1, dtype=np.uint16 if wide else np.uint8, spectra=spectra,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.imaging.detect import Keypoints, detect, sift
 from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import sigmas
+from tiepoint.imaging.frames import sigmas, upright_frames
 from tiepoint.imaging.geo import Geo
 from tiepoint.imaging.io import Image, to_unit
 from tiepoint.imaging.masks import usable
@@ -69,13 +69,14 @@ def describe(
     contrast_threshold: float = 0.01,
     support: float | None = None,
     band: int | str | None = None,
+    turn: ArrayLike | None = None,
     name: str = "image",
 ) -> Features:
     """Detect keypoints and describe them.
 
     Learned describers see patches cut at the image's own depth: uint8 over 255; uint16 and float mapped linearly by the
-    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image. Keypoints whose patch
-    reaches pixels that are not valid are left out.
+    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image. Keypoints whose
+    patch reaches pixels that are not valid are left out.
 
     Args:
         image: a path, an array (H, W) or (C, H, W), uint8, uint16 or float, or a `tiepoint.imaging.raster.Raster`.
@@ -87,6 +88,8 @@ def describe(
         support: width of a patch in sigmas; the describer's own if None.
         band: take one band of an image file, by its number from 1 or by its name; see `read_image` for what is taken
             by default.
+        turn: (2, 2), for describers of upright patches: how this image is turned and scaled against the one that it
+            shall be matched with; their patches are cut so turned and scaled. None for the identity.
         name: what errors call an image given as an array.
 
     Raises:
@@ -101,10 +104,16 @@ def describe(
     if max_keypoints < 1:
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
+    upright: float | None = getattr(model, "upright", None)
     keypoints = detect(
         raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
-        mask=raster.mask,
+        upright=upright is not None, mask=raster.mask,
     )  # fmt: skip
+    if upright is not None:
+        frames = upright_frames(keypoints.points, upright, model.support)
+        if turn is not None:
+            frames[:, :, :2] = np.asarray(turn, dtype=np.float64) @ frames[:, :, :2]
+        keypoints = replace(keypoints, frames=frames, opencv=())
     width_of_patch = model.support if support is None else support
     reach = sigmas(keypoints.frames) * width_of_patch / 2**0.5
     keypoints = keypoints.take(np.flatnonzero(usable(keypoints.points, raster.mask, reach)))

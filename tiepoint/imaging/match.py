@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tiepoint.errors import InputError
+from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.io import Image
+from tiepoint.imaging.raster import Raster, as_raster
 from tiepoint.models import Describer, load_describer
 
 Progress = Callable[[int, int], None]
@@ -59,6 +61,10 @@ class MatchResult:
         """Matched positions (M, 4): xa, ya, xb, yb in pixels."""
         rows = self.matches.indices
         return np.hstack([self.a.points[rows[:, 0]], self.b.points[rows[:, 1]]])
+
+    def keep(self, rows: NDArray[np.bool_]) -> MatchResult:
+        """The same images with those of the matches for which `rows` (M,) says so."""
+        return MatchResult(self.a, self.b, self.matches.take(rows))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: counts, and a row xa, ya, xb, yb, similarity for each match."""
@@ -123,8 +129,8 @@ def mutual_nearest(
 
 
 def match(
-    a: Image | Features,
-    b: Image | Features,
+    a: Image | Raster | Features,
+    b: Image | Raster | Features,
     describer: str | Path | Describer = "sdgmnet",
     *,
     ratio: float = 0.9,
@@ -136,6 +142,8 @@ def match(
     """Match the keypoints of two images.
 
     A point with several orientations may match its partner more than once; the most similar of such matches is kept.
+    For a describer of upright patches (see `LearnedDescriber.upright`) the patches of b are turned and scaled as the
+    structure of both images says, see `tiepoint.imaging.coarse`.
 
     Args:
         a: a path, an array, or `Features` of `describe`, whose describer is then used as it was.
@@ -152,12 +160,16 @@ def match(
     """
     ready = isinstance(a, Features) and isinstance(b, Features)
     model = describer if ready else load_describer(describer)
+    turn = None
+    if getattr(model, "upright", None) is not None and not isinstance(a, Features) and not isinstance(b, Features):
+        a, b = as_raster(a, "image a"), as_raster(b, "image b")
+        turn = correlate(a.pixels, b.pixels, masks=(a.mask, b.mask))[0].matrix[:2, :2]
 
-    def features(image: Image | Features, name: str, step: int) -> Features:
+    def features(image: Image | Raster | Features, name: str, step: int) -> Features:
         if not isinstance(image, Features):
             image = describe(
                 image, model, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, support=support,
-                name=name,
+                turn=turn if step == 2 else None, name=name,
             )  # fmt: skip
         if progress:
             progress(step, 3)

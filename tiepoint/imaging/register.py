@@ -17,6 +17,7 @@ from tiepoint.imaging.describe import Features
 from tiepoint.imaging.geometry import FEWEST, Estimate, Model, choose, residuals
 from tiepoint.imaging.io import Image
 from tiepoint.imaging.match import MatchResult, Progress, match
+from tiepoint.imaging.raster import Raster
 from tiepoint.imaging.relate import relate_places
 from tiepoint.imaging.verdict import NOTHING, Evidence, confidence, doubts
 from tiepoint.models import Describer, load_relater
@@ -94,8 +95,8 @@ class Registration:
 
 
 def register(
-    a: Image | Features,
-    b: Image | Features,
+    a: Image | Raster | Features,
+    b: Image | Raster | Features,
     describer: str | Path | Describer = "sdgmnet",
     *,
     model: Choice = "auto",
@@ -123,7 +124,7 @@ def register(
     needed, and the confidence is inliers / (inliers + min_inliers), a figure of their number and no probability.
 
     Args:
-        a: a path, an array (H, W) or RGB (3, H, W), or the `Features` of one.
+        a: a path, an array (H, W) or (C, H, W), a `Raster`, or the `Features` of one.
         b: likewise.
         describer: a name, a path or a loaded one.
         model: "homography", "affine", "similarity", or "auto": the simplest that explains the correspondences, see
@@ -135,7 +136,8 @@ def register(
         support: see `describe`.
         structure: look for small rotations and scales without keypoints too, see `tiepoint.imaging.coarse`.
         refine: correlate locally, see `tiepoint.imaging.align`.
-        relater: a name, a path or a loaded one: gives each tie point its match probability, and drops those below 0.5.
+        relater: a name, a path or a loaded one: gives each tie point its match probability, and drops those below 0.5;
+            without `refine` it drops keypoint matches, which are then fitted again.
         spectra: of a and of b, by the names that the relater knows; its own order if None.
         least_confidence: of an accepted registration, in 0..1.
         min_inliers: without `refine`: tie points that a registration needs, at least 4.
@@ -159,6 +161,14 @@ def register(
     fit, fitted = choose(points[:, :2], points[:, 2:], models, threshold=threshold, seed=seed, size=found.a.size)
     first, second, masks = found.a.image, found.b.image, (found.a.mask, found.b.mask)
     if not refine or first is None or second is None:
+        if judge is not None and fit.matrix is not None and first is not None and second is not None:
+            found = found.keep(
+                relate_places(first, second, fit.matrix, points[:, 2:], judge, spectra) >= LEAST_PROBABILITY
+            )
+            points = found.points
+            fit, fitted = choose(
+                points[:, :2], points[:, 2:], models, threshold=threshold, seed=seed, size=found.a.size
+            )
         result = _by_matches(found, fit, fitted, min_inliers)
     else:
         proposals = [] if fit.matrix is None else [fit.matrix]
