@@ -1,18 +1,22 @@
-"""Describers as users hold them: loading, weights and cards, and the patches that they take."""
+"""Loading of models by their weights and cards, and describers as users hold them: the patches that they take."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import kornia.feature
+import numpy as np
 import pytest
 import torch
 
 from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.models import LearnedDescriber, load, prepare, read_weights, save_weights
+from tiepoint.imaging.describe import describe
+from tiepoint.models import LearnedDescriber, load, load_describer, prepare, read_weights, save_weights
 from tiepoint.nets.qnet import QNet
+from tiepoint.relater import LearnedRelater
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 every_network = pytest.mark.parametrize("name", nets.describers())
@@ -69,11 +73,25 @@ def test_damaged_weights_name_the_file(tmp_path: Path) -> None:
         load("nosuch")
 
 
-def test_relaters_are_no_describers(tmp_path: Path) -> None:
+def test_a_relaters_weights_load_as_a_relater(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.safetensors", nets.create("qnet"), {"network": "qnet"})
     assert isinstance(read_weights(tmp_path / "w.safetensors")[0], QNet)
-    with pytest.raises(InputError, match=r"w\.safetensors: holds qnet, which relates pairs"):
+    relater = load(tmp_path / "w.safetensors")
+    assert isinstance(relater, LearnedRelater)
+    with pytest.raises(InputError, match=r"w\.safetensors: relates pairs of patches and describes none"):
+        load_describer(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="w: relates pairs of patches and describes none"):
+        describe(np.random.default_rng(0).random((64, 64)), relater)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "card", [{"network": "nosuch"}, {"name": "w"}, [], {"network": "tfeat", "deployed": True}, {"network": ["qnet"]}]
+)
+def test_cards_of_no_network_name_their_file(card: Any, tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", nets.create("tfeat"), card)
+    with pytest.raises(InputError, match=r"w\.json is no card of weights") as caught:
         load(tmp_path / "w.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 @every_network

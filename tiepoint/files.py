@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tiepoint.errors import InputError
+
+UMASK = threading.Lock()
 
 
 @contextmanager
@@ -105,6 +108,7 @@ def _sync(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with UMASK:  # two threads that read it at once would leave it changed
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask

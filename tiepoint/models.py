@@ -50,8 +50,8 @@ class LearnedDescriber:
         dimension: of a descriptor.
         unit: whether descriptors have length 1; TFeat's have not.
         card: what the weights' card says.
-        upright: width in pixels of the patches that it was trained on, where those were all upright and of one width; None
-            where they followed the keypoints' scale and orientation.
+        upright: width in pixels of the patches that it was trained on, where those were all upright and of one width;
+            None where they followed the keypoints' scale and orientation.
         chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
     """
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.geometry import MODELS, Model, apply, corner_error, estimate, least_squares, residuals
+from tiepoint.imaging.geometry import MODELS, Model, apply, choose, corner_error, estimate, least_squares, residuals
 
 TURN = math.radians(20)
 TRUTHS: dict[Model, np.ndarray] = {
@@ -77,6 +77,48 @@ def test_least_squares_is_a_minimum(model: Model) -> None:
     for turn, grow, right in ((1e-4, 0, 0), (-1e-4, 0, 0), (0, 1e-4, 0), (0, -1e-4, 0), (0, 0, 1e-2), (0, 0, -1e-2)):
         c, s = (1 + grow) * math.cos(turn), (1 + grow) * math.sin(turn)
         assert (residuals(np.array([[c, -s, right], [s, c, 0], [0, 0, 1]]) @ fit, a, b) ** 2).sum() > best
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_weight_counts_as_often_as_a_point_occurs(model: Model) -> None:
+    a, b, _ = matched(TRUTHS[model], 40, noise=2.0)
+    times = np.random.default_rng(0).integers(0, 4, 40)
+    fit = least_squares(a, b, model, times.astype(float))
+    repeated = least_squares(np.repeat(a, times, axis=0), np.repeat(b, times, axis=0), model)
+    assert fit is not None
+    assert repeated is not None
+    assert corner_error(fit, repeated, 640, 480) < (1e-3 if model == "homography" else 1e-9)
+    assert corner_error(fit, TRUTHS[model], 640, 480) > 1e-2
+    assert least_squares(a, b, model, np.r_[np.ones(3), np.zeros(37)]) is None
+
+
+def test_the_weighted_homography_is_a_minimum() -> None:
+    a, b, _ = matched(TRUTHS["homography"], 50, noise=2.0)
+    weights = np.random.default_rng(0).uniform(0, 1, 50)
+    fit = least_squares(a, b, "homography", weights)
+    assert fit is not None
+    best = (weights * residuals(fit, a, b) ** 2).sum()
+    for row, column, step in ((0, 0, 1e-4), (0, 1, 1e-4), (1, 2, 1e-2), (2, 0, 1e-7), (2, 1, 1e-7)):
+        for sign in (1, -1):
+            moved = fit.copy()
+            moved[row, column] += sign * step
+            assert (weights * residuals(moved, a, b) ** 2).sum() > best
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_weights_find_what_few_matches_show(model: Model) -> None:
+    plain, weighted = [], []
+    for seed in range(4):
+        a, b, true = matched(TRUTHS[model], 400, outliers=0.97, seed=seed)
+        weights = np.clip(np.random.default_rng(seed).normal(np.where(true, 0.8, 0.3), 0.15), 0, 1)
+        for found, w in ((plain, None), (weighted, weights)):
+            fit = estimate(a, b, model, seed=seed, size=(640, 480), weights=w)
+            error = math.inf if fit.matrix is None else corner_error(fit.matrix, TRUTHS[model], 640, 480)
+            found.append(error)
+    print(model, np.round(plain, 1), np.round(weighted, 1))
+    assert np.median(weighted) < 3
+    again = choose(a, b, (model,), seed=seed, size=(640, 480), weights=weights)[0]
+    np.testing.assert_array_equal(again.residuals, fit.residuals)
 
 
 @settings(deadline=None, max_examples=30)
@@ -180,6 +222,9 @@ def test_apply_agrees_with_opencv() -> None:
         (np.zeros((5, 2)), np.zeros((5, 2)), {"model": "spline"}, "no model 'spline'"),
         (np.zeros((5, 2)), np.zeros((5, 2)), {"threshold": 0}, "threshold is 0"),
         (np.zeros((5, 2)), np.zeros((5, 2)), {"threshold": math.nan}, "threshold is nan"),
+        (np.zeros((5, 2)), np.zeros((5, 2)), {"weights": np.ones(4)}, "5 matches"),
+        (np.zeros((5, 2)), np.zeros((5, 2)), {"weights": np.full(5, -1.0)}, "finite and 0 or more"),
+        (np.zeros((5, 2)), np.zeros((5, 2)), {"weights": np.zeros(5)}, "all weights are 0"),
     ],
 )
 def test_wrong_input_is_refused(a: np.ndarray, b: np.ndarray, options: dict[str, object], words: str) -> None:

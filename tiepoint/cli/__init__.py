@@ -127,6 +127,24 @@ def _register() -> Run:
     return functools.partial(_parse_and_run, main)
 
 
+def _export_onnx() -> Run:
+    from tiepoint.cli.export_onnx import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _export_colmap() -> Run:
+    from tiepoint.cli.export_colmap import main
+
+    return functools.partial(_parse_and_run, main)
+
+
+def _export_hloc() -> Run:
+    from tiepoint.cli.export_hloc import main
+
+    return functools.partial(_parse_and_run, main)
+
+
 def _demo() -> Run:
     from tiepoint.cli.demo import main
 
@@ -134,7 +152,7 @@ def _demo() -> Run:
 
 
 VERBS: dict[str, tuple[Callable[[], Run], str]] = {
-    "register": (_register, "register image A to image B: transform, tie points, pictures"),
+    "register": (_register, "register image A to image B, or many pairs: transform, tie points, pictures"),
     "match": (_match, "match the keypoints of two images"),
     "data info": (_data_info, "show and verify a PatchSet"),
     "data audit": (_data_audit, "find leaks between splits, and labels that mislead"),
@@ -152,6 +170,9 @@ VERBS: dict[str, tuple[Callable[[], Run], str]] = {
     "evaluate hpatches": (_evaluate_hpatches, "verification, matching and retrieval on HPatches"),
     "evaluate cross-spectral": (_evaluate_cross_spectral, "patch matching across two spectra: FPR95 by category, ECE"),
     "compare": (_compare, "train several recipes under one budget and measure them alike"),
+    "export onnx": (_export_onnx, "a describer or a relater as an ONNX file, checked against torch"),
+    "export colmap": (_export_colmap, "a folder of images, matched and verified, as a COLMAP database"),
+    "export hloc": (_export_hloc, "a folder of images, described and matched, in hloc's files"),
     "demo": (_demo, "match and register a real stereo pair with known truth"),
 }
 

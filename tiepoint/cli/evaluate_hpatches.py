@@ -59,13 +59,13 @@ def main(
     from tiepoint.errors import InputError
     from tiepoint.evaluation.hpatches.run import evaluate_hpatches
     from tiepoint.files import write_json
-    from tiepoint.models import load
+    from tiepoint.models import load_describer
     from tiepoint.training.schedule import choose_device
 
     if not model and not descriptors:
         raise InputError("nothing to measure: give --model or --descriptors")
     place = choose_device(device)
-    describers: dict[str, Any] = {name: load(name, place) for name in model}
+    describers: dict[str, Any] = {name: load_describer(name, place) for name in model}
     describers |= {str(folder): folder for folder in descriptors}
     with progress_bar("describing", quiet=json) as advance:
         results = evaluate_hpatches(

@@ -35,12 +35,12 @@ def main(
     from tiepoint.evaluation.metrics import roc
     from tiepoint.evaluation.pairs import evaluate_pairs
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
-    from tiepoint.models import load
+    from tiepoint.models import load_describer
     from tiepoint.patches import PatchSet
 
     if plot:
         check_suffix(plot)
-    describers = {name: load(name) for name in model}
+    describers = {name: load_describer(name) for name in model}
     patch_set = PatchSet.open(data, verify=True)
     with progress_bar("describing", quiet=json) as advance:
         results = evaluate_pairs(patch_set, describers, count=count, seed=seed, progress=advance)

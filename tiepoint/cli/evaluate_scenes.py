@@ -45,11 +45,11 @@ def main(
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
     from tiepoint.evaluation.scenes import RECALLS, SUPPORT, evaluate_scenes, mean_scores
     from tiepoint.evaluation.statement import selection_of, statement
-    from tiepoint.models import load
+    from tiepoint.models import load_describer
 
     if plot:
         check_suffix(plot)
-    describers = {name: load(name) for name in model}
+    describers = {name: load_describer(name) for name in model}
     with progress_bar("measuring", quiet=json) as advance:
         scores = evaluate_scenes(projects, describers, levels=levels, points=points, seed=seed, progress=advance)
     means = mean_scores(scores)

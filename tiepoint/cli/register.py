@@ -1,9 +1,9 @@
-"""`tiepoint register`: one image registered to another."""
+"""`tiepoint register`: one image registered to another, or the pairs of a table or of two folders."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -12,7 +12,7 @@ from tiepoint.cli.output import emit, progress_bar
 
 def main(
     a: Annotated[Path, tyro.conf.Positional],
-    b: Annotated[Path, tyro.conf.Positional],
+    b: Annotated[Path | None, tyro.conf.Positional] = None,
     /,
     *,
     describer: str = "sdgmnet",
@@ -30,13 +30,19 @@ def main(
     seed: int = 0,
     out: Path | None = None,
     report: Path | None = None,
+    workers: int = 1,
+    cache: bool = True,
     json: bool = False,
 ) -> int:
-    """Register image A to image B. Exit code 0: accepted, 1: refused, 2: an input that cannot be used.
+    """Register image A to image B, each pair of a table A (.csv with the columns a, b and, if wanted, name; paths
+    relative to it), or each image of folder A to that of the same name in folder B.
+
+    Exit code 0: accepted, 1: refused, or of many pairs at least one refused or failed, 2: an input that cannot be used.
+    Of many pairs, what an earlier run into the same folder did is not done again.
 
     Args:
-        a: image to register
-        b: image it is registered to
+        a: image to register, table of pairs, or folder
+        b: image it is registered to, or folder; none for a table
         describer: name or path of a describer
         relater: name or path of a relater, which gives each tie point its match probability
         spectra: of A and of B, by the names that the relater knows; its own order without it
@@ -50,18 +56,29 @@ def main(
         least_confidence: of an accepted registration, 0 to 1
         min_inliers: tie points that a registration without --refine needs
         seed: of the robust estimation
-        out: folder for result.json, matches.png and, if accepted, overlay.png; nothing is written without it
-        report: file for a page of HTML that shows the registration: overlay, tie points, residuals; needs no network
-        json: print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point
+        out: folder for result.json, matches.png and, if accepted, overlay.png; nothing is written without it. Of many
+            pairs, which need it: summary.csv, summary.json and a folder for each pair
+        report: file for a page of HTML that shows the registration: overlay, tie points, residuals; needs no network.
+            Of many pairs its name in each pair's folder
+        workers: of many pairs, how many at a time
+        cache: of many pairs, keep the images' features in the folder, for the next run
+        json: print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point, or of many pairs the
+            rows of the summary
     """
+    from tiepoint.cli.register_batch import many, run
+
+    settings: dict[str, Any] = {
+        "model": model, "ratio": ratio, "threshold": threshold, "max_keypoints": max_keypoints,
+        "contrast_threshold": contrast_threshold, "structure": structure, "refine": refine, "relater": relater,
+        "spectra": spectra, "least_confidence": least_confidence, "min_inliers": min_inliers, "seed": seed,
+    }  # fmt: skip
+    if b is None or many(a, b):
+        return run(a, b, out, describer, settings, report=report, workers=workers, cache=cache, json=json)
+
     from tiepoint.imaging.register import register
 
     with progress_bar("registering", quiet=json) as advance:
-        found = register(
-            a, b, describer, model=model, ratio=ratio, threshold=threshold, max_keypoints=max_keypoints,
-            contrast_threshold=contrast_threshold, structure=structure, refine=refine, relater=relater, spectra=spectra,
-            least_confidence=least_confidence, min_inliers=min_inliers, seed=seed, progress=advance,
-        )  # fmt: skip
+        found = register(a, b, describer, **settings, progress=advance)
     result = {"a": str(a), "b": str(b), **found.to_json()}
     if out is not None:
         from tiepoint.files import write_json

@@ -13,9 +13,9 @@ from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.header import inspect, opened
 from tiepoint.imaging.io import read_grey
 from tiepoint.imaging.match import Matches, match
+from tiepoint.imaging.pairs import SUFFIXES
 from tiepoint.models import Describer, load_describer
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
 Pair = tuple[str, str]
 Progress = Callable[[int, int], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from tiepoint.relater import LearnedRelater
 Choice = Model | Literal["auto"]
 LEAST_CONFIDENCE = 0.5
 LEAST_PROBABILITY = 0.5
+SMALLEST_STRUCTURE = 192  # px a side, to hold a window and its search
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,11 @@ def register(
     proposals are refined by local correlation, the one that more of the overlap confirms is taken, and what speaks for
     it makes the confidence. A registration of less than `least_confidence` is refused with its reasons, not raised.
 
-    Without `refine`, or for `Features` that hold no image, the keypoint matches alone decide: `min_inliers` of them are
-    needed, and the confidence is inliers / (inliers + min_inliers), a figure of their number and no probability.
+    Tie points are the places whose structure agrees, or the keypoint matches where more of these do.
+
+    Without `refine`, for `Features` that hold no image, and for images under 192 px, the keypoint matches alone decide:
+    `min_inliers` of them are needed, and the confidence is inliers / (inliers + min_inliers), a figure of their number
+    and no probability.
 
     Args:
         a: a path, an array (H, W) or (C, H, W), a `Raster`, or the `Features` of one.
@@ -160,7 +164,7 @@ def register(
     points = found.points
     fit, fitted = choose(points[:, :2], points[:, 2:], models, threshold=threshold, seed=seed, size=found.a.size)
     first, second, masks = found.a.image, found.b.image, (found.a.mask, found.b.mask)
-    if not refine or first is None or second is None:
+    if not refine or first is None or second is None or min(*first.shape, *second.shape) < SMALLEST_STRUCTURE:
         if judge is not None and fit.matrix is not None and first is not None and second is not None:
             found = found.keep(
                 relate_places(first, second, fit.matrix, points[:, 2:], judge, spectra) >= LEAST_PROBABILITY
@@ -180,7 +184,7 @@ def register(
         ]
         sound = [alignment for alignment in aligned if alignment is not None]
         best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
-        result = _by_structure(found, best, (first, second), threshold, least_confidence, judge, spectra, fit.reason)
+        result = _by_structure(found, fit, fitted, best, threshold, least_confidence, judge, spectra)
     if progress:
         progress(4, 4)
     return result
@@ -203,22 +207,29 @@ def _by_matches(found: MatchResult, fit: Estimate, model: Model, min_inliers: in
 
 def _by_structure(
     found: MatchResult,
+    fit: Estimate,
+    model: Model,
     best: Alignment | None,
-    images: tuple[NDArray[Any], NDArray[Any]],
     threshold: float,
     least: float,
     relater: LearnedRelater | None,
     spectra: tuple[str, str] | None,
-    reason: str | None,
 ) -> Registration:
+    """Judge by the structure; the tie points are the places, or the keypoint matches where more of these agree."""
+    assert found.a.image is not None
+    assert found.b.image is not None
+    images = found.a.image, found.b.image
     if best is None:
-        reasons = (*((reason,) if reason else ()), "no transform fits the structure of the images")
-        return _refused(found, found.points, found.matches.similarity, reasons, 0.0, NOTHING, "auto")
-    inliers, chances = best.inliers, None
+        reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
+        return _refused(found, found.points, found.matches.similarity, reasons, 0.0, NOTHING, model)
+    lead = _Lead(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
+    if fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
+        lead = _Lead(fit.matrix, model, found.points, found.matches.similarity, fit.inliers, fit.residuals)
+    inliers, chances = lead.inliers, None
     if relater is not None:
-        chances = relate_places(*images, best.matrix, best.points[:, 2:], relater, spectra)
+        chances = relate_places(*images, lead.matrix, lead.points[:, 2:], relater, spectra)
         inliers = inliers & (chances >= LEAST_PROBABILITY)
-    agree = residuals(best.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
+    agree = residuals(lead.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
     kept = best.residuals[best.inliers]
     evidence = Evidence(
         matches=int(agree.sum()),
@@ -234,11 +245,22 @@ def _by_structure(
     if not reasons and inliers.sum() < FEWEST:
         reasons = (f"the relater takes {int(inliers.sum())} of the places for matches",)
     if reasons:
-        return _refused(found, best.points, best.scores, reasons, trust, evidence, best.model)
+        return _refused(found, lead.points, lead.scores, reasons, trust, evidence, lead.model)
     return Registration(
-        best.matrix, found, best.points, best.scores, inliers, best.residuals[inliers], True, (), trust, evidence,
-        best.model, None if chances is None else chances[inliers],
+        lead.matrix, found, lead.points, lead.scores, inliers, lead.residuals[inliers], True, (), trust, evidence,
+        lead.model, None if chances is None else chances[inliers],
     )  # fmt: skip
+
+
+class _Lead(NamedTuple):
+    """The correspondences that a registration rests on, and their transform."""
+
+    matrix: NDArray[np.float64]
+    model: Model
+    points: NDArray[np.float64]
+    scores: NDArray[np.floating]
+    inliers: NDArray[np.bool_]
+    residuals: NDArray[np.float64]
 
 
 def _refused(

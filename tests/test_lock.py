@@ -1,0 +1,76 @@
+"""One run at a time on a folder, also where an earlier one died."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiepoint.errors import InputError
+from tiepoint.lock import locked
+
+HOLD = "import sys, time\nfrom tiepoint.lock import locked\nwith locked(sys.argv[1]):\n    print(1, flush=True)\n"
+
+
+def test_a_second_holder_is_refused_by_name_and_the_next_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "out"
+    said = f"another run is writing there .process {os.getpid()} on "
+    with locked(folder), locked(tmp_path / "other"), pytest.raises(InputError, match=said), locked(folder):
+        pass
+    with locked(folder):
+        assert folder.is_dir()
+
+
+def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
+    code = HOLD + "    time.sleep(60)\n"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        with pytest.raises(InputError, match=f"process {holder.pid} "), locked(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with locked(tmp_path):  # the file of the dead one is there still
+        assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text(encoding="utf-8")
+
+
+def test_an_error_inside_frees_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), locked(tmp_path):
+        raise KeyError
+    with locked(tmp_path):
+        pass
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="is a file, or lies below one"), locked(path):
+            pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        for path in (tmp_path, tmp_path / "out"):
+            with pytest.raises(PermissionError) as caught, locked(path):
+                pass
+            assert str(caught.value.filename).startswith(str(tmp_path))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="No locks available") as caught, locked(tmp_path):
+        pass
+    assert caught.value.filename == str(tmp_path / ".lock")
