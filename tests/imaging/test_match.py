@@ -230,3 +230,33 @@ def test_the_ratio_to_the_first_inconsistent_one_is_that_of_a_loop(seed: int, n:
             if worst < ratio:
                 expected.add((i, int(j)))
     assert as_set(mutual_nearest(a, b, ratio, places=places).indices) == expected
+
+
+class Upright:
+    """A describer of upright patches, 48 px wide: the patch itself, reduced to 8x8 and made independent of light."""
+
+    name, support, dimension, unit, upright = "upright", 12.0, 64, True, 48.0
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.adaptive_avg_pool2d(patches.float(), 8).flatten(1)
+        return torch.nn.functional.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
+
+
+def test_patches_of_one_width_follow_the_turn_of_the_images(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Most of such patches would not survive 18 degrees."""
+    image = pair[0]
+    turn = np.deg2rad(18.0)
+    centre = (np.array(image.shape[::-1]) - 1) / 2
+    linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    truth = np.column_stack([linear, centre - linear @ centre])
+    turned = cv2.warpAffine(image, truth, image.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+    found = match(image, turned, Upright(), max_keypoints=400)
+    assert np.allclose(found.a.frames[:, :, :2], 4 * np.eye(2))
+    np.testing.assert_allclose(found.b.frames[:, :, :2], np.broadcast_to(4 * linear, (len(found.b), 2, 2)), atol=1e-6)
+    expected = found.points[:, :2] @ linear.T + truth[:, 2]
+    correct = np.linalg.norm(found.points[:, 2:] - expected, axis=1) < 2
+    assert correct.mean() > 0.8
+    bare = [describe(image, Upright(), max_keypoints=400) for image in (image, turned)]
+    unturned = match(*bare)
+    right = np.linalg.norm(unturned.points[:, 2:] - (unturned.points[:, :2] @ linear.T + truth[:, 2]), axis=1) < 2
+    assert right.sum() < 0.7 * correct.sum()
