@@ -27,6 +27,7 @@ SHORTER = {
     "python benchmarks/training_step.py": " --pairs 8 --worker eager",
     "python benchmarks/mining.py": " --rounds 1 --pairs 64",
     "python benchmarks/hpatches.py": " --small",
+    "python benchmarks/registration.py ../shared/data": " --sets visnir --max-keypoints 500",
 }
 FEW = "--steps 2 --minutes None --batch 8 --compile off --validation.fraction 0.2"
 BASE = "{data: patches, steps: 2, batch: 8, compile: off, validation: {fraction: 0.2}}"

@@ -185,7 +185,7 @@ class LearnedRelater:
         return self._relate(*sides)[:count]
 
     def _fill(self, x: Tensor) -> Tensor:
-        """Fill up with zeros to what the network takes: a patch at least, or the count and layout it is compiled for."""
+        """Fill up with zeros: to one patch at least, or to the count and layout that the network is compiled for."""
         if len(x) and not self.compiled:
             return x
         layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format

@@ -18,6 +18,7 @@ def main(
     spectra: tuple[str, str] = ("vis", "nir"),
     keypoints: Literal["first", "second"] = "first",
     max_keypoints: int = 250,
+    features: int = 3000,
     contrast: float = 0.02,
     min_distance: float = 8.0,
     border: int = 40,
@@ -36,6 +37,7 @@ def main(
         spectra: names of the first and second spectrum, as in the files' names
         keypoints: the image that is searched for them
         max_keypoints: most of a pair
+        features: most that SIFT returns, before any is dropped; 0 for all
         contrast: SIFT's threshold; lower finds more keypoints
         min_distance: of two keypoints in x or in y, px
         border: px without keypoints, at least 32
@@ -48,8 +50,9 @@ def main(
 
     with progress_bar("cutting patches", quiet=json) as advance:
         patch_set = build(
-            source, out, spectra=spectra, keypoints=keypoints, max_keypoints=max_keypoints, contrast=contrast,
-            min_distance=min_distance, border=border, color=color, stretch=stretch, licence=licence, progress=advance,
+            source, out, spectra=spectra, keypoints=keypoints, max_keypoints=max_keypoints, features=features,
+            contrast=contrast, min_distance=min_distance, border=border, color=color, stretch=stretch, licence=licence,
+            progress=advance,
         )  # fmt: skip
     without = len(patch_set.manifest["provenance"]["without_keypoints"])
     counts = {**patch_set.manifest["counts"], "without_keypoints": without}
