@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.evaluation.registration import small_warp
 from tiepoint.files import write_json
 from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.geometry import corner_error
@@ -61,17 +62,6 @@ def pairs_of(data: Path, name: str, seed: int) -> list[tuple[str, Path, Path, ND
         matrix = np.loadtxt(truth) if truth.is_file() else small_warp(random, read_grey(second).shape)
         found.append((f"{first.parent.name}/{first.stem}", first, second, matrix, not truth.is_file()))
     return found
-
-
-def small_warp(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    height, width = shape
-    turn, scale = np.deg2rad(random.uniform(-15, 15)), random.uniform(0.9, 1.1)
-    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    matrix[:2, 2] = centre + random.uniform(-0.1, 0.1, 2) * [width, height] - linear @ centre
-    return matrix
 
 
 def read_second(path: Path, matrix: NDArray[np.float64], warped: bool) -> NDArray[Any]:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.evaluation.registration import small_warp
 from tiepoint.files import write_json
 from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
@@ -109,18 +110,6 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))
     return found
-
-
-def small_warp(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A similarity about the centre: up to 15 degrees, 0.9 to 1.1, up to a tenth of the sides."""
-    height, width = shape
-    turn, scale = np.deg2rad(random.uniform(-15, 15)), random.uniform(0.9, 1.1)
-    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    matrix[:2, 2] = centre + random.uniform(-0.1, 0.1, 2) * [width, height] - linear @ centre
-    return matrix
 
 
 def relit(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
