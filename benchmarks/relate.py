@@ -8,8 +8,8 @@ not, and the graph of `relate_keras.py`, run by the interpreter PATH that has te
 Then a shortlist for several networks: 10 candidates for each query, every pair by itself against patches encoded once.
 
 Every variant runs in a process of its own, in turn, on the same weights and patches; a round's figure is the median of
-its calls after uncounted ones. Probabilities in float32 must agree to 1e-2 in every pair, in bfloat16 on average:
-single pairs differ more. Weights are fresh, their batch norms have the statistics of other patches, and the last layer
+its calls after uncounted ones. Probabilities must agree to 1e-2 in every pair, those of "bf16" on average: single
+pairs differ more. Weights are fresh, their batch norms have the statistics of other patches, and the last layer
 is stretched so that logits spread by 2; this makes rounding as large as it gets, so give --weights of a trained RRL-Net
 to see it as users do.
 """
@@ -38,8 +38,10 @@ NAMES = {
     "plain": "plain network, one call",
     "plain-64": "plain network, batches of 64",
     "fp32": f"LearnedRelater fp32 (chunks of {CPU_CHUNK})",
+    "mixed": "LearnedRelater mixed",
     "bf16": "LearnedRelater bf16",
     "fp32-compiled": "LearnedRelater fp32, compiled",
+    "mixed-compiled": "LearnedRelater mixed, compiled",
     "bf16-compiled": "LearnedRelater bf16, compiled",
 }
 SHORTLISTS = {"pairwise": "each pair by itself", "once": "patches encoded once"}

@@ -14,7 +14,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.models import load, load_describer, load_relater, save_weights
 from tiepoint.nets.relation import Codes, deploy
-from tiepoint.relater import LearnedRelater
+from tiepoint.relater import LearnedRelater, Precision
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 CARD = {"network": "kglnet", "spectra": ["opt", "sar"], "temperature": 2.0, "name": "kgl"}
@@ -57,6 +57,9 @@ def trained(name: str, **options: Any) -> nn.Module:
     return net
 
 
+KINDS: tuple[Precision, ...] = ("fp32", "mixed", "bf16")
+
+
 @cache
 def small() -> LearnedRelater:
     """KGL-Net: the quickest whose codes are features."""
@@ -88,6 +91,23 @@ def test_every_network_gives_its_own_probabilities(name: str) -> None:
     assert {code.dtype for code in rounded.encode(first, "vis")} == {torch.bfloat16}
     torch.testing.assert_close(half, probabilities, rtol=0, atol=1e-2)
     assert relater(first[:0], second[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["rrlnet", "filnet"])
+def test_mixed_precision_rounds_the_trunk_alone(name: str) -> None:
+    net = trained(name)
+    first, second = patches(3), patches(4)[1:]
+    exact, mixed, rounded = (LearnedRelater(net, name, precision=kind).logits(first, second) for kind in KINDS)
+    relater = LearnedRelater(net, name, precision="mixed")
+    assert {code.dtype for code in relater.encode(first, "vis")} == {torch.float32}
+    off, far = (mixed - exact).abs().max(), (rounded - exact).abs().max()
+    assert 0 < off < far
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_mixed_precision_needs_a_trunk() -> None:
+    with pytest.raises(InputError, match="kgl: has no trunk to round: precision mixed is for"):
+        LearnedRelater(trained("kglnet"), "kgl", precision="mixed")
 
 
 @pytest.mark.parametrize("name", ["rrlnet", "kglnet", "afdnet"])
@@ -185,7 +205,7 @@ def test_cards_without_sense_are_refused(change: dict[str, Any], message: str) -
 
 
 def test_an_unknown_precision_or_spectrum_names_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="no precision 'fp16': there are fp32, bf16"):
+    with pytest.raises(InputError, match="no precision 'fp16': there are fp32, mixed, bf16"):
         LearnedRelater(trained("qnet"), "q", precision="fp16")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no spectrum 'thermal': it was trained for opt and sar"):
         small().encode(patches(1), "thermal")

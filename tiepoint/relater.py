@@ -15,8 +15,9 @@ from tiepoint.errors import InputError
 from tiepoint.nets.inputs import channels_for, prepare
 from tiepoint.nets.relation import Codes, Relater, deploy
 
-Precision = Literal["fp32", "bf16"]
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Precision = Literal["fp32", "mixed", "bf16"]
+# Of the codes and of all that is not said to be rounded.
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "mixed": torch.float32, "bf16": torch.bfloat16}
 CPU_CHUNK, GPU_CHUNK = 32, 512
 PLACES = ("vis", "nir")
 ROUNDING = 1e-3  # that values may leave 0..1
@@ -33,8 +34,9 @@ class LearnedRelater:
         spectra: names of the two spectra that it was trained for; the first takes the network's place "vis".
         input_size: side at the network's input; larger patches are reduced to it with antialiasing.
         temperature: of the card, or 1: logits are divided by it to become calibrated probabilities.
-        precision: "fp32", or "bf16": weights and features of half the size, faster where the processor knows bfloat16;
-            logits are float32 in both. Folded "fp32" logits are those of the plain network to 1e-4.
+        precision: "fp32"; "bf16": weights and features of half the size, faster where the processor knows bfloat16;
+            "mixed": of RRL-Net and FIL-Net, whose trunk alone is in bf16: most of the gain, and probabilities within
+            0.01 of those of "fp32". Logits are float32 in all. "fp32" logits are those of the plain network to 1e-4.
         compiled: whether the network is compiled, on the CPU with its weights frozen into it. It takes about a minute
             on first use, and a C++ compiler. Chunks are then filled up, so that few pairs cost as much as a chunk.
         chunk: pairs a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
@@ -65,7 +67,12 @@ class LearnedRelater:
         self.compiled = compile
         self.chunk = chunk
         pruned = fold_norms(deploy(net)).requires_grad_(False)
+        trunk = getattr(pruned, "trunk", None)
+        if precision == "mixed" and trunk is None:
+            raise InputError(f"{name}: has no trunk to round: precision mixed is for RRL-Net and FIL-Net")
         self.net = pruned.to(DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if precision == "mixed":
+            self.net.set_submodule(trunk, RoundedTrunk(self.net.get_submodule(trunk)))
         relater = cast(Relater, self.net)
         self.input_size = relater.input_size
         # Frozen, PyTorch lays weights out for the processor once and takes activations into the convolutions.
@@ -193,6 +200,19 @@ class LearnedRelater:
         filled = torch.empty(count, *x.shape[1:], dtype=x.dtype, device=x.device, memory_format=layout).zero_()
         filled[: len(x)] = x
         return filled
+
+
+class RoundedTrunk(nn.Module):
+    """An `Aggregation` in bfloat16 within a network in float32: its last stage comes back in float32."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk.bfloat16()
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, ...]:
+        """See `tiepoint.nets.aggregation.Aggregation`."""
+        *others, last = self.trunk([feature.bfloat16() for feature in features])
+        return (*others, last.float())
 
 
 def fold_norms(net: nn.Module) -> nn.Module:

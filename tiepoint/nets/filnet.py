@@ -36,6 +36,7 @@ class FILNet(MultiLossRelater):
 
     input_size = 64
     training_only = ("interaction.stage_heads", "interaction.module_heads")
+    trunk = "interaction.aggregation"  # most of the work, and the part that suffers least from rounding
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ class RRLNet(MultiLossRelater):
 
     input_size = 64
     training_only = ("decoders", "interaction.stage_heads", "interaction.module_heads")
+    trunk = "interaction.aggregation"  # most of the work, and the part that suffers least from rounding
 
     def __init__(self, aux_stages: Collection[int] = (3, 4, 5), attention: bool = True) -> None:
         super().__init__()
