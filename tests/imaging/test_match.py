@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cheap_models import Upright
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,16 +231,6 @@ def test_the_ratio_to_the_first_inconsistent_one_is_that_of_a_loop(seed: int, n:
             if worst < ratio:
                 expected.add((i, int(j)))
     assert as_set(mutual_nearest(a, b, ratio, places=places).indices) == expected
-
-
-class Upright:
-    """A describer of upright patches, 48 px wide: the patch itself, reduced to 8x8 and made independent of light."""
-
-    name, support, dimension, unit, upright = "upright", 12.0, 64, True, 48.0
-
-    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        small = torch.nn.functional.adaptive_avg_pool2d(patches.float(), 8).flatten(1)
-        return torch.nn.functional.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
 
 
 def test_patches_of_one_width_follow_the_turn_of_the_images(pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,7 +16,13 @@ def main(
     /,
     *,
     describer: str = "sdgmnet",
+    relater: str | None = None,
+    spectra: tuple[str, str] | None = None,
+    candidates: int = 5,
+    least_probability: float = 0.5,
+    rotations: int = 1,
     ratio: float = 0.9,
+    ratio_rule: Literal["second", "apart"] = "second",
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     out: Path | None = None,
@@ -24,15 +30,24 @@ def main(
 ) -> int:
     """Match the keypoints of two images: mutual nearest neighbours that pass the ratio test.
 
+    With --relater, pairs of the nearest that are each other's most probable.
+
     Args:
         a: first image
         b: second image
         describer: name or path of a describer
-        ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off
+        relater: name or path of a relater, which chooses among the nearest and gives each match its probability
+        spectra: of A and of B, by the names that the relater knows; its own order without it
+        candidates: with --relater, nearest neighbours of each keypoint that are related, at most
+        least_probability: with --relater, of a match, 0 to 1
+        rotations: turns of B that are tried, for describers of upright patches and images in any direction; 1 for none
+        ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off. With
+            --relater, candidates are those that it calls as near as the nearest
+        ratio_rule: take the second nearest, or the nearest that lies 10 px apart from the first
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
         out: folder for result.json and matches.png; nothing is written without it
-        json: print one JSON object, with a row xa, ya, xb, yb, similarity for each match
+        json: print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match
     """
     from tiepoint.files import write_json
     from tiepoint.imaging.draw import draw_matches
@@ -41,8 +56,9 @@ def main(
 
     with progress_bar("matching", quiet=json) as advance:
         found = match(
-            a, b, describer, ratio=ratio, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
-            progress=advance,
+            a, b, describer, ratio=ratio, ratio_rule=ratio_rule, max_keypoints=max_keypoints,
+            contrast_threshold=contrast_threshold, rotations=rotations, relater=relater, candidates=candidates,
+            spectra=spectra, least_probability=least_probability, progress=advance,
         )  # fmt: skip
     result = {"a": str(a), "b": str(b), **found.to_json()}
     if out is not None:
@@ -50,5 +66,8 @@ def main(
         write_json(out / "result.json", result)
     if not json:
         del result["points"]
+        if found.matches.probability is not None and len(found.matches):
+            low, high = (float(v) for v in (found.matches.probability.min(), found.matches.probability.max()))
+            result["probabilities"] = f"{low:.2f} to {high:.2f}"
     emit(result, json, title="Matches")
     return 0

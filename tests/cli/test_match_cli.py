@@ -1,0 +1,88 @@
+"""`tiepoint match` with a relater, and with turns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tiepoint import nets
+from tiepoint.cli import main
+from tiepoint.models import save_weights
+
+pytestmark = pytest.mark.usefixtures("quick_weights")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, quick_weights: None) -> Path:
+    """a.png, b.png (a shifted by 6 px in x) and yes.safetensors, a relater that takes every pair for a match."""
+    path = tmp_path_factory.mktemp("match")
+    random = np.random.default_rng(0)
+    layers = [cv2.GaussianBlur(random.normal(size=(160, 200)), (0, 0), sigma) for sigma in (1.5, 3, 6)]
+    image = (128 + 30 * sum(layer / layer.std() for layer in layers)).clip(0, 255).astype(np.uint8)
+    for name, part in {"a": image[:, 6:], "b": image[:, :-6]}.items():
+        assert cv2.imwrite(str(path / f"{name}.png"), part)
+    net = nets.create("kglnet")
+    last = [module for module in net.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias += 20
+    save_weights(path / "yes.safetensors", net, {"network": "kglnet", "spectra": ["opt", "sar"], "name": "yes"})
+    return path
+
+
+def run(folder: Path, capfd: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
+    images = str(folder / "a.png"), str(folder / "b.png")
+    code = main(["match", *images, "--describer", "rootsift", "--max-keypoints", "60", *options])
+    captured = capfd.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_relater_adds_the_probability(folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    relater = ("--relater", str(folder / "yes.safetensors"), "--candidates", "1", "--spectra", "sar", "opt")
+    code, out, err = run(folder, capfd, *relater, "--json", "--out", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    result: dict[str, Any] = json.loads(out)
+    points = np.array(result["points"])
+    assert points.shape == (result["matches"], 6)
+    assert points[:, 5].min() > 0.9
+    right = np.abs(points[:, 0] - points[:, 2] + 6) < 1
+    assert right.sum() > 15
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+    assert (tmp_path / "out" / "matches.png").is_file()
+    code, out, _ = run(folder, capfd, *relater)
+    assert code == 0
+    assert "probabilities" in out
+    code, out, _ = run(folder, capfd)
+    assert "probabilities" not in out
+
+
+def test_the_ratio_rule_is_taken(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = json.loads(run(folder, capfd, "--json", "--ratio", "0.7")[1])
+    apart = json.loads(run(folder, capfd, "--json", "--ratio", "0.7", "--ratio-rule", "apart")[1])
+    assert {len(row) for row in plain["points"]} == {5}
+    assert apart["matches"] >= plain["matches"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--rotations", "8"), "rotations is 8: they need two images and a describer of upright patches"),
+        (("--relater", "rootsift"), "rootsift: describes single patches and relates no pairs"),
+        (("--relater", "rrlnet-visnir", "--spectra", "vis", "sar"), "relates vis and nir, not vis and sar"),
+        (("--candidates", "0"), "candidates is 0"),
+        (("--least-probability", "2"), "least_probability is 2"),
+        (("--ratio-rule", "third"), "ratio-rule"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_2_and_one_line(
+    folder: Path, options: tuple[str, ...], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(folder, capfd, "--json", *options)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
