@@ -35,9 +35,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
-    assert len(found) == 2
+    assert len(found) == 4
     for command in found:
         run(folder, f"{command} --describer rootsift --no-structure --no-refine")
+    names = {path.name for path in (folder / "pair").iterdir()}
+    assert {"result.json", "matches.png", "overlay.png", "tie_points.csv", "report.html"} <= names
     for out, names, files in [
         ("registered", ["field", "water"], ["result.json", "tie_points.csv"]),
         ("by-name", ["0001", "0002"], ["report.html", "result.json", "tie_points.csv"]),

@@ -87,7 +87,7 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     out = tmp_path / "new" / "out"
     assert run("register", folder, "a.png", "b.png", "--out", str(out), "--json") == 0
     printed = json.loads(capfd.readouterr().out)
-    assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "result.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "result.json", "tie_points.csv"]
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == printed
     assert cv2.imread(str(out / "matches.png")).shape == (240, 640, 3)
     assert cv2.imread(str(out / "overlay.png")).shape == (240, 320, 3)

@@ -139,6 +139,10 @@ def test_what_a_result_was_made_from_decides(pairs: list[Pair], tmp_path: Path, 
         ({}, ""), ({"threshold": 2.0}, "r"), ({"max_keypoints": 200}, "ddr"),
         ({}, "r"),  # the features of the first settings are there still
         ({"workers": 2, "progress": print}, ""), ({"report": "page.html"}, "r"), ({"report": "page.html"}, ""),
+        ({"warp": "piecewise"}, "r"), ({"warp": "piecewise"}, ""), ({"model": "fundamental"}, "r"),
+        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([200.0, 200, 1]))}, "r"),
+        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([200.0, 200, 1]))}, ""),
+        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([300.0, 200, 1]))}, "r"),
     ]:  # fmt: skip
         calls.clear()
         run(one, out, **change)
@@ -155,6 +159,68 @@ def test_what_a_result_was_made_from_decides(pairs: list[Pair], tmp_path: Path, 
     own.unlink()
     assert run(one, out)[0].error == f"InputError: {own}: no such file"
     assert not (out / "good" / "result.json").exists()  # it would contradict the summary
+
+
+def test_another_calibration_of_the_verdict_does_all_again(
+    pairs: list[Pair], tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(pairs[:1], tmp_path / "out")
+    other = tmp_path / "verdict.json"
+    other.write_text(batch.VERDICT.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    monkeypatch.setattr(batch, "VERDICT", other)
+    calls.clear()
+    assert not run(pairs[:1], tmp_path / "out")[0].reused
+    assert calls == ["r"]
+    assert run(pairs[:1], tmp_path / "out")[0].reused
+
+
+def test_bands_are_of_the_images_and_of_the_cache(tmp_path: Path, images: Path, calls: list[str]) -> None:
+    """Three bands of which the second shows the scene."""
+    noise = np.random.default_rng(0).integers(0, 255, (180, 240), dtype=np.uint8)
+    for name in ("0", "1"):
+        grey = cv2.imread(str(images / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        write_image(tmp_path / f"{name}.png", np.dstack([noise, grey, noise]))
+    one = [Pair("good", tmp_path / "0.png", tmp_path / "1.png")]
+    plain = run([Pair("good", images / "0.png", images / "1.png")], tmp_path / "plain")
+    calls.clear()
+    for band, again in [
+        (2, "ddr"), (2, ""), ((2, 2), ""), ((2, "green"), "dr"), ((2, 3), "dr"), (2, "r"), (np.int64(2), ""),
+        ((2, "blush"), "failed"),
+    ]:  # fmt: skip
+        rows = run(one, tmp_path / "out", band=band, report="page.html")
+        assert ("".join(calls) if rows[0].error is None else "failed") == again, band
+        if band == 2:
+            np.testing.assert_array_equal(rows[0].matrix, plain[0].matrix)
+        calls.clear()
+    assert rows[0].error is not None
+    assert "has no band 'blush'" in rows[0].error
+    with pytest.raises(InputError, match=r"band is 1\.5"):
+        run(one, tmp_path / "out", band=1.5)
+
+
+def test_the_warped_image_and_further_files_are_written_and_cleared(
+    pairs: list[Pair], tmp_path: Path, calls: list[str]
+) -> None:
+    pytest.importorskip("rasterio")
+    seen: list[tuple[str, bool]] = []
+
+    def export(folder: Path, found: Registration) -> None:
+        seen.append((folder.name, found.accepted))
+        folder.mkdir(exist_ok=True)
+        (folder / "tie_points.txt").write_text("points")
+
+    rows = run(pairs[:2], tmp_path, warped="warped.tif", export=export)
+    assert [row.verdict for row in rows] == ["accepted", "refused"]
+    assert seen == [("good", True), ("wrong", False)]
+    whole = ["result.json", "tie_points.csv", "tie_points.txt"]
+    assert listed(tmp_path / "good") == [*whole, "warped.tif"]
+    assert listed(tmp_path / "wrong") == whole
+    assert all(row.reused for row in run(pairs[:2], tmp_path, warped="warped.tif", export=export))
+    (tmp_path / "good" / "warped.tif").unlink()
+    again = run(pairs[:2], tmp_path, warped="warped.tif", export=export)
+    assert [row.reused for row in again] == [False, True]
+    run(pairs[:1], tmp_path, warped="warped.tif", min_inliers=1000)  # refused: of the earlier run nothing stays
+    assert listed(tmp_path / "good") == ["result.json", "tie_points.csv"]
 
 
 def test_a_crash_is_a_row_with_its_traceback(
@@ -263,6 +329,13 @@ def test_one_run_at_a_time(pairs: list[Pair], tmp_path: Path) -> None:
         ({"workers": 0}, "workers is 0"),
         ({"report": "a/b.html"}, "give a file name alone"),
         ({"report": "result.json"}, "give a file name alone"),
+        ({"warped": "a/b.tif"}, "give a file name alone"),
+        ({"warped": "warped.png"}, "name it .tif"),
+        ({"warped": "x.tif", "report": "x.tif"}, "give two file names"),
+        ({"warped": "x.tif", "model": "fundamental"}, "leave out warped"),
+        ({"warp": "spline"}, "no warp 'spline'"),
+        ({"model": "essential"}, "needs cameras"),
+        ({"model": "essential", "cameras": (np.eye(3), -np.eye(3))}, "camera_b is not"),
     ],
 )
 def test_settings_that_fit_no_pair_stop_before_the_first(

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import tiepoint
+import tiepoint.imaging.register as register_module
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.imaging.describe import describe
 from tiepoint.imaging.draw import draw_matches, draw_overlay
-from tiepoint.imaging.geometry import corner_error
+from tiepoint.imaging.geometry import apply, choose, corner_error
 from tiepoint.imaging.io import to_unit
 from tiepoint.imaging.register import Registration, register
 from tiepoint.imaging.relate import relate_places
@@ -184,6 +185,45 @@ def test_a_relater_gives_each_tie_point_a_probability(pair: Pair) -> None:
     assert refused.reasons == ("the relater takes 0 of the places for matches",)
     with pytest.raises(InputError, match="relates vis and nir, not vis and ir"):
         register(*pair, "rootsift", relater=relater, spectra=("vis", "ir"))
+
+
+def test_probabilities_of_keypoint_matches_weigh_in_the_second_fit(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    chances = np.random.default_rng(0).uniform(0.3, 1, 2000)
+    given: list[np.ndarray | None] = []
+
+    def related(a: np.ndarray, b: np.ndarray, matrix: np.ndarray, places: np.ndarray, *others: object) -> np.ndarray:
+        return chances[: len(places)]
+
+    def chosen(*points: np.ndarray, **options: object) -> object:
+        given.append(options.get("weights"))  # type: ignore[arg-type]
+        return choose(*points, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(register_module, "relate_places", related)
+    monkeypatch.setattr(register_module, "choose", chosen)
+    relater = LearnedRelater(nets.create("2channel"), "fresh", {"spectra": ["vis", "nir"]})
+    plain = register(*pair, "rootsift", refine=False, max_keypoints=500)
+    found = register(*pair, "rootsift", refine=False, max_keypoints=500, relater=relater)
+    likely = chances[: len(plain.points)]
+    likely = likely[likely >= 0.5]
+    assert [None if each is None else len(each) for each in given] == [None, None, len(likely)]
+    np.testing.assert_array_equal(given[2], likely)
+    assert len(found.points) == len(likely) < len(plain.points)
+    np.testing.assert_array_equal(found.probabilities, likely[found.inliers])
+    assert found.matrix is not None
+    assert corner_error(found.matrix, plain.matrix, 480, 360) < 0.5  # type: ignore[arg-type]
+
+
+def test_the_map_is_that_of_the_matrix_and_a_refused_one_has_none(
+    found: Registration, pair: Pair, texture: Texture
+) -> None:
+    assert found.matrix is not None
+    corners = np.array([[0, 0], [479, 0], [479, 359.0]])
+    np.testing.assert_array_equal(found.map(corners), apply(found.matrix, corners))
+    assert found.transform is found.matrix
+    refused = register(pair[0], texture(99), "rootsift", max_keypoints=300)
+    assert refused.transform is None
+    with pytest.raises(InputError, match="the registration was refused"):
+        refused.map(corners)
 
 
 def test_progress_reaches_its_end(pair: Pair) -> None:

@@ -8,6 +8,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tiepoint.cli.output import emit, progress_bar
+from tiepoint.errors import InputError
+
+Four = tuple[float, float, float, float]
+Camera = Annotated[Four | None, tyro.conf.arg(metavar="FX FY CX CY")]
+Matrix = list[list[float]]
 
 
 def main(
@@ -18,7 +23,12 @@ def main(
     describer: str = "sdgmnet",
     relater: str | None = None,
     spectra: tuple[str, str] | None = None,
-    model: Literal["auto", "homography", "affine", "similarity"] = "auto",
+    band_a: str | None = None,
+    band_b: str | None = None,
+    model: Literal["auto", "homography", "affine", "similarity", "fundamental", "essential"] = "auto",
+    camera_a: Camera = None,
+    camera_b: Camera = None,
+    warp: Literal["thin-plate", "piecewise"] | None = None,
     ratio: float = 0.9,
     threshold: float = 3.0,
     max_keypoints: int = 8000,
@@ -30,6 +40,7 @@ def main(
     seed: int = 0,
     out: Path | None = None,
     report: Path | None = None,
+    warped: Path | None = None,
     workers: int = 1,
     cache: bool = True,
     json: bool = False,
@@ -46,7 +57,15 @@ def main(
         describer: name or path of a describer
         relater: name or path of a relater, which gives each tie point its match probability
         spectra: of A and of B, by the names that the relater knows; its own order without it
-        model: transform to fit; auto takes the simplest that explains the correspondences
+        band_a: band of A by its name, or its number from 1; without it colours become their luma, and of more bands the
+            mean is taken
+        band_b: band of B
+        model: transform to fit; auto takes the simplest that explains the correspondences. fundamental and essential
+            are for a scene that is not flat: they give lines and no transform, by the keypoint matches alone
+        camera_a: of model essential: focal lengths and principal point of A in pixels
+        camera_b: those of B; the camera of A without it
+        warp: bend the transform where tie points held out say that this is better: thin-plate for what is smooth,
+            piecewise for what has edges
         ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off
         threshold: largest residual of a tie point, pixels of B
         max_keypoints: of each image, the strongest first
@@ -56,9 +75,12 @@ def main(
         least_confidence: of an accepted registration, 0 to 1
         min_inliers: tie points that a registration without --refine needs
         seed: of the robust estimation
-        out: folder for result.json, matches.png and, if accepted, overlay.png; nothing is written without it. Of many
-            pairs, which need it: summary.csv, summary.json and a folder for each pair
+        out: folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv, with a georeference
+            of A or B also tie_points.points (ground control points) and tie_points.geojson; nothing is written without
+            it. Of many pairs, which need it: summary.csv, summary.json and a folder for each pair
         report: file for a page of HTML that shows the registration: overlay, tie points, residuals; needs no network.
+            Of many pairs its name in each pair's folder
+        warped: file (.tif) for all bands of A on the grid of B and with its georeference, if accepted; needs rasterio.
             Of many pairs its name in each pair's folder
         workers: of many pairs, how many at a time
         cache: of many pairs, keep the images' features in the folder, for the next run
@@ -68,44 +90,53 @@ def main(
     from tiepoint.cli.register_batch import many, run
 
     settings: dict[str, Any] = {
-        "model": model, "ratio": ratio, "threshold": threshold, "max_keypoints": max_keypoints,
+        "model": model, "cameras": _cameras(camera_a, camera_b), "warp": warp, "band": (band_a, band_b),
+        "ratio": ratio, "threshold": threshold, "max_keypoints": max_keypoints,
         "contrast_threshold": contrast_threshold, "structure": structure, "refine": refine, "relater": relater,
         "spectra": spectra, "least_confidence": least_confidence, "min_inliers": min_inliers, "seed": seed,
     }  # fmt: skip
     if b is None or many(a, b):
-        return run(a, b, out, describer, settings, report=report, workers=workers, cache=cache, json=json)
+        return run(
+            a, b, out, describer, settings, report=report, warped=warped, workers=workers, cache=cache, json=json
+        )
 
+    from tiepoint.cli.register_files import check_warped, write_files
     from tiepoint.imaging.register import register
 
+    if warped is not None:
+        check_warped(warped, a, b, model)
     with progress_bar("registering", quiet=json) as advance:
         found = register(a, b, describer, **settings, progress=advance)
     result = {"a": str(a), "b": str(b), **found.to_json()}
-    if out is not None:
-        from tiepoint.files import write_json
-        from tiepoint.imaging.draw import draw_matches, draw_overlay
-        from tiepoint.imaging.io import read_grey, write_image
-
-        first, second = read_grey(a), read_grey(b)
-        write_image(out / "matches.png", draw_matches(first, second, found.points, found.inliers))
-        if found.matrix is not None:
-            write_image(out / "overlay.png", draw_overlay(first, second, found.matrix))
-        else:
-            (out / "overlay.png").unlink(missing_ok=True)  # of an earlier run, it would contradict the verdict
-        write_json(out / "result.json", result)
-    if report is not None:
-        from tiepoint.imaging.report import write_report
-
-        write_report(found, a, b, report)
-    if not json:
-        result = {
-            k: v
-            for k, v in result.items()
-            if k not in ("tie_points", "residuals", "matrix", "reasons", "probabilities", "evidence")
-        }
-        rows = [] if found.matrix is None else found.matrix.tolist()
-        result |= {f"matrix row {i}": " ".join(f"{v:.6g}" for v in row) for i, row in enumerate(rows, 1)}
-        result |= {f"evidence: {key}": value for key, value in found.evidence.to_json().items()}
-        if found.reasons:
-            result["reasons"] = "; ".join(found.reasons)
-    emit(result, json, title="Registered" if found.accepted else "Not registered")
+    write_files(found, result, a, b, settings["band"], out=out, report=report, warped=warped, quiet=json)
+    emit(result if json else _shown(result), json, title="Registered" if found.accepted else "Not registered")
     return 0 if found.accepted else 1
+
+
+def _cameras(a: Four | None, b: Four | None) -> tuple[Matrix, Matrix] | None:
+    """The intrinsics (3, 3) of both images as rows."""
+    if a is None:
+        if b is not None:
+            raise InputError("--camera-b stands alone: give --camera-a too")
+        return None
+    first, second = ([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]] for fx, fy, cx, cy in (a, b or a))
+    return first, second
+
+
+def _shown(result: dict[str, Any]) -> dict[str, Any]:
+    """The result as the rows of a table: what is short."""
+    left_out = ("tie_points", "residuals", "matrix", "pose", "warp", "reasons", "probabilities", "evidence")
+    rows = {key: value for key, value in result.items() if key not in left_out}
+    rows |= {f"matrix row {i}": _numbers(row) for i, row in enumerate(result["matrix"] or [], 1)}
+    if result["pose"] is not None:
+        rows |= {f"rotation row {i}": _numbers(row) for i, row in enumerate(result["pose"]["rotation"], 1)}
+        rows["translation"] = _numbers(result["pose"]["translation"])
+    rows |= {f"warp: {key}": value for key, value in (result["warp"] or {}).items() if value is not None}
+    rows |= {f"evidence: {key}": value for key, value in result["evidence"].items()}
+    if result["reasons"]:
+        rows["reasons"] = "; ".join(result["reasons"])
+    return rows
+
+
+def _numbers(row: list[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in row)

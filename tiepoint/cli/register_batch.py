@@ -29,6 +29,7 @@ def run(
     settings: Mapping[str, Any],
     *,
     report: Path | None,
+    warped: Path | None,
     workers: int,
     cache: bool,
     json: bool,
@@ -39,6 +40,7 @@ def run(
     if out is None:
         raise InputError("many pairs need a folder for their results: name one with --out")
 
+    from tiepoint.export.ties import write_ties
     from tiepoint.imaging.batch import register_many
     from tiepoint.imaging.pairs import pair_folders, read_table
     from tiepoint.imaging.summary import counts
@@ -47,7 +49,8 @@ def run(
     pairs = read_table(a) if b is None else pair_folders(a, b)
     with progress_bar("registering", quiet=json) as advance:
         rows = register_many(
-            pairs, out, describer, report=None if report is None else str(report), workers=workers, cache=cache,
+            pairs, out, describer, report=None if report is None else str(report),
+            warped=None if warped is None else str(warped), export=write_ties, workers=workers, cache=cache,
             progress=advance, **settings,
         )  # fmt: skip
     result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import json
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from tiepoint import __version__
 from tiepoint.errors import InputError
 from tiepoint.files import write_json, write_text
-from tiepoint.imaging.describe import describe
-from tiepoint.imaging.feature_cache import FeatureCache, digest, digest_file
+from tiepoint.imaging.bands import Band
+from tiepoint.imaging.batch_settings import resolve
+from tiepoint.imaging.feature_cache import FeatureCache, digest_file
+from tiepoint.imaging.geo import import_rasterio
 from tiepoint.imaging.match import Progress
 from tiepoint.imaging.pairs import Pair, check_names
-from tiepoint.imaging.register import Registration, register
+from tiepoint.imaging.register import register
+from tiepoint.imaging.registration import TWO_VIEWS, Registration
 from tiepoint.imaging.report import write_report
 from tiepoint.imaging.summary import Row, write_summary
 from tiepoint.imaging.tables import write_csv
+from tiepoint.imaging.verdict import WEIGHTS as VERDICT
+from tiepoint.imaging.warped import check_name, write_warped
 from tiepoint.lock import locked
-from tiepoint.models import Describer, load_describer, load_relater, weights_path
+from tiepoint.models import Describer
 
 RESULT, POINTS, CRASH = "result.json", "tie_points.csv", "error.txt"
 EVERY = 5.0  # seconds between two summaries: with thousands of pairs each takes long to write
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-TRIAL = "trial image"
+Export = Callable[[Path, Registration], object]
 
 
 def register_many(
@@ -43,6 +44,8 @@ def register_many(
     describer: str | Path = "sdgmnet",
     *,
     report: str | None = None,
+    warped: str | None = None,
+    export: Export | None = None,
     workers: int = 1,
     cache: bool = True,
     progress: Progress | None = None,
@@ -51,15 +54,20 @@ def register_many(
     """Register image a of each pair to its image b.
 
     OUT/NAME gets result.json (`Registration.to_json`, and what it was made from), tie_points.csv and, where wanted, a
-    report; OUT gets summary.csv and summary.json, rewritten as it goes. A pair whose result is there, made from the
-    same files with the same settings, weights and version, is not done again. One that fails for whatever reason is a
-    row with its error, tried again in the next run; a crash leaves its traceback in OUT/NAME/error.txt.
+    report and the warped image; OUT gets summary.csv and summary.json, rewritten as it goes. A pair whose result is
+    there, made from the same files with the same settings, weights, verdict and version, is not done again. One that
+    fails for whatever reason is a row with its error, tried again in the next run; a crash leaves its traceback in
+    OUT/NAME/error.txt.
 
     Args:
         pairs: see `tiepoint.imaging.pairs`.
         out: folder of the results, which one run at a time writes to.
         describer: a name or a path.
         report: file name of a page of HTML in each pair's folder, see `tiepoint.imaging.report`; none without it.
+        warped: file name, .tif, of image a on the grid of b in each accepted pair's folder, see
+            `tiepoint.imaging.warped`; none without it.
+        export: called with each pair's folder and its registration before the result is written: writes further files,
+            named tie_points and a suffix.
         workers: pairs at a time, in threads that share the models; each holds its images in memory.
         cache: keep features in OUT/.cache, about 4.5 MB for 8,000 keypoints of 128 numbers; it may be deleted.
         progress: called with pairs done and their number.
@@ -79,12 +87,17 @@ def register_many(
         raise InputError("there are no pairs: give at least one")
     if workers < 1:
         raise InputError(f"workers is {workers}: give a positive number")
-    if report is not None and (Path(report).name != report or report in (RESULT, POINTS, CRASH)):
-        raise InputError(f"report is {report}: of many pairs give a file name alone, such as report.html")
+    _check_name("report", report, "report.html")
+    _check_name("warped", warped, "warped.tif")
+    if warped is not None:
+        check_name(warped)
+        if warped == report:
+            raise InputError(f"report and warped are {report} both: give two file names")
+        import_rasterio(f"{warped}: a GeoTIFF")
     check_names(pairs)
     if any(image is not None and image.parent.resolve() == out.resolve() for p in pairs for image in (p.a, p.b)):
         raise InputError(f"{out} holds the images: name another folder for the results")
-    job = _prepare(out, describer, settings, report, cache)
+    job = _prepare(out, describer, settings, _Files(report, warped, export), cache)
     rows: dict[int, Row] = {}
     written = -EVERY
     with locked(out):
@@ -106,6 +119,15 @@ def register_many(
     return found
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What a pair's folder holds besides the result and the tie points; see `register_many`."""
+
+    report: str | None
+    warped: str | None
+    export: Export | None
+
+
 @dataclass
 class _Job:
     """What all pairs share; `made_with` is what a result depends on besides the images."""
@@ -113,7 +135,8 @@ class _Job:
     out: Path
     describer: Describer
     settings: dict[str, Any]
-    report: str | None
+    bands: tuple[Band, Band]
+    files: _Files
     cache: FeatureCache
     made_with: dict[str, Any]
     digests: dict[Path, str] = field(default_factory=dict)
@@ -139,7 +162,8 @@ class _Job:
         made_from = {"a": contents[0], "b": contents[1], **self.made_with}
         if (kept := self._kept(pair, made_from)) is not None:
             return kept
-        first, second = (self.cache.features(p, c) for p, c in zip((pair.a, pair.b), contents, strict=True))
+        first = self.cache.features(pair.a, contents[0], self.bands[0])
+        second = self.cache.features(pair.b, contents[1], self.bands[1])
         found = register(first, second, self.describer, **self.settings)
         result = {
             "name": pair.name, "a": str(pair.a), "b": str(pair.b), "seconds": round(time.perf_counter() - start, 3),
@@ -157,7 +181,8 @@ class _Job:
         folder = self.out / pair.name
         try:
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            whole = all((folder / name).is_file() for name in (POINTS, self.report) if name is not None)
+            names = POINTS, self.files.report, self.files.warped if result["matrix"] else None
+            whole = all((folder / name).is_file() for name in names if name is not None)
             return Row.of(pair, result, reused=True) if whole and result["made_from"] == made_from else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -168,15 +193,20 @@ class _Job:
         assert pair.b is not None
         folder = self.out / pair.name
         self._clear(pair)
+        if self.files.export is not None:
+            self.files.export(folder, found)
         write_csv(folder / POINTS, found)
-        if self.report is not None:
-            write_report(found, pair.a, pair.b, folder / self.report, title=pair.name)
+        if self.files.report is not None:
+            write_report(found, pair.a, pair.b, folder / self.files.report, band=self.bands, title=pair.name)
+        if self.files.warped is not None and found.accepted:
+            write_warped(folder / self.files.warped, pair.a, found)
         write_json(folder / RESULT, result)
 
     def _clear(self, pair: Pair) -> None:
-        for name in (RESULT, POINTS, CRASH, self.report):
-            if name is not None:
-                (self.out / pair.name / name).unlink(missing_ok=True)
+        folder = self.out / pair.name
+        named = (RESULT, CRASH, self.files.report, self.files.warped)
+        for path in (*(folder / name for name in named if name is not None), *folder.glob(f"{Path(POINTS).stem}.*")):
+            path.unlink(missing_ok=True)
 
     def _is_ours(self, error: OSError) -> bool:
         """Whether results cannot be written, which the other pairs would meet too."""
@@ -184,49 +214,21 @@ class _Job:
         return error.errno in FULL or (place is not None and place.is_relative_to(self.out.resolve()))
 
 
-def _prepare(out: Path, describer: str | Path, settings: dict[str, Any], report: str | None, cache: bool) -> _Job:
+def _check_name(what: str, name: str | None, such: str) -> None:
+    if name is not None and (Path(name).name != name or name in (RESULT, POINTS, CRASH)):
+        raise InputError(f"{what} is {name}: of many pairs give a file name alone, such as {such}")
+
+
+def _prepare(out: Path, describer: str | Path, given: dict[str, Any], files: _Files, cache: bool) -> _Job:
     """Load the models and try the settings. Raises InputError, TypeError."""
-    takes = {k: p.default for k, p in inspect.signature(register).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    del takes["progress"]
-    if unknown := settings.keys() - takes.keys():
-        raise TypeError(f"register_many() got an unexpected keyword argument {sorted(unknown)[0]!r}")
-    settings = takes | settings
-    model = load_describer(describer)
-    plain = settings | {"describer": _weights(describer, model.name)}
-    if (relater := settings["relater"]) is not None:
-        settings["relater"] = load_relater(relater)
-        plain["relater"] = _weights(relater, settings["relater"].name)
-    described = {k: v for k, v in settings.items() if k in inspect.signature(describe).parameters}
-    _try(model, described, settings)
-    key = {"tiepoint": __version__, "describer": plain["describer"], **described}
-    made_with = json.loads(json.dumps({"tiepoint": __version__, "settings": plain}, sort_keys=True))
-    features = FeatureCache(out / ".cache" if cache else None, model, described, key)
-    return _Job(out, model, settings, report, features, made_with)
-
-
-def _weights(name_or_path: str | Path, name: str) -> dict[str, str]:
-    """What tells a model from others: its name, and its weights and card if it has them."""
-    path = weights_path(name_or_path)
-    files = [file for file in (path, path.with_suffix(".json")) if file.is_file()]
-    return {"name": name, **({"weights": digest("".join(map(digest_file, files)).encode())} if files else {})}
-
-
-def _try(model: Describer, described: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Raise the InputError of settings that fit no pair, before the first pair."""
-    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32), (0, 0), 2)
-    image = np.asarray((128 + 50 * noise / noise.std()).clip(0, 255).astype(np.uint8))
-    try:
-        features = describe(image, model, name=TRIAL, **described)
-    except InputError as error:
-        if str(error).startswith(TRIAL):  # the settings may suit real images
-            return
-        raise
-    try:
-        register(features, features, model, **settings)
-    except InputError:
-        raise
-    except Exception:  # a crash is each pair's own to record
-        return
+    found = resolve(describer, given)
+    if files.warped is not None and found.register["model"] in TWO_VIEWS:
+        raise InputError(f"model {found.register['model']} has no transform to warp an image by: leave out warped")
+    key = {"tiepoint": __version__, "describer": found.plain["describer"], **found.describe}
+    features = FeatureCache(out / ".cache" if cache else None, found.model, found.describe, key)
+    made_with = {"tiepoint": __version__, "verdict": digest_file(VERDICT), "settings": found.plain}
+    plain = json.loads(json.dumps(made_with, sort_keys=True))
+    return _Job(out, found.model, found.register, found.bands, files, features, plain)
 
 
 def _run(job: _Job, pairs: Sequence[Pair], workers: int) -> Generator[tuple[int, Row], None, None]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.imaging.io import to_uint8
+from tiepoint.imaging.raster import Raster
+from tiepoint.imaging.warps import Warp
 
 Picture = NDArray[np.uint8]
 INLIER, OUTLIER = (64, 220, 90), (225, 70, 60)
@@ -51,12 +53,12 @@ def draw_matches(
 def draw_overlay(
     a: NDArray[Any],
     b: NDArray[Any],
-    matrix: NDArray[np.float64],
+    matrix: NDArray[np.float64] | Warp,
     style: Literal["colours", "checkerboard"] = "colours",
     *,
     tiles: int = 8,
 ) -> Picture:
-    """Image a, warped by `matrix` (3, 3; a -> b), over b.
+    """Image a, warped by `matrix` (3, 3; a -> b) or by a warp of `tiepoint.imaging.warps`, over b.
 
     "colours": a in red, b in cyan, so that what fits is grey. "checkerboard": squares of the one and the other in turn,
     `tiles` along the longer side; only b where a does not reach.
@@ -66,13 +68,17 @@ def draw_overlay(
     """
     fixed = to_uint8(b)
     height, width = fixed.shape
-    moved = cv2.warpPerspective(to_uint8(a), matrix, (width, height), flags=cv2.INTER_LINEAR)
+    if isinstance(matrix, np.ndarray):
+        moved = cv2.warpPerspective(to_uint8(a), matrix, (width, height), flags=cv2.INTER_LINEAR)
+        ones = np.ones(a.shape, dtype=np.uint8)
+        covered = cv2.warpPerspective(ones, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
+    else:
+        moved, covered = matrix.warp(Raster(to_uint8(a), None, (0, 255)), (height, width))
     if style == "colours":
         return np.dstack([moved, fixed, fixed])
-    covered = cv2.warpPerspective(np.ones(a.shape, dtype=np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST)
     side = max(1, -(-max(height, width) // tiles))
     squares = np.add.outer(np.arange(height) // side, np.arange(width) // side) % 2 == 1
-    return _rgb(np.where(squares & (covered > 0), moved, fixed))
+    return _rgb(np.where(squares & covered, moved, fixed))
 
 
 def _rgb(image: NDArray[Any]) -> Picture:

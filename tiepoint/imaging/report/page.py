@@ -15,8 +15,10 @@ from tiepoint import __version__
 from tiepoint.errors import InputError
 from tiepoint.files import write_text
 from tiepoint.html import data_url_within, json_script
-from tiepoint.imaging.io import Image, as_grey, to_uint8
-from tiepoint.imaging.register import Registration
+from tiepoint.imaging.bands import Bands, band_of_each
+from tiepoint.imaging.io import Image
+from tiepoint.imaging.raster import Raster, as_raster
+from tiepoint.imaging.registration import TWO_VIEWS, Registration
 from tiepoint.imaging.report.payload import payload
 from tiepoint.imaging.report.pictures import LONGEST, outline, reduced, sprite, warped
 
@@ -27,41 +29,48 @@ NONE = "–"
 
 def write_report(
     registration: Registration,
-    a: Image,
-    b: Image,
+    a: Image | Raster,
+    b: Image | Raster,
     path: str | Path,
     *,
+    band: Bands = None,
     probabilities: ArrayLike | None = None,
     title: str | None = None,
 ) -> None:
     """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
 
-    A refused registration is shown by its matches, side by side, without an overlay. The page stays below 5 MB: images
-    are reduced to 1,600 pixels, and of many tie points a thousand are drawn; the page says so, and its data hold all.
+    A refused registration is shown by its matches, side by side, without an overlay; so is one by a fundamental matrix,
+    by its tie points. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many tie points a thousand
+    are drawn; the page says so, and its data hold all.
 
     Args:
         registration: as `tiepoint.register` returned it.
-        a: the image that was registered, a path or an array as for `register`.
+        a: the image that was registered, a path, an array or a `Raster` as for `register`.
         b: the image it was registered to.
         path: of the page, written atomically.
-        probabilities: that a match is right, 0..1: (M,) one for each match, or (T,) one for each tie point.
+        band: as given to `register`.
+        probabilities: that a match is right, 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
+            the registration's own if None.
         title: heading of the page; the images' names if None.
 
     Raises:
         InputError: an unusable image, images of another size than the registered ones, unfit probabilities.
     """
     levels, names = [], []
-    for image, name, size in (
-        (a, "image a", registration.matches.a.size),
-        (b, "image b", registration.matches.b.size),
+    matches, bands = registration.matches, band_of_each(band)
+    for image, name, size, taken in (
+        (a, "image a", matches.a.size, bands[0]),
+        (b, "image b", matches.b.size, bands[1]),
     ):
-        grey, name = as_grey(image, name)
-        if grey.shape[::-1] != size:
+        raster = as_raster(image, name, taken)  # the pixels that were registered: turned, of a band, masked
+        height, width = raster.pixels.shape
+        name = raster.name
+        if (width, height) != size:
             raise InputError(
-                f"{name}: {grey.shape[1]}x{grey.shape[0]} pixels, but what was registered has {size[0]}x{size[1]}: "
+                f"{name}: {width}x{height} pixels, but what was registered has {size[0]}x{size[1]}: "
                 "give the registered images, in the same order"
             )
-        levels.append(to_uint8(grey))
+        levels.append(raster.to_uint8())
         names.append(name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
     data = payload(registration, (names[0], names[1]), probabilities)
     write_text(path, _page(registration, data, levels, title or " to ".join(map(_short, names))))
@@ -72,7 +81,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "title": escape(title),
         "version": escape(__version__),
         "state": "registered" if registration.accepted else "refused",
-        "view": "overlay" if registration.accepted else "pair",
+        "view": "pair" if registration.transform is None else "overlay",
         "verdict": "Registered" if registration.accepted else "Not registered",
         "reasons": _reasons(registration),
         "numbers": _numbers(data),
@@ -87,7 +96,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "panel_script": _asset("panel.js"),
     }
     parts |= {f"overlay_{name}": "" for name in ("tools", "stage", "below", "script")}
-    if registration.matrix is not None:
+    if registration.transform is not None:
         parts["overlay_script"] = f"<script>\n{_asset('overlay.js')}</script>"
         for name in ("tools", "stage", "below"):
             parts[f"overlay_{name}"] = Template(_asset(f"overlay_{name}.html")).substitute(_geometry(registration))
@@ -96,9 +105,9 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
 
 def _geometry(registration: Registration) -> dict[str, str]:
     """The overlay's measures: pixels of b, whose centres are at integers."""
-    assert registration.matrix is not None
+    assert registration.transform is not None
     width, height = registration.matches.b.size
-    corners = outline(registration.matrix, registration.matches.a.size)
+    corners = outline(registration.transform, registration.matches.a.size, registration.warp)
     points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
     return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
 
@@ -107,8 +116,8 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
     """The page's pictures, each in it once; `use` elements show them where they are wanted."""
     sizes = (registration.matches.a.size, registration.matches.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
-    if registration.matrix is not None:
-        shown["moved"] = (warped(levels[0], registration.matrix, sizes[1]), sizes[1])
+    if registration.transform is not None:
+        shown["moved"] = (warped(levels[0], registration.transform, sizes[1], warp=registration.warp), sizes[1])
     images = [
         f'<image id="picture-{name}" x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="{data_url_within(picture, PICTURE_LIMIT)}"/>'
@@ -151,14 +160,26 @@ def _facts(data: dict[str, Any]) -> str:
     rows += [
         ("Keypoints", f"{found['keypoints_a']:,} in A, {found['keypoints_b']:,} in B"),
         ("Describer", found["describer"]),
-        ("Transform", found["model"]),
+        ("Transform", f"{found['model']} matrix" if found["model"] in TWO_VIEWS else found["model"]),
     ]
+    if (warp := found["warp"]) is not None:
+        rows.append(("Warp", _warp(warp)))
     lines = [f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in rows]
     matrix = found["matrix"]
     if matrix is not None:
         cells = "\n".join("  ".join(f"{value:>13.6g}" for value in row) for row in matrix)
-        lines.append(f'<tr><th scope="row">Matrix, A to B</th><td><pre id="matrix">{cells}</pre></td></tr>')
+        name = "Fundamental matrix" if found["model"] in TWO_VIEWS else "Matrix, A to B"
+        lines.append(f'<tr><th scope="row">{name}</th><td><pre id="matrix">{cells}</pre></td></tr>')
     return "\n".join(lines)
+
+
+def _warp(trial: dict[str, Any]) -> str:
+    if not trial["taken"]:
+        return f"{trial['kind']}, not taken: {trial['reason']}"
+    return (
+        f"{trial['kind']}: held out, {trial['points']:,} tie points miss it by {trial['held_out_after']:.2f} px "
+        f"(median), the transform by {trial['held_out_before']:.2f} px"
+    )
 
 
 def _note(data: dict[str, Any]) -> str:
@@ -179,9 +200,17 @@ def _note(data: dict[str, Any]) -> str:
         notes.append(
             f"Images are reduced to {LONGEST:,} px for this page; patches and coordinates are of the originals."
         )
-    if found["accepted"]:
+    if found["accepted"] and found["model"] in TWO_VIEWS:
+        notes.append("Residuals are Sampson distances: how far a tie point is from the lines of the two views.")
+    elif found["accepted"]:
+        bent = found["warp"] is not None and found["warp"]["taken"]
+        way = "warp" if bent else "transform"
         notes.append("Coverage is the share of the images' overlap inside the hull of the tie points.")
-        notes.append("Arrows point from where the transform puts a point of A to its place in B.")
+        notes.append(f"Arrows point from where the {way} puts a point of A to its place in B.")
+        if bent:
+            notes.append(
+                "Residuals are of tie points held out: how far they are from where a warp of the others puts them."
+            )
     return " ".join([*notes, "Pixel centres are at integers, x to the right, y down."])
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.geometry import apply
-from tiepoint.imaging.register import Registration
+from tiepoint.imaging.registration import Registration
 from tiepoint.imaging.report.pictures import COLUMNS, PATCH, outline
 
 MOST_SHOWN = 1000
@@ -22,19 +21,19 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
 
     `shown` holds the tie points, or all correspondences where the registration is refused: all of them or a thousand,
     evenly taken from the largest residual to the smallest (without residuals, from the least alike to the most), in
-    that order.
+    that order. A registration without a transform has residuals, but `mapped` is None.
     """
-    chances = _probabilities(registration, probabilities)
+    chances = _probabilities(registration, registration.probabilities if probabilities is None else probabilities)
     matches = registration.matches
     if registration.matrix is None:
         points, residuals, mapped = registration.points, None, None
         rows, order = np.arange(len(points)), np.argsort(registration.scores, kind="stable")
     else:
         points, residuals = registration.tie_points, registration.residuals
-        mapped = apply(registration.matrix, points[:, :2])
+        mapped = None if registration.transform is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
     chosen = order[_evenly(len(order), MOST_SHOWN)]
-    others = registration.points[~registration.inliers] if registration.accepted else np.empty((0, 4))
+    others = np.empty((0, 4)) if registration.transform is None else registration.points[~registration.inliers]
     return {
         "registration": registration.to_json(),
         "a": {"name": names[0], "width": matches.a.size[0], "height": matches.a.size[1]},
@@ -54,12 +53,16 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
 
 
 def coverage(registration: Registration) -> float | None:
-    """Share of the images' overlap, measured in b, that lies in the convex hull of the tie points; None if refused."""
-    if registration.matrix is None:
+    """Share of the images' overlap, measured in b, that lies in the convex hull of the tie points.
+
+    None if refused, and where no transform says what overlaps.
+    """
+    if registration.transform is None:
         return None
     width, height = registration.matches.b.size
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) - np.float32(0.5)
-    seen = cv2.convexHull(outline(registration.matrix, registration.matches.a.size).astype(np.float32))
+    edge = outline(registration.transform, registration.matches.a.size, registration.warp)
+    seen = cv2.convexHull(edge.astype(np.float32))
     hull = cv2.convexHull(registration.tie_points[:, 2:].astype(np.float32))
     overlap, common = cv2.intersectConvexConvex(frame, seen)
     covered = cv2.intersectConvexConvex(common, hull)[0] if overlap > 0 else 0.0

@@ -1,0 +1,55 @@
+"""The tie points of a registration in every format that its images' georeferences allow, in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tiepoint.export.points import Side, write_csv, write_gcps, write_geojson
+from tiepoint.imaging.geo import Geo, gdal_errors, import_rasterio
+from tiepoint.imaging.registration import Registration
+
+CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
+
+
+def write_ties(folder: Path, registration: Registration) -> list[str]:
+    """Write tie_points.csv; with a georeference of either image tie_points.points, ground control points for QGIS; and
+    if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences that of b counts.
+
+    Files of an earlier registration that this one does not have are removed. A refused one has none.
+
+    Args:
+        folder: made if missing.
+        registration: with the georeferences of its images, see `tiepoint.imaging.describe.Features.geo`.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        InputError: what `tiepoint.export.points` refuses.
+    """
+    for name in (CSV, GCPS, GEOJSON):
+        (folder / name).unlink(missing_ok=True)
+    if not registration.accepted:
+        return []
+    write_csv(folder / CSV, registration)
+    names = [CSV]
+    side: Side = "a" if registration.matches.b.geo is None else "b"
+    geo = registration.matches.b.geo or registration.matches.a.geo
+    if geo is not None:
+        write_gcps(folder / GCPS, registration, geo, side)
+        names.append(GCPS)
+        if _on_earth(geo):
+            write_geojson(folder / GEOJSON, registration, geo, side)
+            names.append(GEOJSON)
+    return names
+
+
+def _on_earth(geo: Geo) -> bool:
+    """Whether there is a way to longitude and latitude: a local system of a building site has none."""
+    if not geo.crs:
+        return False
+    try:
+        geo.to_lonlat([[0, 0]])
+    except gdal_errors(import_rasterio("a map projection")):
+        return False
+    return True
