@@ -167,7 +167,7 @@ def test_two_views_of_a_plane_are_refused_and_say_so(
         (("--camera-b", "1", "1", "0", "0"), "--camera-b stands alone"),
         (("--model", "essential", "--camera-a", "-1", "1", "0", "0"), "camera_a is not"),
         (("--model", "fundamental", "--warp", "piecewise"), "leave out warp"),
-        (("--model", "fundamental", "--relater", "rrlnet-visnir"), "leave out relater"),
+        (("--model", "fundamental", "--relater", "rrlnet-visnir"), "give candidates, or no relater"),
         (("--warp", "spline"), "spline"),
         (("--band-a", "nir"), "a.png: has no band 'nir'"),
         (("--band-b", "2"), "b.png: has no band '2'"),
@@ -215,3 +215,41 @@ def test_many_pairs_have_their_tables_and_warped_images(
     ]  # fmt: skip
     assert main(["register", str(maps / "pairs.csv"), *QUICK, *options]) == 0
     assert result(capfd)["reused"] == 1
+
+
+def test_large_images_are_shown_reduced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(3)
+    layers = [cv2.resize(rng.normal(size=(side, side)), (1600, 1600)) for side in (25, 100, 400, 800)]
+    image = (128 + 25 * sum(layers)).clip(0, 255).astype(np.uint8)
+    moved = np.roll(image, (16, 24), axis=(0, 1))
+    for name, pixels in {"a": image, "b": moved}.items():
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    words = [
+        "--describer",
+        "rootsift",
+        "--max-keypoints",
+        "1000",
+        "--large",
+        "always",
+        "--json",
+        "--out",
+        out,
+        "--report",
+        page,
+    ]
+    assert main(["register", *(str(tmp_path / f"{name}.png") for name in "ab"), *map(str, words)]) == 0
+    found = result(capfd)
+    np.testing.assert_allclose(found["matrix"], [[1, 0, 24], [0, 1, 16], [0, 0, 1]], atol=0.05)
+    overlay = cv2.imread(str(out / "overlay.png"))
+    assert overlay is not None
+    assert max(overlay.shape) == 800
+    assert '"width": 800' in page.read_text(encoding="utf-8").replace('"width":800', '"width": 800')
+
+
+def test_many_pairs_are_not_read_in_windows(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.csv").write_text("a,b\n", encoding="utf-8")
+    assert (
+        main(["register", str(tmp_path / "pairs.csv"), *QUICK, "--large", "never", "--out", str(tmp_path / "out")]) == 2
+    )
+    assert "--large is for one pair" in capfd.readouterr().err

@@ -109,7 +109,7 @@ def test_weights_find_what_the_likely_matches_say() -> None:
         ({"model": "essential", "cameras": (CAMERA_A, CAMERA_A[:2])}, "not two"),
         ({"model": "essential", "cameras": (CAMERA_A, -CAMERA_B)}, "camera_b is not"),
         ({"model": "fundamental", "warp": "thin-plate"}, "leave out warp"),
-        ({"model": "fundamental", "relater": "rrlnet-visnir"}, "leave out relater"),
+        ({"model": "fundamental", "relater": "rrlnet-visnir"}, "give candidates, or no relater"),
         ({"model": "fundamental", "threshold": -1.0}, "threshold is -1"),
         ({"model": "fundamental", "min_inliers": 2}, "min_inliers is 2"),
     ],

@@ -22,6 +22,7 @@ def main(
     *,
     describer: str = "sdgmnet",
     relater: str | None = None,
+    candidates: int | None = None,
     spectra: tuple[str, str] | None = None,
     band_a: str | None = None,
     band_b: str | None = None,
@@ -30,6 +31,8 @@ def main(
     camera_b: Camera = None,
     warp: Literal["thin-plate", "piecewise"] | None = None,
     ratio: float = 0.9,
+    ratio_rule: Literal["second", "apart"] = "second",
+    rotations: int = 1,
     threshold: float = 3.0,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
@@ -38,6 +41,7 @@ def main(
     least_confidence: float = 0.5,
     min_inliers: int = 12,
     seed: int = 0,
+    large: Literal["auto", "always", "never"] = "auto",
     out: Path | None = None,
     report: Path | None = None,
     warped: Path | None = None,
@@ -56,6 +60,7 @@ def main(
         b: image it is registered to, or folder; none for a table
         describer: name or path of a describer
         relater: name or path of a relater, which gives each tie point its match probability
+        candidates: the relater also makes the keypoint matches, out of so many candidates for each keypoint; slow
         spectra: of A and of B, by the names that the relater knows; its own order without it
         band_a: band of A by its name, or its number from 1; without it colours become their luma, and of more bands the
             mean is taken
@@ -67,6 +72,8 @@ def main(
         warp: bend the transform where tie points held out say that this is better: thin-plate for what is smooth,
             piecewise for what has edges
         ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off
+        ratio_rule: what the nearest is compared with: the second nearest, or the first that lies apart from it
+        rotations: so many equal turns of B are tried, for describers of upright patches; 1 tries none
         threshold: largest residual of a tie point, pixels of B
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
@@ -75,6 +82,8 @@ def main(
         least_confidence: of an accepted registration, 0 to 1
         min_inliers: tie points that a registration without --refine needs
         seed: of the robust estimation
+        large: whether the images are read in windows and registered at a reduced size first; auto does so for more than
+            16 million pixels, but not with --no-refine, the models of two views, or --warp and --relater together
         out: folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv, with a georeference
             of A or B also tie_points.points (ground control points) and tie_points.geojson; nothing is written without
             it. Of many pairs, which need it: summary.csv, summary.json and a folder for each pair
@@ -91,22 +100,28 @@ def main(
 
     settings: dict[str, Any] = {
         "model": model, "cameras": _cameras(camera_a, camera_b), "warp": warp, "band": (band_a, band_b),
-        "ratio": ratio, "threshold": threshold, "max_keypoints": max_keypoints,
-        "contrast_threshold": contrast_threshold, "structure": structure, "refine": refine, "relater": relater,
+        "ratio": ratio, "ratio_rule": ratio_rule, "rotations": rotations, "threshold": threshold,
+        "max_keypoints": max_keypoints, "contrast_threshold": contrast_threshold, "structure": structure,
+        "refine": refine, "relater": relater, "candidates": candidates,
         "spectra": spectra, "least_confidence": least_confidence, "min_inliers": min_inliers, "seed": seed,
     }  # fmt: skip
     if b is None or many(a, b):
+        if large != "auto":
+            raise InputError("--large is for one pair of images: leave it out for many")
         return run(
             a, b, out, describer, settings, report=report, warped=warped, workers=workers, cache=cache, json=json
         )
 
     from tiepoint.cli.register_files import check_warped, write_files
+    from tiepoint.imaging.large import is_large, register_large
     from tiepoint.imaging.register import register
 
+    whole = not refine or model in ("fundamental", "essential") or (warp is not None and relater is not None)
+    by_windows = large == "always" or (large == "auto" and not whole and (is_large(a) or is_large(b)))
     if warped is not None:
         check_warped(warped, a, b, model)
     with progress_bar("registering", quiet=json) as advance:
-        found = register(a, b, describer, **settings, progress=advance)
+        found = (register_large if by_windows else register)(a, b, describer, **settings, progress=advance)
     result = {"a": str(a), "b": str(b), **found.to_json()}
     write_files(found, result, a, b, settings["band"], out=out, report=report, warped=warped, quiet=json)
     emit(result if json else _shown(result), json, title="Registered" if found.accepted else "Not registered")

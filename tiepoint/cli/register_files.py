@@ -10,8 +10,7 @@ from tiepoint.errors import InputError
 
 if TYPE_CHECKING:
     from tiepoint.imaging.bands import Bands
-    from tiepoint.imaging.describe import Features
-    from tiepoint.imaging.draw import Picture
+    from tiepoint.imaging.raster import Raster
     from tiepoint.imaging.registration import Registration
 
 
@@ -38,12 +37,14 @@ def write_files(
     Pictures show the pixels that were registered. What an earlier run wrote is removed where it would contradict this
     one.
     """
+    if out is not None or report is not None:
+        first, second, shown = _pictured(found, a, b, band)
     if out is not None:
-        _folder(out, found, result)
+        _folder(out, found, result, first, second, shown)
     if report is not None:
         from tiepoint.imaging.report import write_report
 
-        write_report(found, a, b, report, band=band)
+        write_report(shown, first, second, report)
     if warped is not None:
         if found.transform is None:
             warped.unlink(missing_ok=True)
@@ -54,24 +55,30 @@ def write_files(
             write_warped(warped, a, found, progress=advance)
 
 
-def _folder(out: Path, found: Registration, result: dict[str, Any]) -> None:
+def _pictured(found: Registration, a: Path, b: Path, band: Bands) -> tuple[Raster, Raster, Registration]:
+    """Both images as they were compared, and the registration in their pixels: large ones reduced."""
+    if found.matches.a.image is None:
+        from tiepoint.imaging.large import reduced_view
+
+        return reduced_view(found, a, b, band=band)
+    from tiepoint.imaging.bands import band_of_each
+    from tiepoint.imaging.raster import as_raster
+
+    first, second = (as_raster(image, str(image), one) for image, one in zip((a, b), band_of_each(band), strict=True))
+    return first, second, found
+
+
+def _folder(out: Path, found: Registration, result: dict[str, Any], a: Raster, b: Raster, shown: Registration) -> None:
     from tiepoint.export.ties import write_ties
     from tiepoint.files import write_json
     from tiepoint.imaging.draw import draw_matches, draw_overlay
     from tiepoint.imaging.io import write_image
 
-    first, second = _levels(found.matches.a), _levels(found.matches.b)
-    write_image(out / "matches.png", draw_matches(first, second, found.points, found.inliers))
-    if found.transform is not None:
-        write_image(out / "overlay.png", draw_overlay(first, second, found.warp or found.transform))
+    first, second = a.to_uint8(), b.to_uint8()
+    write_image(out / "matches.png", draw_matches(first, second, shown.points, shown.inliers))
+    if shown.transform is not None:
+        write_image(out / "overlay.png", draw_overlay(first, second, shown.warp or shown.transform))
     else:
         (out / "overlay.png").unlink(missing_ok=True)
     write_ties(out, found)
     write_json(out / "result.json", result)
-
-
-def _levels(features: Features) -> Picture:
-    from tiepoint.imaging.io import to_uint8, value_range
-
-    assert features.image is not None  # of files
-    return to_uint8(features.image, value_range(features.image, features.mask))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.imaging.align import ORDER
@@ -136,7 +137,22 @@ def reduced_view(
         to_a, to_b = (np.asarray(np.linalg.inv(image.up)) for image in (first, second))
         points = np.hstack([apply(to_a, found.points[:, :2]), apply(to_b, found.points[:, 2:])])
         matrix = None if found.transform is None else to_b @ found.transform @ first.up
-        return first.read(), second.read(), replace(found, matrix=matrix, points=points, warp=None)
+        one, two = first.read(), second.read()
+        sides = [
+            replace(
+                features, frames=_shrunk(back, features.frames), size=(raster.pixels.shape[1], raster.pixels.shape[0])
+            )
+            for features, back, raster in ((found.matches.a, to_a, one), (found.matches.b, to_b, two))
+        ]
+        matches = replace(found.matches, a=sides[0], b=sides[1])
+        return one, two, replace(found, matrix=matrix, points=points, matches=matches, warp=None)
+
+
+def _shrunk(back: NDArray[np.float64], frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Frames (N, 2, 3) mapped by the affine transform `back` (3, 3)."""
+    mapped = back[:2, :2] @ frames
+    mapped[:, :, 2] += back[:2, 2]
+    return mapped
 
 
 def _check(tile: int, overview: int, model: str, warp: str | None, relater: object, options: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from tiepoint.imaging.describe import Features
 from tiepoint.imaging.geometry import FEWEST, Model, choose
 from tiepoint.imaging.io import Image
 from tiepoint.imaging.judge import LEAST_PROBABILITY, by_matches, by_structure
-from tiepoint.imaging.match import Progress, match
+from tiepoint.imaging.match import CANDIDATES, Progress, RatioRule, match
 from tiepoint.imaging.raster import Raster
 from tiepoint.imaging.registration import TWO_VIEWS, Choice
 from tiepoint.imaging.registration import Registration as Registration
@@ -41,6 +41,8 @@ def register(
     warp: Literal["thin-plate", "piecewise"] | None = None,
     band: Bands = None,
     ratio: float = 0.9,
+    ratio_rule: RatioRule = "second",
+    rotations: int = 1,
     threshold: float = 3.0,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
@@ -48,6 +50,7 @@ def register(
     structure: bool = True,
     refine: bool = True,
     relater: str | Path | LearnedRelater | None = None,
+    candidates: int | None = None,
     spectra: tuple[str, str] | None = None,
     least_confidence: float = LEAST_CONFIDENCE,
     min_inliers: int = 12,
@@ -79,6 +82,8 @@ def register(
         band: take one band, by its number from 1 or by its name: of both images, or a pair, of a and of b; None for the
             default, see `tiepoint.imaging.raster.read_image`.
         ratio: of the ratio test, see `mutual_nearest`.
+        ratio_rule: what the nearest is compared with, see `match`.
+        rotations: so many equal turns of b are tried, for describers of upright patches, see `match`.
         threshold: largest residual of a tie point, pixels of b.
         max_keypoints: see `describe`.
         contrast_threshold: see `describe`.
@@ -87,7 +92,9 @@ def register(
         refine: correlate locally, see `tiepoint.imaging.align`.
         relater: a name, a path or a loaded one: gives each tie point its match probability, and drops those below 0.5;
             without `refine` it drops keypoint matches, which are then fitted again, weighted by their probabilities. It
-            compares what a transform lays over each other, so the models of two views take none.
+            compares what a transform lays over each other, so the models of two views take it with `candidates` alone.
+        candidates: the relater also makes the keypoint matches, out of so many candidates for each keypoint, see
+            `match`: slower by far, and more matches where descriptors alone leave few. None for none.
         spectra: of a and of b, by the names that the relater knows; its own order if None.
         least_confidence: of an accepted registration, in 0..1.
         min_inliers: where keypoint matches alone decide: tie points that a registration needs, at least 4.
@@ -103,12 +110,16 @@ def register(
         raise InputError(f"least_confidence is {least_confidence:g}: give a number from 0 to 1")
     if warp is not None and warp not in WARPS:
         raise InputError(f"no warp {warp!r}: there are {', '.join(WARPS)}")
-    _check_model(model, cameras, warp, relater)
+    if candidates is not None and relater is None:
+        raise InputError(f"candidates is {candidates}: they are for a relater: name one")
+    _check_model(model, cameras, warp, relater is not None and candidates is None)
     first_band, second_band = band_of_each(band)
     judge = None if relater is None else load_relater(relater)
     found = match(
         with_band(a, "image a", first_band), with_band(b, "image b", second_band), describer, ratio=ratio,
-        max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, support=support,
+        ratio_rule=ratio_rule, rotations=rotations, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
+        support=support, relater=None if candidates is None else judge,
+        candidates=CANDIDATES if candidates is None else candidates, spectra=spectra,
         progress=(lambda done, total: progress(done, total + 1)) if progress else None,
     )  # fmt: skip
     chances = None if found.matches.probability is None else found.matches.probability.astype(np.float64)
@@ -122,8 +133,9 @@ def register(
     fit, fitted = fitting(found.points[:, :2], found.points[:, 2:], weights=chances)
     first, second, masks = found.a.image, found.b.image, (found.a.mask, found.b.mask)
     if not refine or first is None or second is None or min(*first.shape, *second.shape) < SMALLEST_STRUCTURE:
-        if judge is not None and fit.matrix is not None and first is not None and second is not None:
-            related = relate_places(first, second, fit.matrix, found.points[:, 2:], judge, spectra)
+        unjudged = None if chances is not None else judge
+        if unjudged is not None and fit.matrix is not None and first is not None and second is not None:
+            related = relate_places(first, second, fit.matrix, found.points[:, 2:], unjudged, spectra)
             likely = related >= LEAST_PROBABILITY
             found, chances = found.keep(likely), related[likely]
             fit, fitted = fitting(found.points[:, :2], found.points[:, 2:], weights=chances)
@@ -146,7 +158,7 @@ def register(
     return result
 
 
-def _check_model(model: Choice, cameras: Cameras | None, warp: str | None, relater: object) -> None:
+def _check_model(model: Choice, cameras: Cameras | None, warp: str | None, judges: bool) -> None:
     """Refuse arguments that do not go together, before the images are read."""
     if (model == "essential") != (cameras is not None):
         raise InputError(
@@ -160,5 +172,5 @@ def _check_model(model: Choice, cameras: Cameras | None, warp: str | None, relat
         return
     if warp is not None:
         raise InputError(f"model {model} has no transform that a warp could bend: leave out warp or take another")
-    if relater is not None:
-        raise InputError(f"model {model} lays no image over the other for a relater: leave out relater")
+    if judges:
+        raise InputError(f"model {model} lays no image over the other for a relater: give candidates, or no relater")
