@@ -41,6 +41,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "sdgmnet-visnir": {"describer": "sdgmnet-visnir", "model": "homography", **NONE},
     "relation": {"describer": "sdgmnet-visnir", "model": "homography", "relater": "rrlnet-visnir", **NONE},
     "refined": {"describer": "rootsift"},
+    "similarity": {"describer": "rootsift", "model": "similarity"},
     "all": {"describer": "sdgmnet-visnir", "relater": "rrlnet-visnir"},
 }
 NAMES = {"visnir": ("vis", "nir"), "visir": ("vis", "ir"), "optsar": ("opt", "sar")}

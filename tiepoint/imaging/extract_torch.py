@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from tiepoint.imaging.extract import Plan
 
-SAMPLES = {"cpu": 1 << 21, "other": 1 << 25}  # places held at a time: 16 and 256 MiB
+SAMPLES = {"cpu": 1 << 18, "other": 1 << 25}  # places held at a time: 2 MiB, which a core's cache holds, and 256 MiB
+DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
 
 @torch.inference_mode()
@@ -31,6 +32,7 @@ def sample(
     size: int = 64,
     support: float = 12.0,
     device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Cut a patch at each frame; see `tiepoint.imaging.extract.extract`.
 
@@ -40,32 +42,51 @@ def sample(
         size: side of a patch in samples.
         support: side of a patch in sigmas.
         device: where to sample and where the result stays.
+        dtype: of the patches; grey values are rounded for whole numbers.
 
     Returns:
-        (N, C, size, size), float32 in the image's grey values, not rounded.
+        (N, C, size, size) in the image's grey values.
     """
     plan = Plan.of(planes, frames, size, support)
     device = torch.device(device)
     atlas, corners = _pack(plan.pyramid, device)
-    last = np.array([level.shape[1::-1] for level in plan.pyramid]) - 1
-    # Places in float32 from the level's corner on: near 20,000 px they are good to 0.001 px.
-    matrices, offsets, limits = (
-        torch.from_numpy(values.astype(np.float32)).to(device)
-        for values in (plan.matrices, corners[plan.levels], last[plan.levels])
+    columns, rows, least, most = (
+        torch.from_numpy(values.astype(np.float32)).to(device) for values in _places(plan, corners, atlas, size)
     )
-    steps = torch.arange(size, dtype=torch.float32, device=device)
-    extent = torch.tensor(atlas.shape[:1:-1], dtype=torch.float32, device=device)
-    patches = torch.empty((len(frames), len(planes), size, size), dtype=torch.float32, device=device)
+    patches = torch.empty((len(frames), len(planes), size, size), dtype=dtype, device=device)
     chunk = max(1, SAMPLES["cpu" if device.type == "cpu" else "other"] // (size * size))
     for start in range(0, len(frames), chunk):
-        rows = slice(start, start + chunk)
-        a, b, c = matrices[rows, None, None].unbind(dim=-1)
-        places = steps[None, None, :, None] * a + steps[None, :, None, None] * b + c
-        places = torch.minimum(places.clamp_(min=0), limits[rows, None, None]) + offsets[rows, None, None]
-        grid = (places * 2 + 1) / extent - 1
-        cut = F.grid_sample(atlas, grid.view(1, -1, size, 2), align_corners=False, padding_mode="border")
-        patches[rows] = cut.view(len(planes), -1, size, size).transpose(0, 1)
+        part = slice(start, start + chunk)
+        # x and y by themselves, as each is contiguous then: with pairs of both this takes longer than the sampling.
+        places = columns[:, part, None, :] + rows[:, part, :, None]
+        torch.clamp(places, least[:, part, None, None], most[:, part, None, None], out=places)
+        cut = _cut(atlas, places.permute(1, 2, 3, 0))
+        patches[part] = cut if dtype.is_floating_point else cut.round_()
     return patches
+
+
+def _places(plan: Plan, corners: NDArray[np.int64], atlas: Tensor, size: int) -> tuple[NDArray[np.float64], ...]:
+    """What the columns (2, N, size) and the rows add to x and y, and the least and most (2, N) within the level.
+
+    In grid_sample's units, in which the image reaches from -1 to 1. In float32 these are good to 0.001 px near 20,000.
+    """
+    factors = 2 / np.array(atlas.shape[:1:-1], dtype=np.float64)[:, None]
+    steps = np.arange(size)
+    first = (corners[plan.levels].T + 0.5) * factors - 1
+    last = np.array([level.shape[1::-1] for level in plan.pyramid])[plan.levels].T - 1
+    along, down, origins = (plan.matrices[:, :, k].T * factors for k in range(3))
+    columns = along[:, :, None] * steps + (first + origins)[:, :, None]
+    return columns, down[:, :, None] * steps, first, first + last * factors
+
+
+def _cut(atlas: Tensor, grid: Tensor) -> Tensor:
+    """Sample the atlas (1, C, H, W) at places (N, S, S, 2); (N, C, S, S)."""
+    if atlas.device.type == "cpu":  # its threads share images out, so each patch has one: the same, not copied
+        images = atlas.expand(len(grid), -1, -1, -1)
+        return F.grid_sample(images, grid, align_corners=False, padding_mode="border")
+    size = grid.shape[1]
+    cut = F.grid_sample(atlas, grid.reshape(1, -1, size, 2), align_corners=False, padding_mode="border")
+    return cut.view(atlas.shape[1], -1, size, size).transpose(0, 1)
 
 
 def _pack(pyramid: list[NDArray[Any]], device: torch.device) -> tuple[Tensor, NDArray[np.int64]]:

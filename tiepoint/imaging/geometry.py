@@ -21,7 +21,7 @@ MODELS: tuple[Model, ...] = ("homography", "affine", "similarity")
 REFITS = 5
 HYPOTHESES = 4000
 LARGEST_ZOOM = 10.0
-SIMPLER = 2.0  # chosen on aligned training pairs, see docs/experiments.md
+SIMPLER = 2.5  # chosen on aligned training pairs, see docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -118,20 +118,23 @@ def choose(
 ) -> tuple[Estimate, Model]:
     """Fit each of `models`, the simplest first, and take the first whose cost is at most SIMPLER times the least.
 
-    The cost is the mean of min(residual, threshold)^2, weighted where there are weights. A transform of fewer
+    The cost is the mean of min(residual, threshold)^2, weighted where there are weights. It is compared over the
+    inliers of the best fit: what nothing explains would hide that a simpler model fits worse. A transform of fewer
     parameters errs less where no point holds it, as in corners of sky or water. Where nothing fits, the refusal of the
     last model is returned. Arguments and errors as `estimate`.
     """
     fits = [
         (estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size, weights=weights), m) for m in models
     ]
-    trust = None if weights is None else np.asarray(weights, dtype=np.float64)
-    costs = [float(np.average(np.minimum(fit.residuals, threshold) ** 2, weights=trust)) if fit.matrix is not None
-             else np.inf for fit, _ in fits]  # fmt: skip
-    for (fit, model), cost in zip(fits, costs, strict=True):
-        if fit.matrix is not None and cost <= SIMPLER * min(costs):
-            return fit, model
-    return fits[-1]
+    trust = np.ones(len(fits[0][0].residuals)) if weights is None else np.asarray(weights, dtype=np.float64)
+    squares = [
+        (np.minimum(fit.residuals, threshold) ** 2 * trust, fit, model) for fit, model in fits if fit.matrix is not None
+    ]
+    if not squares:
+        return fits[-1]
+    inliers = min(squares, key=lambda row: row[0].sum())[1].inliers
+    least = min(row[0][inliers].sum() for row in squares)
+    return next((fit, model) for square, fit, model in squares if square[inliers].sum() <= SIMPLER * least)
 
 
 def residuals(matrix: Points, a: ArrayLike, b: ArrayLike) -> Points:

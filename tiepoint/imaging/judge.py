@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.imaging.align import Alignment, roundtrip
+from tiepoint.imaging.ambiguity import LEFT, ambiguities
 from tiepoint.imaging.geometry import FEWEST, Estimate, Model, residuals
 from tiepoint.imaging.match import MatchResult
 from tiepoint.imaging.registration import Choice, Registration, refused
@@ -91,6 +92,11 @@ def by_structure(
         spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
     )
     trust, reasons = confidence(evidence), doubts(evidence, least)
+    agreeing, masks = best.points[best.inliers, 2:], (found.a.mask, found.b.mask)
+    unsure = () if reasons else ambiguities(*images, agreeing, evidence.score, evidence.matches, masks)
+    if unsure:
+        trust = min(trust, LEFT)
+        reasons = (f"confidence {trust:.2f}, less than {least:.2f}", *unsure) if trust < least else ()
     if not reasons and inliers.sum() < FEWEST:
         reasons = (f"the relater takes {int(inliers.sum())} of the places for matches",)
     if reasons:
