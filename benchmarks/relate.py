@@ -1,7 +1,7 @@
 """Pairs of patches related a second on the CPU: tiepoint's relater, its plain network and the same graph in Keras.
 
     python benchmarks/relate.py [--pairs 512] [--queries 32] [--rounds 3] [--threads 2] [--weights FILE]
-        [--keras-python PATH]
+        [--keras-python PATH] [--data SET] [--variants NAME ...] [--networks NAME ...]
 
 First the deployed RRL-Net: the network as a library user would call it, `LearnedRelater` in its precisions, compiled or
 not, and the graph of `relate_keras.py`, run by the interpreter PATH that has tensorflow (default: this one, if it has).
@@ -11,7 +11,8 @@ Every variant runs in a process of its own, in turn, on the same weights and pat
 its calls after uncounted ones. Probabilities must agree to 1e-2 in every pair, those of "bf16" on average: single
 pairs differ more. Weights are fresh, their batch norms have the statistics of other patches, and the last layer
 is stretched so that logits spread by 2; this makes rounding as large as it gets, so give --weights of a trained RRL-Net
-to see it as users do.
+to see it as users do, and --data, a PatchSet of two spectra, for patches as they are: half of the pairs match. How
+often the adaptive one computes a pair twice depends on both.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ import torch.nn.functional as F
 from turns import print_table, repeat, time_variants
 
 from tiepoint import nets
+from tiepoint.data.cross_pairs import labelled_pairs
 from tiepoint.models import load, load_relater, read_weights, save_weights, weights_path
+from tiepoint.nets.inputs import prepare as prepare_patches
 from tiepoint.nets.relation import deploy
+from tiepoint.patches import PatchSet
 from tiepoint.relater import CPU_CHUNK
 
 NAMES = {
@@ -39,11 +43,14 @@ NAMES = {
     "plain-64": "plain network, batches of 64",
     "fp32": f"LearnedRelater fp32 (chunks of {CPU_CHUNK})",
     "mixed": "LearnedRelater mixed",
+    "adaptive": "LearnedRelater adaptive",
     "bf16": "LearnedRelater bf16",
     "fp32-compiled": "LearnedRelater fp32, compiled",
     "mixed-compiled": "LearnedRelater mixed, compiled",
+    "adaptive-compiled": "LearnedRelater adaptive, compiled",
     "bf16-compiled": "LearnedRelater bf16, compiled",
 }
+REFERENCE = "plain-64"  # whose probabilities the others are compared with
 SHORTLISTS = {"pairwise": "each pair by itself", "once": "patches encoded once"}
 NETWORKS = ("rrlnet", "efrnet", "filnet", "kglnet", "afdnet")
 CANDIDATES = 10
@@ -58,7 +65,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--weights", help="of a trained RRL-Net, as `tiepoint.load` takes them")
+    parser.add_argument("--data", type=Path, help="a PatchSet whose pairs are related, not smooth noise")
     parser.add_argument("--keras-python", default=sys.executable, help="an interpreter that has tensorflow")
+    parser.add_argument("--variants", nargs="+", choices=NAMES, default=list(NAMES), help="of the first table")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), help="of the second table")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -78,8 +87,11 @@ def main() -> None:
 def prepare(options: argparse.Namespace) -> None:
     """Write patches and the weights of every network to the folder."""
     torch.manual_seed(0)
-    vis, nir = textures(options.pairs), textures(options.pairs)
-    nir[::2] = vis[::2].sqrt()  # every second pair matches, in another spectrum
+    if options.data:
+        vis, nir = real_pairs(options.data, options.pairs)
+    else:
+        vis, nir = textures(options.pairs), textures(options.pairs)
+        nir[::2] = vis[::2].sqrt()  # every second pair matches, in another spectrum
     np.savez(options.folder / "patches.npz", vis=vis[:, 0].numpy(), nir=nir[:, 0].numpy())
     for name in {"rrlnet", *options.networks}:
         trained = options.weights and name == "rrlnet"
@@ -87,6 +99,16 @@ def prepare(options: argparse.Namespace) -> None:
         save_weights(options.folder / f"{name}.safetensors", net, {"network": name, "deployed": True})
         if name == "rrlnet":
             np.savez(options.folder / "weights.npz", **{key: value.numpy() for key, value in net.state_dict().items()})
+
+
+def real_pairs(path: Path, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Seeded pairs of a PatchSet, matches and non-matches of every category alike; (count, 1, 64, 64) in 0..1 each."""
+    patch_set = PatchSet.open(path)
+    pairs = labelled_pairs(patch_set, count=count)
+    rows = np.random.default_rng(0).permutation(len(pairs.first))[:count]
+    sides = (torch.from_numpy(patch_set.patches[side[rows]]) for side in (pairs.first, pairs.second))
+    vis, nir = (prepare_patches(side, 64) for side in sides)
+    return vis, nir
 
 
 def textures(count: int) -> torch.Tensor:
@@ -114,15 +136,15 @@ def fresh(name: str) -> torch.nn.Module:
 
 def compare_variants(options: argparse.Namespace) -> None:
     """The first table."""
-    names = dict(NAMES)
+    names = {name: NAMES[name] for name in NAMES if name in {*options.variants, REFERENCE}}
     found = subprocess.run([options.keras_python, "-c", "import tensorflow"], capture_output=True, check=False)
     if found.returncode:
-        del names["keras"]
+        names.pop("keras", None)
         print(f"Keras: skipped, {options.keras_python} has no tensorflow (see --keras-python)")
     rates = time_variants(__file__, list(names), options.rounds, passed(options))
     title = f"deployed RRL-Net, {options.pairs} pairs a call, {options.threads} threads, {options.rounds} rounds"
     print_table(title, "pairs/s", rates, names)
-    check_scores(options.folder, list(names), "plain-64")
+    check_scores(options.folder, list(names), REFERENCE)
 
 
 def compare_shortlists(name: str, options: argparse.Namespace) -> None:

@@ -105,6 +105,18 @@ def test_mixed_precision_rounds_the_trunk_alone(name: str) -> None:
     assert {p.dtype for p in net.parameters()} == {torch.float32}
 
 
+def test_adaptive_precision_computes_open_pairs_in_float32() -> None:
+    net = trained("kglnet")
+    first, second = patches(8), patches(9)[1:]
+    exact, rounded = (LearnedRelater(net, "kgl", precision=kind).logits(first, second) for kind in ("fp32", "bf16"))
+    for temperature, expected in ((1e3, exact), (1e-6, rounded)):  # all pairs are open, all are sure
+        card = {"temperature": temperature}
+        found = LearnedRelater(net, "kgl", card, precision="adaptive").logits(first, second)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert (rounded - exact).abs().max() > 0
+    assert LearnedRelater(net, "kgl", precision="adaptive").logits(first[:0], second[:0]).shape == (0,)
+
+
 def test_mixed_precision_needs_a_trunk() -> None:
     with pytest.raises(InputError, match="kgl: has no trunk to round: precision mixed is for"):
         LearnedRelater(trained("kglnet"), "kgl", precision="mixed")
@@ -205,7 +217,7 @@ def test_cards_without_sense_are_refused(change: dict[str, Any], message: str) -
 
 
 def test_an_unknown_precision_or_spectrum_names_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="no precision 'fp16': there are fp32, mixed, bf16"):
+    with pytest.raises(InputError, match="no precision 'fp16': there are fp32, mixed, adaptive, bf16"):
         LearnedRelater(trained("qnet"), "q", precision="fp16")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no spectrum 'thermal': it was trained for opt and sar"):
         small().encode(patches(1), "thermal")
