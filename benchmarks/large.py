@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from children import call
 
 from tiepoint.cli.output import emit_table, progress_bar
 
@@ -105,10 +105,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         write_pair(Path(folder), options.size, truth(options.size))
-        command = [sys.executable, __file__, "--worker", folder]
-        command += ["--describer", options.describer, "--tile", str(options.tile)]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    row = json.loads(output.splitlines()[-1])
+        row = call(__file__, ["--worker", folder, "--describer", options.describer, "--tile", options.tile])
     title = f"Registering {options.size:,} x {options.size:,} px, {options.describer}, tiles of {options.tile} px"
     columns = ("verdict", "confidence", "corner error, px", "seconds", "peak memory, GiB", "model", "places", "support")
     error = "-" if row["error"] is None else f"{row['error']:.3f}"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from calibrate_verdict import list_pairs
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
@@ -25,7 +26,7 @@ from tiepoint.imaging.align import align
 from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.io import read_grey
 
-SETS = {"visnir": ("vis", "nir", 1), "visir": ("vis", "ir", 4), "optsar": ("opt", "sar", 1)}  # and every n-th pair
+MOST = 45  # pairs of each set
 TRUTHS = (("similarity", 0.0), ("affine", 0.01), ("affine", 0.03), ("homography", 0.01), ("homography", 0.03))
 FACTORS = (1.5, 2.0, 2.5, 3.0, 4.0)
 
@@ -39,10 +40,7 @@ class Places(NamedTuple):
 
 
 def collect(data: Path, random: np.random.Generator) -> list[Places]:
-    paths = []
-    for name, (one, two, step) in SETS.items():
-        found = sorted((data / name / "train").rglob(f"*_{one}.jpg"))[::step]
-        paths += [(path, path.with_name(path.name.replace(f"_{one}.", f"_{two}."))) for path in found]
+    paths = [(first, second) for name, first, second, _ in list_pairs(data, MOST) if name != "scenes"]
     places = []
     with progress_bar("aligning") as advance:
         for done, (first, second) in enumerate(paths, start=1):

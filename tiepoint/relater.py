@@ -17,8 +17,12 @@ from tiepoint.nets.relation import Codes, Relater, deploy
 
 Precision = Literal["fp32", "mixed", "adaptive", "bf16"]
 # Of the codes and of all that is not said to be rounded.
-DTYPES: dict[str, torch.dtype] = dict.fromkeys(("fp32", "mixed"), torch.float32)
-DTYPES |= dict.fromkeys(("adaptive", "bf16"), torch.bfloat16)
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "mixed": torch.float32,
+    "adaptive": torch.bfloat16,
+    "bf16": torch.bfloat16,
+}
 SURE = 0.03  # rounding by 0.3 in the logit, four times RRL-Net's usual, changes smaller probabilities by less than 0.01
 CPU_CHUNK, GPU_CHUNK = 32, 512
 PLACES = ("vis", "nir")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from register_inputs import error
+from register_inputs import texture as noise
 
 from tiepoint.cli import main
 from tiepoint.imaging.register import register
@@ -18,10 +21,7 @@ MATRIX = np.array([[0.99, 0.05, 4.0], [-0.05, 1.01, 8.0], [0, 0, 1]])
 QUICK = ("--describer", "rootsift", "--max-keypoints", "300", "--no-structure", "--no-refine")
 
 
-def texture(seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    layers = [cv2.GaussianBlur(rng.normal(size=(180, 240)), (0, 0), sigma) for sigma in (1.5, 3, 6, 12)]
-    return np.asarray((128 + 25 * sum(layer / layer.std() for layer in layers)).clip(0, 255).astype(np.uint8))
+texture = functools.partial(noise, width=240, height=180)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: object) -> int:
     return main(["register", *map(str, arguments), *QUICK])
-
-
-def error(capfd: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error."""
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 def test_a_table_accepted_exits_with_0(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,17 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from register_inputs import texture
 
 from tiepoint.cli import main
 
 TRUTH = np.array([[0.98, -0.17, 46.0], [0.16, 1.02, -31.0], [8e-5, -5e-5, 1.0]])
-
-
-def texture(seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    layers = [cv2.GaussianBlur(rng.normal(size=(240, 320)), (0, 0), sigma) for sigma in (1.5, 3, 6, 12)]
-    total = sum(layer / layer.std() for layer in layers)
-    return (128 + 25 * total).clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from register_inputs import texture
 
 from tiepoint.cli import main
 from tiepoint.cli.register import _shown
@@ -19,12 +20,6 @@ from tiepoint.imaging.raster import read_image
 MATRIX = np.array([[0.99, -0.05, 14.0], [0.05, 1.0, -9.0], [0, 0, 1.0]])
 QUICK = ("--describer", "rootsift", "--max-keypoints", "600", "--no-structure", "--no-refine", "--json")
 GEO = Geo((0.001, 0.0, 15.0, 0.0, -0.001, 50.0), "EPSG:4326", 4326)
-
-
-def texture(seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    layers = [cv2.GaussianBlur(rng.normal(size=(240, 320)), (0, 0), sigma) for sigma in (1.5, 3, 6, 12)]
-    return np.asarray((128 + 25 * sum(layer / layer.std() for layer in layers)).clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")

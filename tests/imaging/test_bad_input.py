@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from register_inputs import error
 from repeated import bricks, chessboard
 from test_limits import png
 
@@ -63,15 +64,6 @@ def folder(image: np.ndarray, texture: Texture, tmp_path_factory: pytest.TempPat
 def run(*arguments: object) -> int:
     """The command, quickly."""
     return main(["register", *map(str, arguments), "--describer", "rootsift", "--no-structure", "--no-refine"])
-
-
-def error(capfd: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error."""
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 def off(found: Registration, truth: np.ndarray) -> float:

@@ -115,8 +115,9 @@ def main(
     from tiepoint.cli.register_files import check_warped, write_files
     from tiepoint.imaging.large import is_large, register_large
     from tiepoint.imaging.register import register
+    from tiepoint.imaging.registration import TWO_VIEWS
 
-    whole = not refine or model in ("fundamental", "essential") or (warp is not None and relater is not None)
+    whole = not refine or model in TWO_VIEWS or (warp is not None and relater is not None)
     by_windows = large == "always" or (large == "auto" and not whole and (is_large(a) or is_large(b)))
     if warped is not None:
         check_warped(warped, a, b, model)

@@ -40,7 +40,7 @@ def run(
     if out is None:
         raise InputError("many pairs need a folder for their results: name one with --out")
 
-    from tiepoint.export.ties import write_ties
+    from tiepoint.export.ties import write_placed
     from tiepoint.imaging.batch import register_many
     from tiepoint.imaging.pairs import pair_folders, read_table
     from tiepoint.imaging.summary import counts
@@ -50,7 +50,7 @@ def run(
     with progress_bar("registering", quiet=json) as advance:
         rows = register_many(
             pairs, out, describer, report=None if report is None else str(report),
-            warped=None if warped is None else str(warped), export=write_ties, workers=workers, cache=cache,
+            warped=None if warped is None else str(warped), export=write_placed, workers=workers, cache=cache,
             progress=advance, **settings,
         )  # fmt: skip
     result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}

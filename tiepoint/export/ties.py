@@ -12,8 +12,29 @@ CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
 
 
 def write_ties(folder: Path, registration: Registration) -> list[str]:
-    """Write tie_points.csv; with a georeference of either image tie_points.points, ground control points for QGIS; and
-    if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences that of b counts.
+    """Write tie_points.csv, and what `write_placed` writes.
+
+    Files of an earlier registration that this one does not have are removed. A refused one has none.
+
+    Args:
+        folder: made if missing.
+        registration: see `write_placed`.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        InputError: what `tiepoint.export.points` refuses.
+    """
+    (folder / CSV).unlink(missing_ok=True)
+    if registration.accepted:
+        write_csv(folder / CSV, registration)
+    return [*([CSV] if registration.accepted else []), *write_placed(folder, registration)]
+
+
+def write_placed(folder: Path, registration: Registration) -> list[str]:
+    """Write the formats that need a georeference of either image: tie_points.points, ground control points for QGIS;
+    and if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences that of b counts.
 
     Files of an earlier registration that this one does not have are removed. A refused one has none.
 
@@ -27,12 +48,11 @@ def write_ties(folder: Path, registration: Registration) -> list[str]:
     Raises:
         InputError: what `tiepoint.export.points` refuses.
     """
-    for name in (CSV, GCPS, GEOJSON):
+    for name in (GCPS, GEOJSON):
         (folder / name).unlink(missing_ok=True)
     if not registration.accepted:
         return []
-    write_csv(folder / CSV, registration)
-    names = [CSV]
+    names = []
     side: Side = "a" if registration.matches.b.geo is None else "b"
     geo = registration.matches.b.geo or registration.matches.a.geo
     if geo is not None:

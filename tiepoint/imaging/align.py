@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.geometry import Model, Points, choose, residuals
+from tiepoint.imaging.geometry import Model, Points, choose, residuals, scaling
 from tiepoint.imaging.refine import WHOLE, Refined, local_shifts
 from tiepoint.imaging.structure import Mask
 
@@ -79,7 +79,7 @@ def align(
     found: tuple[Points, Model, Refined] | None = None
     for number, side in enumerate(_sides(max(b.shape))):
         zoom = min(1.0, side / max(b.shape))
-        down = _scaling(zoom)
+        down = scaling(zoom)
         up = np.linalg.inv(down)
         if not _sound(matrix, a.shape):
             return None
@@ -143,13 +143,6 @@ def _sides(side: int) -> list[int]:
     while sides[0] > SMALLEST:
         sides.insert(0, max(SMALLEST, sides[0] // 2))
     return sides
-
-
-def _scaling(zoom: float) -> Points:
-    """From pixels of an image to those of its reduced version; pixel centres are at integers in both."""
-    matrix = np.diag([zoom, zoom, 1.0])
-    matrix[:2, 2] = 0.5 * zoom - 0.5
-    return matrix
 
 
 def _resized(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:

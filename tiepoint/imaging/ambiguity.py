@@ -38,6 +38,7 @@ def ambiguities(
     score: float,
     matches: int,
     masks: tuple[Mask, Mask] = (None, None),
+    coarse: float | None = None,
 ) -> tuple[str, ...]:
     """Why a transform that the structure confirms may be wrong all the same, in words; empty where nothing says so.
 
@@ -47,6 +48,7 @@ def ambiguities(
         score: median correlation there, in -1..1.
         matches: keypoint matches that agree with the transform; from CONFIRMING on they rule out mirrors and chance.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
+        coarse: see `mirrored`.
     """
     found = []
     strength, period = repetition(b, masks[1])
@@ -54,7 +56,7 @@ def ambiguities(
         found.append(f"the texture repeats every {np.hypot(*period):.0f} px: a transform off by that fits as well")
     if matches >= CONFIRMING:
         return tuple(found)
-    if mirrored(a, b, masks) > MIRRORED:
+    if mirrored(a, b, masks, coarse) > MIRRORED:
         found.append("the images agree better when one is mirrored: flip it")
     windows = independent(places, b.shape)
     if windows < FEW_WINDOWS and score < CHANCE:
@@ -62,12 +64,15 @@ def ambiguities(
     return tuple(found)
 
 
-def mirrored(a: NDArray[Any], b: NDArray[Any], masks: tuple[Mask, Mask] = (None, None)) -> float:
+def mirrored(
+    a: NDArray[Any], b: NDArray[Any], masks: tuple[Mask, Mask] = (None, None), coarse: float | None = None
+) -> float:
     """How much better a, flipped, correlates with b than a does, as a ratio; see `tiepoint.imaging.coarse`.
 
     The flipped image is tried at half of the rotations and scales, which finds what is turned by a few degrees.
+    `coarse` is the best score of `correlate` of both images, computed here if None.
     """
-    best = correlate(a, b, masks=masks)[0].score
+    best = correlate(a, b, masks=masks)[0].score if coarse is None else coarse
     flipped = 0.0
     for axis in (0, 1):
         mask = None if masks[0] is None else np.flip(masks[0], axis)

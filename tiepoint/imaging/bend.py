@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.imaging.geometry import FEWEST, residuals
-from tiepoint.imaging.judge import LEAST_PROBABILITY
+from tiepoint.imaging.judge import likely
 from tiepoint.imaging.raster import Raster
 from tiepoint.imaging.registration import Registration, WarpTrial
 from tiepoint.imaging.relate import relate_places
@@ -58,8 +58,9 @@ def bend(
         return replace(found, trial=WarpTrial(kind, count, reason=f"{count} tie points, fewer than {LEAST}"))
     before, after = float(np.median(straight[kept])), float(np.median(away[kept]))
     warp = WARPS[kind].fit(a[kept], b[kept], matrix, size=size)
-    chances = None if relater is None else _related(found, warp, relater, spectra)
-    tied = kept if chances is None else kept & (chances >= LEAST_PROBABILITY)
+    tied, chances = kept, None if relater is None else _related(found, kept, warp, relater, spectra)
+    if chances is not None:
+        tied, chances = likely(kept, chances)
     reason = None
     if not after < BETTER * before:
         reason = f"held out, tie points miss it by {after:.2f} px and the transform by {before:.2f} px"
@@ -71,8 +72,7 @@ def bend(
     if reason is not None:
         return replace(found, trial=trial)
     return replace(
-        found, inliers=tied, residuals=away[tied], probabilities=None if chances is None else chances[tied], warp=warp,
-        trial=trial,
+        found, inliers=tied, residuals=away[tied], probabilities=chances, warp=warp, trial=trial,
     )  # fmt: skip
 
 
@@ -105,12 +105,18 @@ def _agreeing(
 
 
 def _related(
-    found: Registration, warp: Warp, relater: LearnedRelater, spectra: tuple[str, str] | None
+    found: Registration,
+    kept: NDArray[np.bool_],
+    warp: Warp,
+    relater: LearnedRelater,
+    spectra: tuple[str, str] | None,
 ) -> NDArray[np.float64] | None:
-    """Match probabilities (M,) with image a where the warp puts it; None for one that folds, or without the images."""
+    """Match probabilities (T,) of the points `kept` (M,) with image a where the warp puts it; None for one that folds,
+    or without the images.
+    """
     first, second = found.matches.a.image, found.matches.b.image
     if warp.folded > 0 or first is None or second is None:
         return None
     image = Raster(first, None, (0, 1))  # pixels that are not valid hold its median
     moved, _ = warp.warp(image, second.shape, fill=float(np.median(first)))
-    return relate_places(moved, second, np.eye(3), found.points[:, 2:], relater, spectra)
+    return relate_places(moved, second, np.eye(3), found.points[kept, 2:], relater, spectra)

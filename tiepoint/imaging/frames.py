@@ -119,6 +119,13 @@ def _scale_axes(frames: NDArray[np.floating], factor: float) -> NDArray[np.float
     return scaled
 
 
+def carried(frames: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Frames (N, 2, 3) in the pixels to which the affine map `matrix` (3, 3) takes theirs."""
+    mapped = np.asarray(matrix[:2, :2] @ frames, dtype=np.float64)
+    mapped[:, :, 2] += matrix[:2, 2]
+    return mapped
+
+
 def perturb(frames: NDArray[np.floating], noise: NDArray[np.floating], support: float = 12.0) -> NDArray[np.float64]:
     """Frames after noise (N, 2, 3) [A | t] in units of the patch: u -> A u + t, t in sides of the patch."""
     axes = frames[:, :, :2].astype(np.float64)

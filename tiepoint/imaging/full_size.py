@@ -13,14 +13,15 @@ from tiepoint.imaging.align import coverage
 from tiepoint.imaging.cells import plan
 from tiepoint.imaging.chips import RADIUS, WINDOW, Pair, compare, compare_at, relate
 from tiepoint.imaging.describe import Features
-from tiepoint.imaging.geometry import FEWEST, Model, Points, apply, choose, residuals
-from tiepoint.imaging.judge import LEAST_PROBABILITY
+from tiepoint.imaging.frames import carried
+from tiepoint.imaging.geometry import Model, Points, apply, choose, residuals
+from tiepoint.imaging.judge import likely, too_few
 from tiepoint.imaging.match import MatchResult, Progress
 from tiepoint.imaging.raster import Raster
 from tiepoint.imaging.reduced import Reduced
 from tiepoint.imaging.refine import Refined
 from tiepoint.imaging.registration import Registration, refused
-from tiepoint.imaging.verdict import NOTHING, Evidence, confidence, doubts
+from tiepoint.imaging.verdict import NOTHING, confidence, doubts, gathered
 from tiepoint.relater import LearnedRelater
 
 FASTER = 4  # largest step between sizes: 4 px of the smaller size, to which it is surely good, are RADIUS px
@@ -95,32 +96,24 @@ def _judged(
     distances = residuals(matrix, shifts.a, shifts.b)
     inliers = distances <= settings.threshold
     agree = residuals(matrix, matches.points[:, :2], matches.points[:, 2:]) <= settings.threshold * factor
-    kept = distances[inliers]
-    evidence = Evidence(
-        matches=int(agree.sum()),
-        match_share=float(agree.mean()) if len(agree) else 0.0,
-        places=int(inliers.sum()),
+    evidence = gathered(
+        agree, inliers, distances, shifts.scores,
         support=float(inliers.sum() / max(shifts.tried, 1)),
         coverage=coverage(shifts.b[inliers], matrix, pair.a.reader.shape, pair.b.reader.shape),
-        score=float(np.median(shifts.scores[inliers])) if inliers.any() else 0.0,
         roundtrip=_roundtrip(pair, shifts.a[inliers], progress),
-        spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
-    )
+    )  # fmt: skip
     trust, reasons = confidence(evidence), doubts(evidence, settings.least_confidence)
     if reasons:
         reasons = (*reasons, "that is at full size: reduced, the images register")
     chances: NDArray[np.float64] | None = None
     if settings.relater is not None and not reasons:
-        chances = np.zeros(len(inliers))
-        chances[inliers] = relate(pair, shifts.b[inliers], settings.relater, settings.spectra)
-        inliers = inliers & (chances >= LEAST_PROBABILITY)
-        if inliers.sum() < FEWEST:
-            reasons = (f"the relater takes {int(inliers.sum())} of the places for matches",)
+        inliers, chances = likely(inliers, relate(pair, shifts.b[inliers], settings.relater, settings.spectra))
+        reasons = too_few(inliers)
     if reasons:
         return refused(matches, _points(shifts), shifts.scores, reasons, trust, evidence, model)
     return Registration(
         matrix, matches, _points(shifts), shifts.scores, inliers, distances[inliers], True, (), trust,
-        evidence, model, None if chances is None else chances[inliers],
+        evidence, model, chances,
     )  # fmt: skip
 
 
@@ -141,10 +134,15 @@ def _alike(a: Reduced, factor: int, matrix: Points) -> Reduced:
 
 def _enlarged(features: Features, image: Reduced) -> Features:
     """Features of a reduced image, in pixels of the full one, which is not at hand."""
-    frames = features.frames * image.factor
-    frames[:, :, 2] += (image.factor - 1) / 2
     height, width = image.reader.shape
-    return replace(features, frames=frames, size=(width, height), image=None, mask=None, geo=image.reader.geo)
+    return replace(
+        features,
+        frames=carried(features.frames, image.up),
+        size=(width, height),
+        image=None,
+        mask=None,
+        geo=image.reader.geo,
+    )
 
 
 def _points(shifts: Refined) -> Points:

@@ -137,6 +137,13 @@ def choose(
     return next((fit, model) for square, fit, model in squares if square[inliers].sum() <= SIMPLER * least)
 
 
+def scaling(factor: float) -> Points:
+    """(3, 3), from pixels of an image to those of one `factor` times as large; centres are at integers in both."""
+    matrix = np.diag([factor, factor, 1.0])
+    matrix[:2, 2] = 0.5 * factor - 0.5
+    return matrix
+
+
 def residuals(matrix: Points, a: ArrayLike, b: ArrayLike) -> Points:
     """Distances (N,) in pixels between mapped points of a and those of b."""
     difference: Points = apply(matrix, a) - np.asarray(b, dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from tiepoint.imaging.geometry import FEWEST, Estimate, Model, residuals
 from tiepoint.imaging.match import MatchResult
 from tiepoint.imaging.registration import Choice, Registration, refused
 from tiepoint.imaging.relate import relate_places
-from tiepoint.imaging.verdict import NOTHING, Evidence, confidence, doubts
+from tiepoint.imaging.verdict import NOTHING, confidence, doubts, gathered
 from tiepoint.relater import LearnedRelater
 
 LEAST_PROBABILITY = 0.5
@@ -64,44 +63,55 @@ def by_structure(
     least: float,
     relater: LearnedRelater | None,
     spectra: tuple[str, str] | None,
+    coarse: float | None = None,
 ) -> Registration:
-    """Judge by the structure; the tie points are the places, or the keypoint matches where more of these agree."""
+    """Judge by the structure; the tie points are the places, or the keypoint matches where more of these agree.
+
+    `coarse` is the best score of `tiepoint.imaging.coarse.correlate` of both images, if that was computed.
+    """
     assert found.a.image is not None
     assert found.b.image is not None
-    images = found.a.image, found.b.image
+    images, masks = (found.a.image, found.b.image), (found.a.mask, found.b.mask)
     if best is None:
         reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
         return refused(found, found.points, found.matches.similarity, reasons, 0.0, NOTHING, model)
     lead = _Lead(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
     if fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
         lead = _Lead(fit.matrix, model, found.points, found.matches.similarity, fit.inliers, fit.residuals)
-    inliers, chances = lead.inliers, None
-    if relater is not None:
-        chances = relate_places(*images, lead.matrix, lead.points[:, 2:], relater, spectra)
-        inliers = inliers & (chances >= LEAST_PROBABILITY)
     agree = residuals(lead.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
-    kept = best.residuals[best.inliers]
-    evidence = Evidence(
-        matches=int(agree.sum()),
-        match_share=float(agree.mean()) if len(agree) else 0.0,
-        places=int(best.inliers.sum()),
-        support=best.support,
-        coverage=best.coverage,
-        score=float(np.median(best.scores[best.inliers])) if best.inliers.any() else 0.0,
-        roundtrip=roundtrip(*images, best, (found.a.mask, found.b.mask)),
-        spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
-    )
+    evidence = gathered(
+        agree, best.inliers, best.residuals, best.scores, support=best.support, coverage=best.coverage,
+        roundtrip=roundtrip(*images, best, masks),
+    )  # fmt: skip
     trust, reasons = confidence(evidence), doubts(evidence, least)
-    agreeing, masks = best.points[best.inliers, 2:], (found.a.mask, found.b.mask)
-    unsure = () if reasons else ambiguities(*images, agreeing, evidence.score, evidence.matches, masks)
+    agreeing = best.points[best.inliers, 2:]
+    unsure = () if reasons else ambiguities(*images, agreeing, evidence.score, evidence.matches, masks, coarse)
     if unsure:
         trust = min(trust, LEFT)
         reasons = (f"confidence {trust:.2f}, less than {least:.2f}", *unsure) if trust < least else ()
-    if not reasons and inliers.sum() < FEWEST:
-        reasons = (f"the relater takes {int(inliers.sum())} of the places for matches",)
+    inliers, chances = lead.inliers, None
+    if relater is not None and not reasons:
+        inliers, chances = likely(
+            inliers, relate_places(*images, lead.matrix, lead.points[inliers, 2:], relater, spectra)
+        )
+    reasons = reasons or too_few(inliers)
     if reasons:
         return refused(found, lead.points, lead.scores, reasons, trust, evidence, lead.model)
     return Registration(
         lead.matrix, found, lead.points, lead.scores, inliers, lead.residuals[inliers], True, (), trust, evidence,
-        lead.model, None if chances is None else chances[inliers],
+        lead.model, chances,
     )  # fmt: skip
+
+
+def likely(inliers: NDArray[np.bool_], chances: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Of inliers (N,) with match probabilities (T,) those that a relater takes for matches (N,), and theirs."""
+    taken = chances >= LEAST_PROBABILITY
+    kept = inliers.copy()
+    kept[inliers] = taken
+    return kept, chances[taken]
+
+
+def too_few(inliers: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Why what a relater left is no registration, in words; empty where it is enough."""
+    count = int(inliers.sum())
+    return (f"the relater takes {count} of the places for matches",) if count < FEWEST else ()

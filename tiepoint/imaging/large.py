@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.imaging.align import ORDER
 from tiepoint.imaging.bands import Bands, band_of_each
 from tiepoint.imaging.bend import bend
+from tiepoint.imaging.frames import carried
 from tiepoint.imaging.full_size import Settings, carried_over, levels
 from tiepoint.imaging.geometry import MODELS, Model, apply
 from tiepoint.imaging.header import inspect, opened
@@ -140,19 +140,12 @@ def reduced_view(
         one, two = first.read(), second.read()
         sides = [
             replace(
-                features, frames=_shrunk(back, features.frames), size=(raster.pixels.shape[1], raster.pixels.shape[0])
+                features, frames=carried(features.frames, back), size=(raster.pixels.shape[1], raster.pixels.shape[0])
             )
             for features, back, raster in ((found.matches.a, to_a, one), (found.matches.b, to_b, two))
         ]
         matches = replace(found.matches, a=sides[0], b=sides[1])
         return one, two, replace(found, matrix=matrix, points=points, matches=matches, warp=None)
-
-
-def _shrunk(back: NDArray[np.float64], frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Frames (N, 2, 3) mapped by the affine transform `back` (3, 3)."""
-    mapped = back[:2, :2] @ frames
-    mapped[:, :, 2] += back[:2, 2]
-    return mapped
 
 
 def _check(tile: int, overview: int, model: str, warp: str | None, relater: object, options: dict[str, Any]) -> None:

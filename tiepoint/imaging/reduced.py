@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.imaging.geometry import scaling
 from tiepoint.imaging.io import value_range
 from tiepoint.imaging.raster import Raster, Reader
 from tiepoint.imaging.tiles import Window
@@ -44,9 +45,7 @@ class Reduced:
     @property
     def up(self) -> NDArray[np.float64]:
         """(3, 3), maps its pixels (x, y, 1) to the image's; pixel centres are at integers in both."""
-        matrix = np.diag([self.factor, self.factor, 1.0])
-        matrix[:2, 2] = (self.factor - 1) / 2
-        return matrix
+        return scaling(self.factor)
 
     def read(self, window: Window | None = None, progress: Callable[[int, int], None] | None = None) -> Raster:
         """A window, float32, or the whole, whose `limits` are then its own: means spread less than the pixels do.

@@ -21,7 +21,7 @@ from tiepoint.imaging.match import CANDIDATES, Progress, RatioRule, match
 from tiepoint.imaging.raster import Raster
 from tiepoint.imaging.registration import TWO_VIEWS, Choice
 from tiepoint.imaging.registration import Registration as Registration
-from tiepoint.imaging.relate import relate_places
+from tiepoint.imaging.relate import order_of, relate_places
 from tiepoint.imaging.two_views import Cameras, by_two_views
 from tiepoint.imaging.warps import WARPS
 from tiepoint.models import Describer, load_relater
@@ -115,6 +115,8 @@ def register(
     _check_model(model, cameras, warp, relater is not None and candidates is None)
     first_band, second_band = band_of_each(band)
     judge = None if relater is None else load_relater(relater)
+    if judge is not None:
+        order_of(judge, spectra)  # refused before the images are read
     found = match(
         with_band(a, "image a", first_band), with_band(b, "image b", second_band), describer, ratio=ratio,
         ratio_rule=ratio_rule, rotations=rotations, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
@@ -142,15 +144,26 @@ def register(
         result = by_matches(found, fit, fitted, min_inliers, chances)
     else:
         proposals = [] if fit.matrix is None else [fit.matrix]
-        if structure:
-            proposals.append(correlate(first, second, masks=masks)[0].matrix)
+        coarse = correlate(first, second, masks=masks)[0] if structure else None
+        if coarse is not None:
+            proposals.append(coarse.matrix)
         aligned = [
             align(first, second, matrix, models=models, threshold=threshold, seed=seed, masks=masks)
             for matrix in proposals
         ]
         sound = [alignment for alignment in aligned if alignment is not None]
         best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
-        result = by_structure(found, fit, fitted, best, threshold, least_confidence, judge, spectra)
+        result = by_structure(
+            found,
+            fit,
+            fitted,
+            best,
+            threshold,
+            least_confidence,
+            judge,
+            spectra,
+            None if coarse is None else coarse.score,
+        )
     if warp is not None:
         result = bend(result, warp, threshold, judge, spectra)
     if progress:

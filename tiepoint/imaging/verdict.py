@@ -60,6 +60,40 @@ class Evidence:
         return {k: (round(v, 4) if math.isfinite(v) else None) for k, v in asdict(self).items()}
 
 
+def gathered(
+    agree: NDArray[np.bool_],
+    inliers: NDArray[np.bool_],
+    residuals: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    *,
+    support: float,
+    coverage: float,
+    roundtrip: float,
+) -> Evidence:
+    """The evidence of M keypoint matches, of which some agree, and of N places.
+
+    Args:
+        agree: (M,) the matches that agree with the transform.
+        inliers: (N,) the places that do.
+        residuals: (N,) of the places, px.
+        scores: (N,) their correlation.
+        support: see `Evidence`, as the others.
+        coverage: likewise.
+        roundtrip: likewise.
+    """
+    kept = residuals[inliers]
+    return Evidence(
+        matches=int(agree.sum()),
+        match_share=float(agree.mean()) if len(agree) else 0.0,
+        places=len(kept),
+        support=support,
+        coverage=coverage,
+        score=float(np.median(scores[inliers])) if len(kept) else 0.0,
+        roundtrip=roundtrip,
+        spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
+    )
+
+
 NOTHING = Evidence(0, 0.0, 0, 0.0, 0.0, 0.0, math.inf, math.inf)
 
 
