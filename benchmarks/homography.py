@@ -6,8 +6,9 @@ A scene is a folder with the images 1 to 6 and the files H_1_2 to H_1_6. First e
 most --keypoints an image, then the describers on the very same keypoints: those that tiepoint takes, OpenCV's SIFT.
 Mutual nearest neighbours and one ratio test, in both directions, for all; --ratio 1 leaves the ratio test out. The
 homography is estimated alike for all: MAGSAC++ at 3 px, then least squares on its inliers. `opencv` is written with cv2
-alone. Last, what `tiepoint.register` gives, which does more than match and judges: its tie points and its transform;
-a refused pair has none.
+alone; `tiepoint` is `tiepoint.match`, with a detector and affine shape where they are named. Last, what
+`tiepoint.register` gives, which does more than match and judges: its tie points and its transform; a refused pair has
+none.
 
 Mean of each scene's five pairs; matches between the same two places, as of a point with several orientations, count
 once, and `right` are those within 3 px. Percent of matches within 1 to 10 px of their true place (mean matching

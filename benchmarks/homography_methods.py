@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from tiepoint.imaging.describe import describe
-from tiepoint.imaging.detect import detect
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import to_laf
 from tiepoint.imaging.match import match, mutual_nearest
@@ -46,15 +45,12 @@ class Found:
 Method = Callable[[Grey, Grey, int, float], Found]
 
 
-def tiepoint_pipeline(describer: str, a: Grey, b: Grey, most: int, ratio: float) -> Found:
+def tiepoint_pipeline(
+    describer: str, a: Grey, b: Grey, most: int, ratio: float, detector: str = "sift", affine: bool = False
+) -> Found:
     """The library as users call it."""
-    found = match(a, b, loaded(describer), max_keypoints=most, ratio=ratio)
+    found = match(a, b, loaded(describer), detector=detector, affine=affine, max_keypoints=most, ratio=ratio)
     return Found(found.points, [len(found.a), len(found.b)])
-
-
-def affine_pipeline(detector: str, describer: str, a: Grey, b: Grey, most: int, ratio: float) -> Found:
-    """Its parts put together: keypoints with their affine shape, patches cut in it."""
-    return matched(*(_affine(detector, describer, image, most) for image in (a, b)), ratio)
 
 
 def registered(describer: str, model: Choice, a: Grey, b: Grey, most: int, ratio: float) -> Found:
@@ -101,11 +97,6 @@ def matched(a: Described, b: Described, ratio: float) -> Found:
 def loaded(name: str) -> Any:
     """A describer, loaded once."""
     return load(name)
-
-
-def _affine(detector: str, describer: str, image: Grey, most: int) -> Described:
-    found = detect(image, detector, max_keypoints=most, affine=True)
-    return found.points, _of_patches(describer, image, found.frames)
 
 
 def _on_our_keypoints(name: str, image: Grey, most: int) -> Described:
@@ -187,9 +178,13 @@ OWN: dict[str, Method] = {
     "opencv RootSIFT, contrast 0.01": functools.partial(opencv_pipeline, 0.01),
     **{name: functools.partial(kornia_pipeline, name) for name in _KORNIA},
     **{f"tiepoint {name}": functools.partial(tiepoint_pipeline, name) for name in _OURS},
-    "tiepoint sift affine + sdgmnet": functools.partial(affine_pipeline, "sift", "sdgmnet"),
-    "tiepoint gradient affine + sdgmnet": functools.partial(affine_pipeline, "gradient", "sdgmnet"),
-    "kornia Hessian, tiepoint affine + sdgmnet": functools.partial(affine_pipeline, "hessian", "sdgmnet"),
+    "tiepoint sdgmnet, affine": functools.partial(tiepoint_pipeline, "sdgmnet", affine=True),
+    "tiepoint sdgmnet, gradient, affine": functools.partial(
+        tiepoint_pipeline, "sdgmnet", detector="gradient", affine=True
+    ),
+    "kornia Hessian, tiepoint sdgmnet, affine": functools.partial(
+        tiepoint_pipeline, "sdgmnet", detector="hessian", affine=True
+    ),
 }
 SAME: dict[str, Method] = {
     "sift (opencv, on the image)": functools.partial(same_keypoints, "sift"),

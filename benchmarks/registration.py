@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration import small_warp
+from tiepoint.evaluation.registration import image_pairs, small_warp
 from tiepoint.files import write_json
 from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.geometry import corner_error
@@ -57,8 +57,7 @@ def pairs_of(data: Path, name: str, seed: int) -> list[tuple[str, Path, Path, ND
     one, two = NAMES[name]
     random = np.random.default_rng(seed)
     found = []
-    for first in sorted((data / name / "test").rglob(f"*_{one}.jpg")):
-        second = first.with_name(first.name.replace(f"_{one}.", f"_{two}."))
+    for first, second in image_pairs(data / name / "test", one, two):
         truth = first.with_name(first.name.replace(f"_{one}.jpg", f"_{one}_to_{two}.txt"))
         matrix = np.loadtxt(truth) if truth.is_file() else small_warp(random, read_grey(second).shape)
         found.append((f"{first.parent.name}/{first.stem}", first, second, matrix, not truth.is_file()))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration import small_warp
+from tiepoint.evaluation.registration import image_pairs, small_warp
 from tiepoint.files import write_json
 from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
@@ -103,9 +103,8 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
         ("visir", "visir/train", "vis", "ir"),
         ("optsar", "optsar/train", "opt", "sar"),
     ):
-        firsts = sorted((data / folder).glob(f"*_{one}.jpg"))
-        for path in firsts[:: max(1, len(firsts) // most)][:most]:
-            found.append((name, path, path.with_name(path.name.replace(f"_{one}.", f"_{two}.")), path.stem))
+        pairs = image_pairs(data / folder, one, two)
+        found += [(name, *pair, pair[0].stem) for pair in pairs[:: max(1, len(pairs) // most)][:most]]
     images = sorted((data / "scenes/train").glob("*/images/*"))
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))

@@ -38,6 +38,42 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
         assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text(encoding="utf-8")
 
 
+def test_none_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with locked(None), locked(None):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_full_disk_the_holder_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with locked(tmp_path), pytest.raises(InputError, match=r"writing there \(unknown\): wait"), locked(tmp_path):
+        pass
+
+
+def test_what_was_made_and_is_empty_goes_with_it(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b"):
+        assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "file").touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+    with pytest.raises(KeyError), locked(tmp_path / "a"):
+        raise KeyError
+    assert (tmp_path / "a").is_dir()  # it was there before
+
+
+def test_a_lock_that_was_just_given_back_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two might hold one each: the one of a file that is gone, and the one of the file in its place."""
+    import fcntl
+
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (tmp_path / ".lock").unlink())
+    with pytest.raises(InputError, match="another run is writing there"), locked(tmp_path):
+        pass
+
+
 def test_an_error_inside_frees_it(tmp_path: Path) -> None:
     with pytest.raises(KeyError), locked(tmp_path):
         raise KeyError

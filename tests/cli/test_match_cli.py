@@ -13,6 +13,9 @@ import torch
 
 from tiepoint import nets
 from tiepoint.cli import main
+from tiepoint.cli.match import main as verb
+from tiepoint.imaging.detectors import DETECTORS
+from tiepoint.imaging.match import match
 from tiepoint.models import save_weights
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
@@ -68,6 +71,16 @@ def test_the_ratio_rule_is_taken(folder: Path, capfd: pytest.CaptureFixture[str]
     assert apart["matches"] >= plain["matches"]
 
 
+def test_detector_and_affine_shape_are_taken(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(folder, capfd, "--detector", "gradient", "--affine", "--json")
+    assert code == 0
+    images = folder / "a.png", folder / "b.png"
+    found = match(*images, "rootsift", detector="gradient", affine=True, max_keypoints=60)
+    assert json.loads(out)["points"] == found.to_json()["points"]
+    assert len(found.matches) > 10
+    assert all(name in str(verb.__doc__) for name in DETECTORS)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -77,6 +90,7 @@ def test_the_ratio_rule_is_taken(folder: Path, capfd: pytest.CaptureFixture[str]
         (("--candidates", "0"), "candidates is 0"),
         (("--least-probability", "2"), "least_probability is 2"),
         (("--ratio-rule", "third"), "ratio-rule"),
+        (("--detector", "surf"), "no detector 'surf': there are sift"),
     ],
 )
 def test_what_cannot_be_done_exits_with_2_and_one_line(

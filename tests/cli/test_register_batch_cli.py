@@ -97,6 +97,8 @@ def test_a_missing_image_fails_its_pair_alone(folder: Path, tmp_path: Path, capf
         (["vis", "nir", "--out", "vis"], "holds the images"),
         (["vis", "nir", "--out", "vis/1.png"], "is a file"),
         (["vis", "nir", "--out", "OUT", "--ratio", "7"], "ratio is 7"),
+        (["vis", "nir", "--out", "OUT", "--large", "always"], "leave refine switched on"),
+        (["vis", "nir", "--out", "OUT", "--rotations", "4"], "a describer of upright patches"),
         (["vis", "nir", "--out", "OUT", "--report", "sub/page.html"], "give a file name alone"),
     ],
 )

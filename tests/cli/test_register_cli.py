@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from register_inputs import texture
+from register_inputs import error, texture
 
 from tiepoint.cli import main
+from tiepoint.imaging.register import register
 
 TRUTH = np.array([[0.98, -0.17, 46.0], [0.16, 1.02, -31.0], [8e-5, -5e-5, 1.0]])
 
@@ -67,6 +71,22 @@ def test_a_bad_image_exits_with_2_and_one_line(
     assert "Traceback" not in captured.err
 
 
+def test_detector_and_affine_shape_are_taken(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ("--no-refine", "--max-keypoints", "150", "--json")
+    results = {}
+    for chosen in (("--detector", "gradient", "--affine"), ("--detector", "gradient"), ("--affine",)):
+        run("register", folder, "a.png", "b.png", *options, *chosen)
+        results[chosen] = json.loads(capfd.readouterr().out)
+    images = folder / "a.png", folder / "b.png"
+    for chosen, result in results.items():
+        found = register(
+            *images, "rootsift", detector="gradient" if "gradient" in chosen else "sift",
+            affine="--affine" in chosen, max_keypoints=150, refine=False,
+        )  # fmt: skip
+        assert result["tie_points"] == found.to_json()["tie_points"]
+    assert len({str(result["tie_points"]) for result in results.values()}) == 3
+
+
 @pytest.mark.parametrize("options", [("--model", "spline"), ("--ratio", "7"), ("--threshold", "-1"), ("--nonsense",)])
 def test_a_wrong_option_exits_with_2_and_one_line(
     folder: Path, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
@@ -87,6 +107,54 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     assert cv2.imread(str(out / "overlay.png")).shape == (240, 320, 3)
     assert run("register", folder, "a.png", "other.png", "--out", str(out)) == 1
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "result.json"]  # no overlay of the run before
+
+
+@pytest.mark.parametrize("verb", ["register", "match"])
+def test_one_run_at_a_time_writes_to_a_folder(
+    folder: Path, tmp_path: Path, verb: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--max-keypoints", "100", "--out", str(tmp_path), "--json")
+    code = "import sys\nfrom tiepoint.lock import locked\nwith locked(sys.argv[1]):\n"
+    code += "    print(1, flush=True)\n    sys.stdin.read()\n"
+    both = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **both) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        assert run(verb, folder, "a.png", "b.png", *words) == 2
+        held = f"another run is writing there (process {holder.pid} on {socket.gethostname()})"
+        assert error(capfd) == f"tiepoint: error: {tmp_path}: {held}: wait for it, or name another folder\n"
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        assert run(verb, folder, "a.png", "b.png", *words[:2], "--json") == 0  # which writes to none
+        holder.kill()
+    assert run(verb, folder, "a.png", "constant.png", *words) == 2  # an error frees it, and a killed run holds none
+    assert "constant.png" in capfd.readouterr().err
+    for _ in range(2):
+        assert run(verb, folder, "a.png", "b.png", *words) == 0
+
+
+@pytest.mark.parametrize("verb", ["register", "match"])
+def test_an_interruption_frees_the_folder(
+    folder: Path, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from tiepoint import files
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ("--max-keypoints", "100", "--out", str(tmp_path), "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", interrupted)
+        assert run(verb, folder, "a.png", "b.png", *words) == 130
+    assert error(capfd) == "tiepoint: interrupted\n"
+    assert run(verb, folder, "a.png", "b.png", *words) == 0
+
+
+@pytest.mark.parametrize("verb", ["register", "match"])
+def test_out_that_is_a_file_is_refused_before_the_work(
+    folder: Path, verb: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(verb, folder, "a.png", "constant.png", "--out", str(folder / "text.png")) == 2
+    assert f"{folder / 'text.png'}: is a file, or lies below one" in error(capfd)
 
 
 def test_nothing_is_written_without_out(
@@ -114,7 +182,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert "No space left on device" in captured.err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_match_lists_the_matches(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

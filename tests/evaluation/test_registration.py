@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiepoint.evaluation.registration import small_warp
+from tiepoint.evaluation.registration import image_pairs, small_warp
+
+
+def test_pairs_are_the_images_with_a_partner_by_path(tmp_path: Path) -> None:
+    for name in ("b/1_vis", "b/1_nir", "a/2_vis", "a/2_nir", "3_vis", "4_nir", "a_vis_vis", "a_vis_nir", "a_nir_nir"):
+        path = tmp_path / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "b" / "1_vis.png").touch()
+    found = [tuple(str(path.relative_to(tmp_path)) for path in pair) for pair in image_pairs(tmp_path, "vis", "nir")]
+    assert found == [("a/2_vis.jpg", "a/2_nir.jpg"), ("a_vis_vis.jpg", "a_vis_nir.jpg"), ("b/1_vis.jpg", "b/1_nir.jpg")]
+    assert image_pairs(tmp_path / "none", "vis", "nir") == []
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(10, 2000), st.integers(10, 2000))

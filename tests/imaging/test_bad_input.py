@@ -248,16 +248,17 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_two_runs_on_one_folder_leave_whole_files(folder: Path, tmp_path: Path) -> None:
-    """Of one pair each file is whole, and of the run that ended last; many pairs lock their folder."""
+def test_of_two_runs_on_one_folder_one_may_be_refused_and_the_files_are_whole(folder: Path, tmp_path: Path) -> None:
+    """The second is done where the first had ended before it began."""
     command = [sys.executable, "-m", "tiepoint", "register", str(folder / "a.png")]
     options = ["--describer", "rootsift", "--no-structure", "--no-refine", "--out", str(tmp_path), "--json"]
-    runs = [
-        subprocess.Popen([*command, str(folder / name), *options], stdout=subprocess.PIPE, text=True)
-        for name in ("b.png", "a.png")
-    ]
-    results = [json.loads(process.communicate()[0]) for process in runs]
-    assert [process.returncode for process in runs] == [0, 0]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen([*command, str(folder / name), *options], **pipes) for name in ("b.png", "a.png")]
+    said = [process.communicate() for process in runs]
+    codes = [process.returncode for process in runs]
+    assert sorted(codes) in ([0, 0], [0, 2])
+    assert all("another run is writing there" in said[k][1] for k, code in enumerate(codes) if code)
+    results = [json.loads(said[k][0]) for k, code in enumerate(codes) if not code]
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) in results
     for name in ("matches.png", "overlay.png"):
         assert cv2.imread(str(tmp_path / name)) is not None

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from cheap_models import Upright
 
 from tiepoint import nets
 from tiepoint.errors import InputError
+from tiepoint.export.colmap import write_database
 from tiepoint.imaging import describe as module
+from tiepoint.imaging.batch_settings import resolve
 from tiepoint.imaging.describe import describe
+from tiepoint.imaging.detect import detect
 from tiepoint.imaging.extract import extract
-from tiepoint.models import LearnedDescriber
+from tiepoint.imaging.feature_cache import FeatureCache, digest_file
+from tiepoint.imaging.frames import from_colmap, sigmas
+from tiepoint.imaging.match import match
+from tiepoint.imaging.raster import Raster
+from tiepoint.imaging.register import register
+from tiepoint.models import LearnedDescriber, load_describer
 
 Texture = Callable[..., np.ndarray]
 
@@ -116,3 +127,77 @@ def test_wrong_arguments_are_refused(texture: Texture, learned: LearnedDescriber
         describe(texture(), learned, support=0)
     with pytest.raises(InputError, match="max_keypoints"):
         describe(texture(), "sift", max_keypoints=0)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("rootsift", 2), ("sdgmnet", 3)])
+def test_affine_patches_match_under_a_stretch(texture: Texture, name: str, factor: int) -> None:
+    image = texture(3, 240, 200)
+    wide = cv2.resize(image, None, fx=factor, fy=1, interpolation=cv2.INTER_CUBIC)
+    right = []
+    for affine in (False, True):
+        xa, ya, xb, yb = match(image, wide, name, affine=affine, max_keypoints=200).points.T
+        error = np.hypot(factor * xa + (factor - 1) / 2 - xb, ya - yb)
+        right.append((error < 2).sum())
+    assert right[1] > 1.5 * right[0]
+    assert right[1] > 40
+
+
+@pytest.mark.parametrize("name", ["sift", "rootsift", "learned"])
+def test_with_affine_shape_every_describer_sees_the_patches(
+    texture: Texture, learned: LearnedDescriber, name: str
+) -> None:
+    image = texture(0, 200, 160)
+    model = learned if name == "learned" else load_describer(name)
+    features = describe(image, model, affine=True, max_keypoints=60)
+    np.testing.assert_array_equal(features.frames, detect(image, affine=True, max_keypoints=60).frames)
+    lengths = np.linalg.svd(features.frames[:, :, :2], compute_uv=False)
+    assert (lengths[:, 0] > 1.2 * lengths[:, 1]).mean() > 0.3
+    patches = extract(image, features.frames, support=model.support).astype(np.float32) / 255
+    np.testing.assert_allclose(features.descriptors, model(torch.from_numpy(patches)).numpy(), atol=1e-5)
+
+
+def test_long_patches_keep_clear_of_what_is_not_valid(texture: Texture) -> None:
+    image = texture(2, 240, 200)
+    mask = np.ones(image.shape, dtype=np.bool_)
+    mask[70:130, 90:150] = False
+    features = describe(Raster(image, mask, (0.0, 255.0)), "rootsift", affine=True)
+    lengths = np.linalg.svd(features.frames[:, :, :2], compute_uv=False)
+    assert (lengths[:, 0] > 1.5 * sigmas(features.frames)).any()
+    inside = np.array([[u, v, 1 / 12] for u in np.linspace(-0.5, 0.5, 25) for v in np.linspace(-0.5, 0.5, 25)])
+    x, y = np.rint(12 * features.frames @ inside.T).astype(int).transpose(1, 0, 2)
+    seen = (x >= 0) & (x < 240) & (y >= 0) & (y < 200)
+    assert mask[y[seen], x[seen]].all()
+
+
+def test_upright_patches_have_no_affine_shape(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    calls: tuple[Callable[..., object], ...] = (match, register)
+    for call in (*calls, lambda a, _, model, **options: describe(a, model, **options)):
+        with pytest.raises(InputError, match="upright patches of one width: leave out affine") as caught:
+            call(*pair, Upright(), affine=True)
+        assert "\n" not in str(caught.value)
+
+
+def test_match_register_and_batches_pass_on_how_keypoints_are_found(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    options = {"detector": "gradient", "affine": True, "max_keypoints": 100}
+    expected = [describe(image, "rootsift", **options) for image in pair]  # type: ignore[arg-type]
+    matched = match(*pair, "rootsift", **options)  # type: ignore[arg-type]
+    registered = register(*pair, "rootsift", refine=False, **options).matches  # type: ignore[arg-type]
+    for found in (matched, registered):
+        for features, wanted in zip((found.a, found.b), expected, strict=True):
+            np.testing.assert_array_equal(features.frames, wanted.frames)
+            np.testing.assert_array_equal(features.descriptors, wanted.descriptors)
+    assert options.items() <= resolve("rootsift", dict(options)).describe.items()
+
+
+def test_the_cache_and_colmaps_database_keep_the_affine_shape(files: Path, tmp_path: Path) -> None:
+    path = files / "a.png"
+    options = {"affine": True, "max_keypoints": 80}
+    features = describe(path, "rootsift", **options)  # type: ignore[arg-type]
+    for _ in range(2):  # made, and read
+        cache = FeatureCache(tmp_path / "cache", load_describer("rootsift"), options, options)
+        np.testing.assert_array_equal(cache.features(path, digest_file(path)).frames, features.frames)
+    write_database(tmp_path / "d.db", {"a.png": features}, {})
+    with closing(sqlite3.connect(tmp_path / "d.db")) as database:
+        rows, columns, data = database.execute("SELECT rows, cols, data FROM keypoints").fetchone()
+    table = np.frombuffer(data, dtype="<f4").reshape(rows, columns)
+    np.testing.assert_allclose(from_colmap(table), features.frames, atol=1e-4)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.geometry import MODELS, Model, apply, choose, corner_error, estimate, least_squares, residuals
+from tiepoint.imaging.geometry import MODELS, Model, apply, corner_error, estimate, least_squares, residuals
 
 TURN = math.radians(20)
 TRUTHS: dict[Model, np.ndarray] = {
@@ -117,8 +117,6 @@ def test_weights_find_what_few_matches_show(model: Model) -> None:
             found.append(error)
     print(model, np.round(plain, 1), np.round(weighted, 1))
     assert np.median(weighted) < 3
-    again = choose(a, b, (model,), seed=seed, size=(640, 480), weights=weights)[0]
-    np.testing.assert_array_equal(again.residuals, fit.residuals)
 
 
 @settings(deadline=None, max_examples=30)

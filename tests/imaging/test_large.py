@@ -182,6 +182,16 @@ def test_a_relater_gives_each_tie_point_a_probability(texture: Texture) -> None:
     assert flipped.matrix is None
 
 
+def test_a_relater_makes_the_matches_of_the_reduced_images_too(texture: Texture) -> None:
+    image = texture(1, *SMALL)
+    relater, _ = correlation()
+    found = large(
+        reader(image), reader(image), relater=relater, candidates=2, spectra=("sar", "opt"), max_keypoints=100
+    )
+    assert found.accepted
+    assert found.matches.matches.probability is not None
+
+
 def test_a_warp_bends_what_no_transform_explains(texture: Texture) -> None:
     a = texture(1, *SMALL)
     y, x = np.mgrid[:450, :1000].astype(np.float32)

@@ -13,9 +13,10 @@ import tiepoint
 import tiepoint.imaging.register as register_module
 from tiepoint import nets
 from tiepoint.errors import InputError
+from tiepoint.imaging.choose import choose
 from tiepoint.imaging.describe import describe
 from tiepoint.imaging.draw import draw_matches, draw_overlay
-from tiepoint.imaging.geometry import apply, choose, corner_error
+from tiepoint.imaging.geometry import apply, corner_error
 from tiepoint.imaging.io import to_unit
 from tiepoint.imaging.register import Registration, register
 from tiepoint.imaging.relate import relate_places

@@ -23,6 +23,8 @@ def main(
     rotations: int = 1,
     ratio: float = 0.9,
     ratio_rule: Literal["second", "apart"] = "second",
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     out: Path | None = None,
@@ -44,6 +46,8 @@ def main(
         ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off. With
             --relater, candidates are those that it calls as near as the nearest
         ratio_rule: take the second nearest, or the nearest that lies 10 px apart from the first
+        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
         out: folder for result.json and matches.png; nothing is written without it
@@ -53,17 +57,20 @@ def main(
     from tiepoint.imaging.draw import draw_matches
     from tiepoint.imaging.io import read_grey, write_image
     from tiepoint.imaging.match import match
+    from tiepoint.lock import locked
 
-    with progress_bar("matching", quiet=json) as advance:
-        found = match(
-            a, b, describer, ratio=ratio, ratio_rule=ratio_rule, max_keypoints=max_keypoints,
-            contrast_threshold=contrast_threshold, rotations=rotations, relater=relater, candidates=candidates,
-            spectra=spectra, least_probability=least_probability, progress=advance,
-        )  # fmt: skip
-    result = {"a": str(a), "b": str(b), **found.to_json()}
-    if out is not None:
-        write_image(out / "matches.png", draw_matches(read_grey(a), read_grey(b), found.points))
-        write_json(out / "result.json", result)
+    with locked(out):
+        with progress_bar("matching", quiet=json) as advance:
+            found = match(
+                a, b, describer, ratio=ratio, ratio_rule=ratio_rule, detector=detector, affine=affine,
+                max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, rotations=rotations,
+                relater=relater, candidates=candidates, spectra=spectra, least_probability=least_probability,
+                progress=advance,
+            )  # fmt: skip
+        result = {"a": str(a), "b": str(b), **found.to_json()}
+        if out is not None:
+            write_image(out / "matches.png", draw_matches(read_grey(a), read_grey(b), found.points))
+            write_json(out / "result.json", result)
     if not json:
         del result["points"]
         if found.matches.probability is not None and len(found.matches):

@@ -34,6 +34,8 @@ def main(
     ratio_rule: Literal["second", "apart"] = "second",
     rotations: int = 1,
     threshold: float = 3.0,
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     structure: bool = True,
@@ -75,6 +77,8 @@ def main(
         ratio_rule: what the nearest is compared with: the second nearest, or the first that lies apart from it
         rotations: so many equal turns of B are tried, for describers of upright patches; 1 tries none
         threshold: largest residual of a tie point, pixels of B
+        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint; whatever the --model
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
         structure: look for small rotations and scales by the images' structure too
@@ -82,8 +86,9 @@ def main(
         least_confidence: of an accepted registration, 0 to 1
         min_inliers: tie points that a registration without --refine needs
         seed: of the robust estimation
-        large: whether the images are read in windows and registered at a reduced size first; auto does so for more than
-            16 million pixels, but not with --no-refine, the models of two views, or --warp and --relater together
+        large: whether the images of a pair are read in windows and registered at a reduced size first; auto does so for
+            more than 16 million pixels, but not with --no-refine, the models of two views, or --warp and --relater
+            together
         out: folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv, with a georeference
             of A or B also tie_points.points (ground control points) and tie_points.geojson; nothing is written without
             it. Of many pairs, which need it: summary.csv, summary.json and a folder for each pair
@@ -101,30 +106,34 @@ def main(
     settings: dict[str, Any] = {
         "model": model, "cameras": _cameras(camera_a, camera_b), "warp": warp, "band": (band_a, band_b),
         "ratio": ratio, "ratio_rule": ratio_rule, "rotations": rotations, "threshold": threshold,
-        "max_keypoints": max_keypoints, "contrast_threshold": contrast_threshold, "structure": structure,
-        "refine": refine, "relater": relater, "candidates": candidates,
-        "spectra": spectra, "least_confidence": least_confidence, "min_inliers": min_inliers, "seed": seed,
+        "detector": detector, "affine": affine, "max_keypoints": max_keypoints,
+        "contrast_threshold": contrast_threshold, "structure": structure, "refine": refine, "relater": relater,
+        "candidates": candidates, "spectra": spectra, "least_confidence": least_confidence,
+        "min_inliers": min_inliers, "seed": seed,
     }  # fmt: skip
     if b is None or many(a, b):
-        if large != "auto":
-            raise InputError("--large is for one pair of images: leave it out for many")
         return run(
-            a, b, out, describer, settings, report=report, warped=warped, workers=workers, cache=cache, json=json
-        )
+            a, b, out, describer, settings, report=report, warped=warped, large=large, workers=workers, cache=cache,
+            json=json,
+        )  # fmt: skip
 
-    from tiepoint.cli.register_files import check_warped, write_files
-    from tiepoint.imaging.large import is_large, register_large
+    from tiepoint.cli.register_files import write_files
+    from tiepoint.imaging.by_size import by_windows
+    from tiepoint.imaging.large import register_large
     from tiepoint.imaging.register import register
-    from tiepoint.imaging.registration import TWO_VIEWS
+    from tiepoint.imaging.warped import check_warped
+    from tiepoint.lock import locked
 
-    whole = not refine or model in TWO_VIEWS or (warp is not None and relater is not None)
-    by_windows = large == "always" or (large == "auto" and not whole and (is_large(a) or is_large(b)))
     if warped is not None:
-        check_warped(warped, a, b, model)
-    with progress_bar("registering", quiet=json) as advance:
-        found = (register_large if by_windows else register)(a, b, describer, **settings, progress=advance)
-    result = {"a": str(a), "b": str(b), **found.to_json()}
-    write_files(found, result, a, b, settings["band"], out=out, report=report, warped=warped, quiet=json)
+        if any(warped.resolve() == image.resolve() for image in (a, b)):
+            raise InputError(f"{warped}: is one of the images: name another file for the warped one")
+        check_warped(warped, model)
+    way = register_large if by_windows(a, b, large, settings) else register
+    with locked(out):
+        with progress_bar("registering", quiet=json) as advance:
+            found = way(a, b, describer, **settings, progress=advance)
+        result = {"a": str(a), "b": str(b), **found.to_json()}
+        write_files(found, result, a, b, settings["band"], out=out, report=report, warped=warped, quiet=json)
     emit(result if json else _shown(result), json, title="Registered" if found.accepted else "Not registered")
     return 0 if found.accepted else 1
 

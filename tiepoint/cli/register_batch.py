@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiepoint.cli.output import emit, emit_table, progress_bar
 from tiepoint.errors import InputError
+
+if TYPE_CHECKING:
+    from tiepoint.imaging.by_size import Large
 
 
 def many(a: Path, b: Path) -> bool:
@@ -30,6 +33,7 @@ def run(
     *,
     report: Path | None,
     warped: Path | None,
+    large: Large,
     workers: int,
     cache: bool,
     json: bool,
@@ -50,8 +54,8 @@ def run(
     with progress_bar("registering", quiet=json) as advance:
         rows = register_many(
             pairs, out, describer, report=None if report is None else str(report),
-            warped=None if warped is None else str(warped), export=write_placed, workers=workers, cache=cache,
-            progress=advance, **settings,
+            warped=None if warped is None else str(warped), export=write_placed, large=large, workers=workers,
+            cache=cache, progress=advance, **settings,
         )  # fmt: skip
     result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}
     if json:

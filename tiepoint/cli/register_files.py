@@ -6,26 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiepoint.cli.output import progress_bar
-from tiepoint.errors import InputError
 
 if TYPE_CHECKING:
     from tiepoint.imaging.bands import Bands
     from tiepoint.imaging.raster import Raster
     from tiepoint.imaging.registration import Registration
-
-
-def check_warped(warped: Path, a: Path, b: Path, model: str) -> None:
-    """Raise InputError, before the images are registered, where no warped image could be written to this file."""
-    from tiepoint.imaging.geo import import_rasterio
-    from tiepoint.imaging.registration import TWO_VIEWS
-    from tiepoint.imaging.warped import check_name
-
-    check_name(warped)
-    if any(warped.resolve() == image.resolve() for image in (a, b)):
-        raise InputError(f"{warped}: is one of the images: name another file for the warped one")
-    if model in TWO_VIEWS:
-        raise InputError(f"model {model} has no transform to warp an image by: leave out --warped")
-    import_rasterio(f"{warped}: a GeoTIFF")
 
 
 def write_files(
@@ -38,7 +23,9 @@ def write_files(
     one.
     """
     if out is not None or report is not None:
-        first, second, shown = _pictured(found, a, b, band)
+        from tiepoint.imaging.by_size import pictured
+
+        first, second, shown = pictured(found, a, b, band)
     if out is not None:
         _folder(out, found, result, first, second, shown)
     if report is not None:
@@ -53,19 +40,6 @@ def write_files(
 
         with progress_bar("warping", quiet=quiet) as advance:
             write_warped(warped, a, found, progress=advance)
-
-
-def _pictured(found: Registration, a: Path, b: Path, band: Bands) -> tuple[Raster, Raster, Registration]:
-    """Both images as they were compared, and the registration in their pixels: large ones reduced."""
-    if found.matches.a.image is None:
-        from tiepoint.imaging.large import reduced_view
-
-        return reduced_view(found, a, b, band=band)
-    from tiepoint.imaging.bands import band_of_each
-    from tiepoint.imaging.raster import as_raster
-
-    first, second = (as_raster(image, str(image), one) for image, one in zip((a, b), band_of_each(band), strict=True))
-    return first, second, found
 
 
 def _folder(out: Path, found: Registration, result: dict[str, Any], a: Raster, b: Raster, shown: Registration) -> None:

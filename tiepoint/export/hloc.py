@@ -47,7 +47,7 @@ def write_features(path: str | Path, images: Mapping[str, Features]) -> None:
     """Write a group an image: keypoints (N, 2), descriptors (D, N), scores (N,), image_size (2,), scales, oris (N,).
 
     All float32 but image_size. `scales` are sigmas in pixels, `oris` radians clockwise as seen, as pycolmap's SIFT
-    gives them.
+    gives them: all that these files have room for of an affine shape.
     """
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
         for name, features in images.items():

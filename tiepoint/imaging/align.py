@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.geometry import Model, Points, choose, residuals, scaling
+from tiepoint.imaging.choose import choose
+from tiepoint.imaging.geometry import Model, Points, residuals, scaling
 from tiepoint.imaging.refine import WHOLE, Refined, local_shifts
 from tiepoint.imaging.structure import Mask
 
@@ -68,7 +69,7 @@ def align(
     Args:
         a, b: (H, W), grey, of any depth.
         matrix: the first transform.
-        models: that may be fitted, the simplest first; see `tiepoint.imaging.geometry.choose`.
+        models: that may be fitted, see `tiepoint.imaging.choose`.
         threshold: largest residual of a place that agrees, pixels of b at full size.
         seed: of the robust estimation.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
@@ -90,8 +91,9 @@ def align(
         refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
         # At a small size places are good to a fraction of its larger pixels alone.
         fit, model = choose(
-            refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0])
-        )
+            refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0]),
+            weights=refined.weights,
+        )  # fmt: skip
         if fit.matrix is None:
             return None
         matrix = fit.matrix

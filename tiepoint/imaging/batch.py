@@ -18,17 +18,18 @@ from tiepoint.errors import InputError
 from tiepoint.files import write_json, write_text
 from tiepoint.imaging.bands import Band
 from tiepoint.imaging.batch_settings import resolve
+from tiepoint.imaging.by_size import Large, by_windows, pictured
 from tiepoint.imaging.feature_cache import FeatureCache, digest_file
-from tiepoint.imaging.geo import import_rasterio
+from tiepoint.imaging.large import register_large, unsuited
 from tiepoint.imaging.match import Progress
 from tiepoint.imaging.pairs import Pair, check_names
 from tiepoint.imaging.register import register
-from tiepoint.imaging.registration import TWO_VIEWS, Registration
+from tiepoint.imaging.registration import Registration
 from tiepoint.imaging.report import write_report
 from tiepoint.imaging.summary import Row, write_summary
 from tiepoint.imaging.tables import write_csv
 from tiepoint.imaging.verdict import WEIGHTS as VERDICT
-from tiepoint.imaging.warped import check_name, write_warped
+from tiepoint.imaging.warped import check_warped, write_warped
 from tiepoint.lock import locked
 from tiepoint.models import Describer
 
@@ -46,6 +47,7 @@ def register_many(
     report: str | None = None,
     warped: str | None = None,
     export: Export | None = None,
+    large: Large = "auto",
     workers: int = 1,
     cache: bool = True,
     progress: Progress | None = None,
@@ -68,8 +70,10 @@ def register_many(
             `tiepoint.imaging.warped`; none without it.
         export: called with each pair's folder and its registration before the result is written: writes further files,
             named tie_points and a suffix.
+        large: which pairs are read in windows and registered by `register_large`: see `by_size.by_windows`.
         workers: pairs at a time, in threads that share the models; each holds its images in memory.
-        cache: keep features in OUT/.cache, about 4.5 MB for 8,000 keypoints of 128 numbers; it may be deleted.
+        cache: keep features in OUT/.cache, about 4.5 MB for 8,000 keypoints of 128 numbers; it may be deleted. None are
+            kept of images read in windows, and of upright patches, whose turn is the pair's.
         progress: called with pairs done and their number.
         settings: further arguments of `register`.
 
@@ -90,14 +94,13 @@ def register_many(
     _check_name("report", report, "report.html")
     _check_name("warped", warped, "warped.tif")
     if warped is not None:
-        check_name(warped)
         if warped == report:
             raise InputError(f"report and warped are {report} both: give two file names")
-        import_rasterio(f"{warped}: a GeoTIFF")
+        check_warped(warped, settings.get("model", "auto"))
     check_names(pairs)
     if any(image is not None and image.parent.resolve() == out.resolve() for p in pairs for image in (p.a, p.b)):
         raise InputError(f"{out} holds the images: name another folder for the results")
-    job = _prepare(out, describer, settings, _Files(report, warped, export), cache)
+    job = _prepare(out, describer, settings, _Files(report, warped, export), large, cache)
     rows: dict[int, Row] = {}
     written = -EVERY
     with locked(out):
@@ -137,6 +140,7 @@ class _Job:
     settings: dict[str, Any]
     bands: tuple[Band, Band]
     files: _Files
+    large: Large
     cache: FeatureCache
     made_with: dict[str, Any]
     digests: dict[Path, str] = field(default_factory=dict)
@@ -159,12 +163,16 @@ class _Job:
         if pair.problem or pair.a is None or pair.b is None:
             raise InputError(pair.problem or "an image is missing")
         contents = self._digest(pair.a), self._digest(pair.b)
-        made_from = {"a": contents[0], "b": contents[1], **self.made_with}
+        windows = by_windows(pair.a, pair.b, self.large, self.settings)
+        made_from = {"a": contents[0], "b": contents[1], "windows": windows, **self.made_with}
         if (kept := self._kept(pair, made_from)) is not None:
             return kept
-        first = self.cache.features(pair.a, contents[0], self.bands[0])
-        second = self.cache.features(pair.b, contents[1], self.bands[1])
-        found = register(first, second, self.describer, **self.settings)
+        if windows:
+            found = register_large(pair.a, pair.b, self.describer, band=self.bands, **self.settings)
+        else:
+            first = self.cache.features(pair.a, contents[0], self.bands[0])
+            second = self.cache.features(pair.b, contents[1], self.bands[1])
+            found = register(first, second, self.describer, **self.settings)
         result = {
             "name": pair.name, "a": str(pair.a), "b": str(pair.b), "seconds": round(time.perf_counter() - start, 3),
             **found.to_json(), "made_from": made_from,
@@ -197,7 +205,8 @@ class _Job:
             self.files.export(folder, found)
         write_csv(folder / POINTS, found)
         if self.files.report is not None:
-            write_report(found, pair.a, pair.b, folder / self.files.report, band=self.bands, title=pair.name)
+            first, second, shown = pictured(found, pair.a, pair.b, self.bands)
+            write_report(shown, first, second, folder / self.files.report, title=pair.name)
         if self.files.warped is not None and found.accepted:
             write_warped(folder / self.files.warped, pair.a, found)
         write_json(folder / RESULT, result)
@@ -219,16 +228,16 @@ def _check_name(what: str, name: str | None, such: str) -> None:
         raise InputError(f"{what} is {name}: of many pairs give a file name alone, such as {such}")
 
 
-def _prepare(out: Path, describer: str | Path, given: dict[str, Any], files: _Files, cache: bool) -> _Job:
+def _prepare(out: Path, describer: str | Path, given: dict[str, Any], files: _Files, large: Large, cache: bool) -> _Job:
     """Load the models and try the settings. Raises InputError, TypeError."""
     found = resolve(describer, given)
-    if files.warped is not None and found.register["model"] in TWO_VIEWS:
-        raise InputError(f"model {found.register['model']} has no transform to warp an image by: leave out warped")
+    if large == "always" and (why := unsuited(found.register)):
+        raise InputError(why)
     key = {"tiepoint": __version__, "describer": found.plain["describer"], **found.describe}
     features = FeatureCache(out / ".cache" if cache else None, found.model, found.describe, key)
     made_with = {"tiepoint": __version__, "verdict": digest_file(VERDICT), "settings": found.plain}
     plain = json.loads(json.dumps(made_with, sort_keys=True))
-    return _Job(out, found.model, found.register, found.bands, files, features, plain)
+    return _Job(out, found.model, found.register, found.bands, files, large, features, plain)
 
 
 def _run(job: _Job, pairs: Sequence[Pair], workers: int) -> Generator[tuple[int, Row], None, None]:

@@ -26,7 +26,7 @@ class Settings:
 
     Attributes:
         model: the loaded describer.
-        register: arguments of `register`, its defaults among them, for images that are described.
+        register: arguments of `register`, its defaults among them, for images whose bands are chosen.
         describe: arguments of `describe`.
         bands: of image a and of image b of each pair.
         plain: all of it as plain values, models by their weights.
@@ -81,8 +81,9 @@ def _try(model: Describer, described: dict[str, Any], settings: dict[str, Any]) 
         if str(error).startswith(TRIAL):  # the settings may suit real images
             return
         raise
+    upright = getattr(model, "upright", None) is not None  # these see images, see `FeatureCache.features`
     try:
-        register(features, features, model, **settings)
+        register(*2 * (image if upright else features,), model, **settings)
     except InputError:
         raise
     except Exception:  # a crash is each pair's own to record

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.imaging.detect import Keypoints, detect, sift
 from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import sigmas, upright_frames
+from tiepoint.imaging.frames import upright_frames
 from tiepoint.imaging.geo import Geo
 from tiepoint.imaging.io import Image, to_unit
 from tiepoint.imaging.masks import usable
@@ -64,6 +64,7 @@ def describe(
     describer: str | Path | Describer = "sdgmnet",
     *,
     detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     even: bool = False,
     contrast_threshold: float = 0.01,
@@ -75,13 +76,17 @@ def describe(
     """Detect keypoints and describe them.
 
     Learned describers see patches cut at the image's own depth: uint8 over 255; uint16 and float mapped linearly by the
-    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image. Keypoints whose
+    image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image; with `affine`, as
+    OpenCV's keypoints have no shape, they too describe patches, see `tiepoint.nets.classical.SIFT`. Keypoints whose
     patch reaches pixels that are not valid are left out.
 
     Args:
         image: a path, an array (H, W) or (C, H, W), uint8, uint16 or float, or a `tiepoint.imaging.raster.Raster`.
         describer: a name or path, as `tiepoint.load` takes, or a loaded one.
         detector: one of `tiepoint.imaging.detect.DETECTORS`.
+        affine: measure the affine shape of each keypoint, see `tiepoint.imaging.detect.detect`, and cut the patch by
+            it: for strong changes of viewpoint. A place then has one orientation. Not for describers of upright
+            patches.
         max_keypoints: how many to keep, the strongest first.
         even: keep those that lie evenly over the image, see `tiepoint.imaging.spread`.
         contrast_threshold: of the detector; lower it for images of little contrast.
@@ -93,7 +98,8 @@ def describe(
         name: what errors call an image given as an array.
 
     Raises:
-        InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints.
+        InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints; `affine`
+            for a describer of upright patches.
     """
     raster = as_raster(image, name, band)
     grey, name = raster.pixels, raster.name
@@ -105,9 +111,11 @@ def describe(
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
     upright: float | None = getattr(model, "upright", None)
+    if affine and upright is not None:
+        raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
     keypoints = detect(
         raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
-        upright=upright is not None, mask=raster.mask,
+        upright=upright is not None, affine=affine, mask=raster.mask,
     )  # fmt: skip
     if upright is not None:
         frames = upright_frames(keypoints.points, upright, model.support)
@@ -115,13 +123,13 @@ def describe(
             frames[:, :, :2] = np.asarray(turn, dtype=np.float64) @ frames[:, :, :2]
         keypoints = replace(keypoints, frames=frames, opencv=())
     width_of_patch = model.support if support is None else support
-    reach = sigmas(keypoints.frames) * width_of_patch / 2**0.5
+    reach = _half_diagonals(keypoints.frames, width_of_patch)
     keypoints = keypoints.take(np.flatnonzero(usable(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
-    if isinstance(model, SIFT):
-        if support is not None and support != model.support:
-            raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
+    if isinstance(model, SIFT) and support is not None and support != model.support:
+        raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
+    if isinstance(model, SIFT) and not affine:
         raw = sift(contrast_threshold).compute(raster.to_uint8(), keypoints.to_opencv())[1]
         descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
     else:
@@ -130,6 +138,12 @@ def describe(
     return Features(
         keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey, raster.mask, raster.geo
     )
+
+
+def _half_diagonals(frames: NDArray[np.float64], support: float) -> NDArray[np.float64]:
+    """Distance (N,) in pixels from each keypoint to the corner of its patch that lies farthest."""
+    x, y = frames[:, :, 0], frames[:, :, 1]
+    return np.asarray(np.maximum(np.linalg.norm(x + y, axis=1), np.linalg.norm(x - y, axis=1)) * support / 2)
 
 
 def _describe_patches(raster: Raster, keypoints: Keypoints, model: Describer, support: float) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import numpy as np
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, named
 from tiepoint.imaging.describe import Features, describe
-from tiepoint.imaging.raster import as_raster
+from tiepoint.imaging.raster import Raster, as_raster
 from tiepoint.models import Describer
 
 ARRAYS = ("frames", "descriptors", "responses")
@@ -36,10 +36,17 @@ class FeatureCache:
     def __init__(self, folder: Path | None, model: Describer, settings: dict[str, Any], key: Any) -> None:
         self.folder, self.model, self.settings = folder, model, settings
         self.key = digest(json.dumps(key, sort_keys=True).encode())
+        self.upright = getattr(model, "upright", None) is not None
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def features(self, path: Path, content: str, band: int | str | None = None) -> Features:
-        """Features of the image at `path`, whose file has the digest `content`. Raises InputError, as `describe`."""
+    def features(self, path: Path, content: str, band: int | str | None = None) -> Features | Raster:
+        """Features of the image at `path`, whose file has the digest `content`. Raises InputError, as `describe`.
+
+        For a describer of upright patches it is the image itself: how these are turned depends on the other image of a
+        pair, so that there is nothing to keep.
+        """
+        if self.upright:
+            return as_raster(path, str(path), band)
         name = digest(json.dumps([self.key, content, band]).encode())[:32]
         with self._locks[name]:  # a second pair with this image waits until it is described
             raster = as_raster(path, str(path), band)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tiepoint.imaging.align import coverage
 from tiepoint.imaging.cells import plan
 from tiepoint.imaging.chips import RADIUS, WINDOW, Pair, compare, compare_at, relate
+from tiepoint.imaging.choose import choose
 from tiepoint.imaging.describe import Features
 from tiepoint.imaging.frames import carried
-from tiepoint.imaging.geometry import Model, Points, apply, choose, residuals
+from tiepoint.imaging.geometry import Model, Points, apply, residuals
 from tiepoint.imaging.judge import likely, too_few
 from tiepoint.imaging.match import MatchResult, Progress
 from tiepoint.imaging.raster import Raster
@@ -78,8 +79,9 @@ def carried_over(
         last = number == len(sizes_of_b) - 1
         shifts = compare(pair, cells, LAST_RADIUS if last else RADIUS, steps[number])
         fit, model = choose(
-            shifts.a, shifts.b, settings.models, threshold=settings.threshold * factor, seed=settings.seed, size=size
-        )
+            shifts.a, shifts.b, settings.models, threshold=settings.threshold * factor, seed=settings.seed, size=size,
+            weights=shifts.weights,
+        )  # fmt: skip
         if fit.matrix is None:
             reason = f"no transform fits the structure of the images at 1/{factor} of their size ({fit.reason})"
             return refused(matches, _points(shifts), shifts.scores, (reason,), 0.0, NOTHING, model)

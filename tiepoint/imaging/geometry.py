@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,7 +20,6 @@ MODELS: tuple[Model, ...] = ("homography", "affine", "similarity")
 REFITS = 5
 HYPOTHESES = 4000
 LARGEST_ZOOM = 10.0
-SIMPLER = 2.5  # chosen on aligned training pairs, see docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -101,40 +99,9 @@ def estimate(
         if np.array_equal(distances <= threshold, inliers):
             break
     width, height = size or (int(a[:, 0].max()) + 1, int(a[:, 1].max()) + 1)
-    if (flaw := _flaw(matrix, width, height)) is not None:
-        return _refused(len(a), flaw)
+    if (fault := flaw(matrix, width, height)) is not None:
+        return _refused(len(a), fault)
     return Estimate(matrix, distances <= threshold, distances)
-
-
-def choose(
-    points_a: ArrayLike,
-    points_b: ArrayLike,
-    models: Sequence[Model] = ("similarity", "affine", "homography"),
-    *,
-    threshold: float = 3.0,
-    seed: int = 0,
-    size: tuple[int, int] | None = None,
-    weights: ArrayLike | None = None,
-) -> tuple[Estimate, Model]:
-    """Fit each of `models`, the simplest first, and take the first whose cost is at most SIMPLER times the least.
-
-    The cost is the mean of min(residual, threshold)^2, weighted where there are weights. It is compared over the
-    inliers of the best fit: what nothing explains would hide that a simpler model fits worse. A transform of fewer
-    parameters errs less where no point holds it, as in corners of sky or water. Where nothing fits, the refusal of the
-    last model is returned. Arguments and errors as `estimate`.
-    """
-    fits = [
-        (estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size, weights=weights), m) for m in models
-    ]
-    trust = np.ones(len(fits[0][0].residuals)) if weights is None else np.asarray(weights, dtype=np.float64)
-    squares = [
-        (np.minimum(fit.residuals, threshold) ** 2 * trust, fit, model) for fit, model in fits if fit.matrix is not None
-    ]
-    if not squares:
-        return fits[-1]
-    inliers = min(squares, key=lambda row: row[0].sum())[1].inliers
-    least = min(row[0][inliers].sum() for row in squares)
-    return next((fit, model) for square, fit, model in squares if square[inliers].sum() <= SIMPLER * least)
 
 
 def scaling(factor: float) -> Points:
@@ -197,6 +164,20 @@ def thin(points: Points, width: float) -> bool:
     return bool(np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < width * np.sqrt(len(points)))
 
 
+def flaw(matrix: Points, width: int, height: int) -> str | None:
+    """A transform's fault at the corners of a; in between, depth is linear and the area's scale monotonic in it."""
+    corners = np.column_stack([_corners(width, height), np.ones(4)])
+    depth = corners @ matrix[2]
+    if (depth <= 0).any():
+        return "the transform folds the image"
+    areas = np.linalg.det(matrix) / depth**3
+    if (areas <= 0).any():
+        return "the transform mirrors the image"
+    if areas.max() > LARGEST_ZOOM**2 or areas.min() < LARGEST_ZOOM**-2:
+        return f"the transform scales a part of the image more than {LARGEST_ZOOM:g} times"
+    return None
+
+
 def _robust(a: Points, b: Points, model: Model, threshold: float, seed: int, weights: Points | None) -> Points | None:
     if model == "similarity":
         return _msac_similarity(a, b, threshold, seed, weights)
@@ -228,20 +209,6 @@ def _msac_similarity(a: Points, b: Points, threshold: float, seed: int, weights:
     costs = [np.minimum(np.abs(s * za + t - zb) ** 2, threshold**2).sum() for s, t in zip(scale, shift, strict=True)]
     best = int(np.argmin(costs))
     return from_linear(similarity_matrix(complex(scale[best])), [shift[best].real, shift[best].imag])
-
-
-def _flaw(matrix: Points, width: int, height: int) -> str | None:
-    """A transform's fault at the corners of a; in between, depth is linear and the area's scale monotonic in it."""
-    corners = np.column_stack([_corners(width, height), np.ones(4)])
-    depth = corners @ matrix[2]
-    if (depth <= 0).any():
-        return "the transform folds the image"
-    areas = np.linalg.det(matrix) / depth**3
-    if (areas <= 0).any():
-        return "the transform mirrors the image"
-    if areas.max() > LARGEST_ZOOM**2 or areas.min() < LARGEST_ZOOM**-2:
-        return f"the transform scales a part of the image more than {LARGEST_ZOOM:g} times"
-    return None
 
 
 def _corners(width: int, height: int) -> Points:

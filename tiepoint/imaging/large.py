@@ -12,6 +12,7 @@ Each pixel is read about three times, and no more of the images is held than the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -47,6 +48,17 @@ def is_large(path: str | Path) -> bool:
     with opened(path) as file:
         header = inspect(file, path)
     return header.width * header.height > LARGE
+
+
+def unsuited(settings: Mapping[str, Any]) -> str | None:
+    """Why these arguments of `register`, its defaults among them, are none of `register_large`; None if they are."""
+    if settings["model"] not in ("auto", *MODELS):
+        return f"model is {settings['model']!r}: large images are registered by auto, {', '.join(MODELS)}"
+    if settings["warp"] is not None and settings["relater"] is not None:
+        return "a warp and a relater do not go together for large images: leave one of them out"
+    if not settings["refine"]:
+        return "large images are registered by the structure at full size: leave refine switched on"
+    return None
 
 
 def register_large(
@@ -87,7 +99,8 @@ def register_large(
         warp: as of `register`; not with a relater.
         band: as of `register`; None for readers, whose band was chosen when they were opened.
         threshold: largest residual of a tie point, px of b; of the reduced images, of theirs.
-        relater: as of `register`: gives each tie point its match probability, and drops those below 0.5.
+        relater: as of `register`: gives each tie point its match probability, and drops those below 0.5. Of the reduced
+            images it has no say, but with `candidates`, where it makes their matches.
         spectra: as of `register`.
         least_confidence: of an accepted registration, at the reduced size and at the full one.
         seed: of the robust estimation.
@@ -98,7 +111,14 @@ def register_large(
         InputError: an unusable image or argument, or memory that is not bounded: a file over the limit of pixels that
             has to be decoded whole.
     """
-    _check(tile, overview, model, warp, relater, options)
+    if tile < 1:
+        raise InputError(f"tile is {tile}: give a positive number of pixels")
+    if overview < LEAST_OVERVIEW:
+        raise InputError(f"overview is {overview}: give at least {LEAST_OVERVIEW} px")
+    if why := unsuited({"model": model, "warp": warp, "relater": relater, "refine": options.pop("refine", True)}):
+        raise InputError(why)
+    if warp is not None and warp not in WARPS:
+        raise InputError(f"no warp {warp!r}: there are {', '.join(WARPS)}")
     judge = None if relater is None else load_relater(relater)
     if judge is not None:
         order_of(judge, spectra)  # refused before the images are read
@@ -112,7 +132,8 @@ def register_large(
             )  # fmt: skip
         steps = _steps(progress, 4 + len(levels(second.factor)))
         rasters = first.read(progress=steps[0]), second.read(progress=steps[1])
-        found = register(*rasters, describer, progress=steps[2], **shared)
+        matcher = None if options.get("candidates") is None else judge
+        found = register(*rasters, describer, relater=matcher, spectra=spectra, progress=steps[2], **shared)
         models: tuple[Model, ...] = ORDER if model == "auto" else (model,)
         settings = Settings(models, threshold, least_confidence, seed, judge, spectra)
         result = carried_over(found, first, second, rasters, settings, steps[3:])
@@ -146,22 +167,6 @@ def reduced_view(
         ]
         matches = replace(found.matches, a=sides[0], b=sides[1])
         return one, two, replace(found, matrix=matrix, points=points, matches=matches, warp=None)
-
-
-def _check(tile: int, overview: int, model: str, warp: str | None, relater: object, options: dict[str, Any]) -> None:
-    """Refuse arguments before an image is read."""
-    if tile < 1:
-        raise InputError(f"tile is {tile}: give a positive number of pixels")
-    if overview < LEAST_OVERVIEW:
-        raise InputError(f"overview is {overview}: give at least {LEAST_OVERVIEW} px")
-    if model != "auto" and model not in MODELS:
-        raise InputError(f"model is {model!r}: large images are registered by auto, {', '.join(MODELS)}")
-    if warp is not None and warp not in WARPS:
-        raise InputError(f"no warp {warp!r}: there are {', '.join(WARPS)}")
-    if warp is not None and relater is not None:
-        raise InputError("a warp and a relater do not go together for large images: leave one of them out")
-    if not options.pop("refine", True):
-        raise InputError("large images are registered by the structure at full size: leave refine switched on")
 
 
 def _both(

@@ -63,6 +63,8 @@ def match(
     *,
     ratio: float = 0.9,
     ratio_rule: RatioRule = "second",
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     support: float | None = None,
@@ -96,6 +98,8 @@ def match(
         ratio: of the ratio test, see `mutual_nearest`; with a relater see `shortlist`.
         ratio_rule: without a relater, what the nearest is compared with: the "second" nearest, or the first that lies
             10 px "apart" from it, the first geometrically inconsistent one.
+        detector: see `describe`.
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint, see `describe`.
         max_keypoints: see `describe`.
         contrast_threshold: see `describe`.
         support: see `describe`.
@@ -120,7 +124,10 @@ def match(
     judge = None if relater is None else load_relater(relater)
     if judge is not None:
         order_of(judge, spectra)  # before minutes are spent
-    settings = {"max_keypoints": max_keypoints, "contrast_threshold": contrast_threshold, "support": support}
+    settings = {
+        "detector": detector, "affine": affine, "max_keypoints": max_keypoints,
+        "contrast_threshold": contrast_threshold, "support": support,
+    }  # fmt: skip
     first, second = _described(a, b, describer, rotations, ratio, settings, progress)
     if first.describer != second.describer:
         raise InputError(f"features of {first.describer} and {second.describer}: use one describer for both images")

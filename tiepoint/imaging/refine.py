@@ -18,6 +18,7 @@ from tiepoint.imaging.structure import Field, Mask, orientation_field, shrunk
 
 Points = NDArray[np.float64]
 CHUNK = 64
+LEAST_SCORE = 0.01  # for a weight
 WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
 
 
@@ -38,6 +39,11 @@ class Refined:
     scores: NDArray[np.float64]
     clear: NDArray[np.float64]
     tried: int
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each correspondence counts in a fit (N,): the square of its score."""
+        return np.maximum(self.scores, LEAST_SCORE) ** 2
 
     def __len__(self) -> int:
         return len(self.a)

@@ -12,9 +12,10 @@ from tiepoint.errors import InputError
 from tiepoint.imaging.align import ORDER, align
 from tiepoint.imaging.bands import Bands, band_of_each, with_band
 from tiepoint.imaging.bend import bend
+from tiepoint.imaging.choose import choose
 from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.describe import Features
-from tiepoint.imaging.geometry import FEWEST, Model, choose
+from tiepoint.imaging.geometry import FEWEST, Model
 from tiepoint.imaging.io import Image
 from tiepoint.imaging.judge import LEAST_PROBABILITY, by_matches, by_structure
 from tiepoint.imaging.match import CANDIDATES, Progress, RatioRule, match
@@ -44,6 +45,8 @@ def register(
     ratio_rule: RatioRule = "second",
     rotations: int = 1,
     threshold: float = 3.0,
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     support: float | None = None,
@@ -75,7 +78,7 @@ def register(
         b: likewise.
         describer: a name, a path or a loaded one.
         model: "homography", "affine", "similarity", or "auto": the simplest that explains the correspondences, see
-            `tiepoint.imaging.geometry.choose`; for a scene that is not flat "fundamental", or "essential".
+            `tiepoint.imaging.choose`; for a scene that is not flat "fundamental", or "essential".
         cameras: of the model "essential": (3, 3) intrinsics of a and of b, [[fx, s, cx], [0, fy, cy], [0, 0, 1]].
         warp: "thin-plate" or "piecewise": bend the transform of an accepted registration where tie points held out say
             that it is better, see `tiepoint.imaging.bend`.
@@ -85,6 +88,8 @@ def register(
         ratio_rule: what the nearest is compared with, see `match`.
         rotations: so many equal turns of b are tried, for describers of upright patches, see `match`.
         threshold: largest residual of a tie point, pixels of b.
+        detector: see `describe`.
+        affine: measure the affine shape of keypoints, see `describe`; whatever the `model`.
         max_keypoints: see `describe`.
         contrast_threshold: see `describe`.
         support: see `describe`.
@@ -119,8 +124,8 @@ def register(
         order_of(judge, spectra)  # refused before the images are read
     found = match(
         with_band(a, "image a", first_band), with_band(b, "image b", second_band), describer, ratio=ratio,
-        ratio_rule=ratio_rule, rotations=rotations, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
-        support=support, relater=None if candidates is None else judge,
+        ratio_rule=ratio_rule, rotations=rotations, detector=detector, affine=affine, max_keypoints=max_keypoints,
+        contrast_threshold=contrast_threshold, support=support, relater=None if candidates is None else judge,
         candidates=CANDIDATES if candidates is None else candidates, spectra=spectra,
         progress=(lambda done, total: progress(done, total + 1)) if progress else None,
     )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.geo import Geo, geotiff_writer
+from tiepoint.imaging.geo import Geo, geotiff_writer, import_rasterio
 from tiepoint.imaging.raster import Raster, Reader, open_image
-from tiepoint.imaging.registration import Registration
+from tiepoint.imaging.registration import TWO_VIEWS, Registration
 from tiepoint.imaging.tiles import Window
 from tiepoint.imaging.warp import warp_to_geotiff
 from tiepoint.imaging.warps import Warp
@@ -19,10 +19,12 @@ from tiepoint.imaging.warps import Warp
 SUFFIXES = (".tif", ".tiff")
 
 
-def check_name(path: str | Path) -> None:
-    """Raise InputError for a file that is named like another format."""
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: a warped image is a GeoTIFF: name it .tif")
+def check_warped(path: str | Path, model: str) -> None:
+    """Raise InputError, before images are registered by `model`, where none could be warped to this file."""
+    _check_name(path)
+    if model in TWO_VIEWS:
+        raise InputError(f"model {model} has no transform to warp an image by: leave out warped")
+    import_rasterio(f"{path}: a GeoTIFF")
 
 
 def write_warped(
@@ -47,7 +49,7 @@ def write_warped(
         InputError: a registration that maps no points, an image of another size, no rasterio, or what
             `tiepoint.imaging.warp.warp_to_geotiff` refuses.
     """
-    check_name(path)
+    _check_name(path)
     if registration.transform is None:
         registration.map([])  # says why
         return
@@ -61,6 +63,12 @@ def write_warped(
             warp_to_geotiff(reader, registration.transform, shape, path, geo, nodata, progress)
         else:
             _bands(reader, registration.warp, shape, path, geo, nodata, progress)
+
+
+def _check_name(path: str | Path) -> None:
+    """Raise InputError for a file that is named like another format."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: a warped image is a GeoTIFF: name it .tif")
 
 
 def _bands(

@@ -1,0 +1,174 @@
+"""Generalised least squares against its textbook form, and the choice of the transform."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiepoint.imaging import correlated
+from tiepoint.imaging.choose import choose
+from tiepoint.imaging.correlated import BENT, PARAMETERS, REACH, SMOOTH, STRAIGHT, evidence, settle
+from tiepoint.imaging.geometry import MODELS, Model, apply, corner_error, estimate
+from tiepoint.imaging.least_squares import least_squares
+
+SIZE = (640, 480)
+CENTRE, HALF = np.array([319.5, 239.5]), 400.0
+TURN = 1.1 * np.array([[math.cos(0.2), -math.sin(0.2)], [math.sin(0.2), math.cos(0.2)]])
+TRUTHS: dict[Model, np.ndarray] = {
+    "similarity": np.vstack([np.column_stack([TURN, [9, -20]]), [0, 0, 1]]),
+    "affine": np.vstack([np.column_stack([TURN @ [[1.03, 0.02], [0.02, 0.97]], [9, -20]]), [0, 0, 1]]),
+    "homography": np.array([[1.08, -0.22, 9], [0.22, 1.08, -20], [5e-5, -4e-5, 1]]),
+}
+
+
+def covariance(a: np.ndarray, weights: np.ndarray, share: float = SMOOTH) -> np.ndarray:
+    """Of the errors at points a, but for a factor, entry by entry as the module writes it."""
+    count = len(a)
+    result = np.empty((count, count))
+    for i in range(count):
+        for k in range(count):
+            apart = math.dist(a[i], a[k]) / HALF
+            result[i, k] = share * math.exp(-(apart**2) / (2 * REACH**2)) + (weights.mean() / weights[i]) * (i == k)
+    return result
+
+
+def places(truth: np.ndarray, noise: float, seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of a, of b with errors alike where they are near, and weights."""
+    random = np.random.default_rng(seed)
+    a, weights = random.uniform((0, 0), (639, 479), (count, 2)), random.uniform(0.2, 1, count)
+    errors = np.linalg.cholesky(covariance(a, weights)) @ random.normal(scale=noise, size=(count, 2))
+    return a, apply(truth, a) + errors, weights
+
+
+def by_the_book(
+    a: np.ndarray, b: np.ndarray, weights: np.ndarray, share: float = SMOOTH
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The affine map of least generalised squares, and the likelihoods of a similarity and of an affine map."""
+    unit = (a - CENTRE) / HALF
+    x, y = unit[:, 0], unit[:, 1]
+    one, none = np.ones(len(a)), np.zeros(len(a))
+    design = np.vstack([np.column_stack([x, y, one, none, none, none]), np.column_stack([none, none, none, x, y, one])])
+    whole = np.kron(np.eye(2), covariance(a, weights, share))
+    inverse = np.linalg.inv(whole)
+    target = b.T.ravel()
+    best = np.linalg.solve(design.T @ inverse @ design, design.T @ inverse @ target)
+    missed = target - design @ best
+    variance = missed @ inverse @ missed / (2 * len(a) - 6)
+    matrix = np.vstack([best.reshape(2, 3), [0, 0, 1]]) @ [
+        [1 / HALF, 0, -CENTRE[0] / HALF], [0, 1 / HALF, -CENTRE[1] / HALF], [0, 0, 1],
+    ]  # fmt: skip
+    # Marginal likelihoods: a wide prior of the similarity, and a narrow or a wider one of the bend.
+    scale = complex(best[0] + best[4], best[3] - best[1]) / 2
+    z = x + 1j * y
+    alike = np.column_stack([np.r_[np.real(c), np.imag(c)] for c in (z, 1j * z, one, 1j * one)])
+    bends = np.column_stack([np.r_[np.real(c), np.imag(c)] for c in (scale * z.conj(), 1j * scale * z.conj())])
+    likelihoods = {}
+    for model, prior in (("similarity", STRAIGHT), ("affine", BENT)):
+        total = variance * whole + 1e7 * alike @ alike.T + prior**2 * bends @ bends.T
+        likelihoods[model] = -0.5 * (np.linalg.slogdet(total)[1] + target @ np.linalg.solve(total, target))
+    return matrix, likelihoods
+
+
+@pytest.mark.parametrize("truth", ["similarity", "affine"])
+def test_fit_and_evidence_are_those_of_the_textbook(truth: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(4):
+        a, b, weights = places(TRUTHS[truth], 1.0, seed)
+        start = least_squares(a, b, "affine")
+        assert start is not None
+        found = settle(a, b, "affine", start, SIZE, threshold=100, weights=weights)
+        assert found is not None
+        assert corner_error(found, by_the_book(a, b, weights)[0], *SIZE) < 1e-2
+        ours: list[float] = []
+        theirs: list[float] = []
+        for share in (1.0, SMOOTH, 30.0):
+            monkeypatch.setattr(correlated, "SHARES", (share,))
+            spoken = evidence(a, b, "affine", found, SIZE, threshold=100, weights=weights)
+            assert list(spoken) == ["similarity", "affine"]
+            ours += spoken.values()
+            theirs += by_the_book(a, b, weights, share)[1].values()
+        # Ours are linear about the bend that was found, theirs about none.
+        np.testing.assert_allclose(np.subtract(ours, ours[0]), np.subtract(theirs, theirs[0]), atol=0.03, rtol=0.02)
+        monkeypatch.setattr(correlated, "SHARES", (1.0, SMOOTH, 30.0))
+        spoken = evidence(a, b, "affine", found, SIZE, threshold=100, weights=weights)
+        assert spoken == {"similarity": max(ours[::2]), "affine": max(ours[1::2])}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_errs_less_than_least_squares_where_errors_are_alike(model: Model) -> None:
+    ours, plain = [], []
+    for seed in range(20):
+        a, b, weights = places(TRUTHS[model], 0.5, seed)
+        start = least_squares(a, b, model)
+        assert start is not None
+        found = settle(a, b, model, start, SIZE, threshold=100, weights=weights)
+        assert found is not None
+        ours.append(corner_error(found, TRUTHS[model], *SIZE))
+        plain.append(corner_error(start, TRUTHS[model], *SIZE))
+    assert np.mean(ours) < np.mean(plain)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.floats(-math.pi, math.pi), st.floats(0.3, 3), st.floats(-300, 300), st.floats(-0.2, 0.2), st.floats(-0.2, 0.2),
+    st.floats(-3e-4, 3e-4), st.floats(-3e-4, 3e-4),
+)  # fmt: skip
+def test_exact_correspondences_give_their_homography(
+    turn: float, zoom: float, shift: float, stretch: float, shear: float, p: float, q: float
+) -> None:
+    c, s = zoom * math.cos(turn), zoom * math.sin(turn)
+    truth = np.array([[c, -s, shift], [s, c, -shift], [0, 0, 1]]) @ [[1 + stretch, shear, 0], [0, 1, 0], [p, q, 1]]
+    a = np.random.default_rng(0).uniform((0, 0), (639, 479), (40, 2))
+    found = settle(a, apply(truth, a), "homography", truth, SIZE, threshold=1)
+    assert found is not None
+    assert corner_error(found, truth, *SIZE) < 1e-3 * corner_error(truth, np.diag([1e-9, 1e-9, 1]), *SIZE)
+
+
+@pytest.mark.parametrize("truth", MODELS)
+def test_the_model_of_the_truth_is_chosen(truth: Model) -> None:
+    for seed in range(10):
+        a, b, weights = places(TRUTHS[truth], 0.15, seed, 120)
+        fit, model = choose(a, b, size=SIZE, weights=weights)
+        assert model == truth
+        assert fit.matrix is not None
+        assert corner_error(fit.matrix, TRUTHS[truth], *SIZE) < 1.5
+        assert fit.inliers.all()
+
+
+def test_outliers_and_what_bends_as_chance_would_leave_a_similarity() -> None:
+    for seed in range(10):
+        a, b, weights = places(TRUTHS["similarity"], 0.7, seed, 120)
+        b[:40] = np.random.default_rng(seed).uniform((0, 0), SIZE, (40, 2))
+        fit, model = choose(a, b, size=SIZE, weights=weights)
+        assert model == "similarity"
+        assert fit.matrix is not None
+        assert corner_error(fit.matrix, TRUTHS["similarity"], *SIZE) < 5
+
+
+def test_few_correspondences_keep_the_robust_fit_of_the_simplest() -> None:
+    a, b, _ = places(TRUTHS["similarity"], 0.1, 0, 7)
+    fit, model = choose(a, b, size=SIZE)
+    assert model == "similarity"
+    plain = estimate(a, b, "similarity", size=SIZE)
+    np.testing.assert_array_equal(fit.matrix, plain.matrix)
+    assert settle(a, b, "similarity", TRUTHS["similarity"], SIZE, threshold=3) is None
+    fit, model = choose(a[:3], b[:3])
+    assert (fit.matrix, fit.reason, model) == (None, "fewer than 4 different matches", "homography")
+
+
+def test_thousands_of_matches_are_thinned() -> None:
+    a, b, _ = places(TRUTHS["homography"], 0.1, 0, 300)
+    many = np.tile(np.hstack([a, b]), (10, 1)) + np.random.default_rng(1).normal(scale=0.3, size=(3000, 4))
+    fit, model = choose(many[:, :2], many[:, 2:], size=SIZE)
+    assert model == "homography"
+    assert fit.matrix is not None
+    assert corner_error(fit.matrix, TRUTHS["homography"], *SIZE) < 1
+    assert len(fit.inliers) == 3000
+    assert fit.inliers.mean() > 0.99
+
+
+def test_parameters_are_those_of_the_models() -> None:
+    assert {model: PARAMETERS[model] for model in MODELS} == {"similarity": 4, "affine": 6, "homography": 8}
