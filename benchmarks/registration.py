@@ -1,6 +1,6 @@
 """Register images of two spectra with known truth: one table, each step's gain one at a time, measured in one run.
 
-    python benchmarks/registration.py ../shared/data --sets visnir visir optsar --steps rootsift refined
+    python benchmarks/registration.py ../shared/data --sets visnir visir optsar --steps opencv refined
 
 visnir/test has its own warps and truth; the aligned pairs of visir/test and optsar/test are warped here, seeded:
 rotation up to 15 degrees, scale 0.9 to 1.1, shift up to a tenth of the sides. A pair's error is the mean distance of
@@ -15,34 +15,41 @@ of the right ones (under 5 px) reach, and the median seconds a megapixel of the 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from homography_methods import opencv_pipeline
 from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.evaluation.registration import image_pairs, small_warp
 from tiepoint.files import write_json
-from tiepoint.imaging.describe import Features, describe
+from tiepoint.imaging.describe import describe
 from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
 from tiepoint.imaging.register import register
-from tiepoint.models import load
+from tiepoint.models import load_describer, load_relater
 
+MIN_INLIERS = 12
 NONE = {"structure": False, "refine": False}
+PLAIN = "opencv"  # RootSIFT, cross check, ratio 0.9 and MAGSAC++, written with cv2 alone; 12 inliers are accepted
+TRAINED = {"visnir": "sdgmnet-visnir", "visir": "sdgmnet-visir", "optsar": "sdgmnet-optsar"}
 STEPS: dict[str, dict[str, Any]] = {
+    PLAIN: {},
     "rootsift": {"describer": "rootsift", "model": "homography", **NONE},
     "sdgmnet": {"describer": "sdgmnet", "model": "homography", **NONE},
-    "sdgmnet-visnir": {"describer": "sdgmnet-visnir", "model": "homography", **NONE},
-    "relation": {"describer": "sdgmnet-visnir", "model": "homography", "relater": "rrlnet-visnir", **NONE},
+    "trained": {"model": "homography", **NONE},
+    "relation": {"model": "homography", "relater": "rrlnet-visnir", **NONE},
+    "all": {"relater": "rrlnet-visnir"},
     "refined": {"describer": "rootsift"},
     "similarity": {"describer": "rootsift", "model": "similarity"},
-    "all": {"describer": "sdgmnet-visnir", "relater": "rrlnet-visnir"},
 }
 NAMES = {"visnir": ("vis", "nir"), "visir": ("vis", "ir"), "optsar": ("opt", "sar")}
 WRONG = {
@@ -69,39 +76,76 @@ def read_second(path: Path, matrix: NDArray[np.float64], warped: bool) -> NDArra
     return cv2.warpPerspective(image, matrix, image.shape[::-1]) if warped else image
 
 
-def measure(pairs: list[Any], step: str, most: int) -> list[dict[str, Any]]:
-    """Every image is described once; its time counts in the pair's."""
-    options = {**STEPS[step], "max_keypoints": most}
-    model = options["describer"] = load(options["describer"])
+class Way(NamedTuple):
+    """How a step prepares an image, which is timed and done once, and how it registers two prepared ones."""
+
+    prepare: Callable[[NDArray[Any]], Any]
+    register: Callable[[Any, Any], Registered]
+
+
+class Registered(NamedTuple):
+    """What counts of a registration."""
+
+    matrix: NDArray[np.float64] | None
+    accepted: bool
+    confidence: float
+    reasons: tuple[str, ...] = ()
+
+
+def way_of(step: str, name: str, most: int) -> Way:
+    if step == PLAIN:
+        return Way(lambda image: image, functools.partial(by_opencv, most=most))
+    options = {"describer": TRAINED[name], **STEPS[step], "max_keypoints": most}
+    model = options["describer"] = load_describer(options["describer"])
     if "relater" in options:
-        options["relater"] = load(options["relater"])
+        options["relater"] = load_relater(options["relater"])
+
+    def prepare(image: NDArray[Any]) -> Any:
+        # Patches of upright describers depend on the other image's turn.
+        return image if getattr(model, "upright", None) is not None else describe(image, model, max_keypoints=most)
+
+    def registered(first: Any, second: Any) -> Registered:
+        found = register(first, second, **options)
+        return Registered(found.matrix, found.accepted, found.confidence, found.reasons)
+
+    return Way(prepare, registered)
+
+
+def by_opencv(a: NDArray[Any], b: NDArray[Any], most: int) -> Registered:
+    points = opencv_pipeline(0.01, a, b, most, 0.9).points
+    if len(points) < MIN_INLIERS:
+        return Registered(None, False, 0.0)
+    matrix, mask = cv2.findHomography(points[:, :2], points[:, 2:], cv2.USAC_MAGSAC, 3.0)
+    inliers = 0 if mask is None else int(mask.sum())
+    accepted = matrix is not None and inliers >= MIN_INLIERS
+    kept = np.asarray(matrix, dtype=np.float64) if accepted else None
+    return Registered(kept, accepted, inliers / (inliers + MIN_INLIERS))
+
+
+def measure(pairs: list[Any], way: Way, step: str) -> list[dict[str, Any]]:
+    """Every image is prepared once; its time counts in the pair's."""
     rows = []
     with progress_bar(step) as advance:
-        seconds_of = [described(read_second(*pair[2:]), model, most) for pair in pairs]
+        prepared = [timed(way.prepare, read_second(*pair[2:])) for pair in pairs]
         for done, (name, path, _, truth, _) in enumerate(pairs, start=1):
             image = read_grey(path)
-            first, time_first = described(image, model, most)
-            second, time_second = seconds_of[done - 1]
-            started = time.perf_counter()
-            found = register(first, second, **options)
-            seconds = time.perf_counter() - started + time_first + time_second
-            wrong = register(first, seconds_of[(done - 1 + len(pairs) // 2) % len(pairs)][0], **options)
+            first, time_first = timed(way.prepare, image)
+            second, time_second = prepared[done - 1]
+            found, seconds = timed(way.register, first, second)
+            wrong = way.register(first, prepared[(done - 1 + len(pairs) // 2) % len(pairs)][0])
             error = None if found.matrix is None else corner_error(found.matrix, truth, *image.shape[::-1])
             rows.append({
                 "pair": name, "accepted": found.accepted, "error": error, "confidence": found.confidence,
-                "seconds": round(seconds, 2), "megapixels": image.size / 1e6,
+                "seconds": round(seconds + time_first + time_second, 2), "megapixels": image.size / 1e6,
                 "other_accepted": wrong.accepted, "other_confidence": wrong.confidence, "reasons": list(found.reasons),
             })  # fmt: skip
             advance(done, len(pairs))
     return rows
 
 
-def described(image: NDArray[Any], model: Any, most: int) -> tuple[Features | NDArray[Any], float]:
-    """Features and the seconds that they took; the image itself where patches depend on the other one's turn."""
-    if getattr(model, "upright", None) is not None:
-        return image, 0.0
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = time.perf_counter()
-    return describe(image, model, max_keypoints=most), time.perf_counter() - started
+    return call(*arguments), time.perf_counter() - started
 
 
 def summarise(rows: list[dict[str, Any]], wrong: float) -> list[Any]:
@@ -123,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--sets", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=["rootsift", "refined"])
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=[PLAIN, "refined"])
     parser.add_argument("--max-keypoints", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file for every pair's result")
@@ -134,7 +178,7 @@ def main() -> None:
         if not pairs:
             parser.error(f"{options.data_dir} holds no {name}/test")
         for step in options.steps:
-            rows = measure(pairs, step, options.max_keypoints)
+            rows = measure(pairs, way_of(step, name, options.max_keypoints), step)
             results[f"{name} {step}"] = rows
             table.append([name, step, *summarise(rows, WRONG[name])])
             if options.json:

@@ -2,11 +2,11 @@
 
     python scripts/calibrate_verdict.py ../shared/data --describer rootsift --out tiepoint/imaging/verdict.json
 
-Right pairs are aligned images of two spectra (visnir/train, visir/train, optsar/train) and single images of
-scenes/train with themselves under another light; the second of each is turned by up to 15 degrees, scaled by 0.9 to 1.1
-and shifted by up to 10 %. Wrong pairs join images of different places. A registration is right if its corners are good
-to 5 px; those between 5 and LIMIT px, where the aligned images' own truth is doubtful, are left out. Prints the
-reliability of the fit, by five folds over the images.
+Right pairs are aligned images of two spectra (visnir/train, visir/train, optsar/train), and single images of
+scenes/train and of noise of many scales with themselves under another light; the second of each is turned by up to 15
+degrees, scaled by 0.9 to 1.1 and shifted by up to 10 %. Wrong pairs join images of different places. A registration is
+right if its corners are good to 5 px; those between 5 and LIMIT px, where the aligned images' own truth is doubtful,
+are left out. Prints the reliability of the fit, by five folds over the images.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
 from tiepoint.imaging.register import register
 from tiepoint.imaging.verdict import FEATURES, Evidence
-from tiepoint.models import load
+from tiepoint.models import load_describer
 
 RIGHT, LIMIT = 5.0, 15.0
+PARTNERS = 2  # wrong pairs of each image
+NOISE = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
 PENALTY = 0.05
 FOLDS = 5
 
@@ -69,16 +71,17 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Register every case; evidence and corner error (1e9 for a wrong pair) of each."""
     random = np.random.default_rng(options.seed)
-    model = load(options.describer)
+    model = load_describer(options.describer)
     cases: list[dict[str, Any]] = []
-    jobs = list_pairs(options.data, options.most)
+    jobs: list[tuple[str, Path | int, Path | int, str]] = list(list_pairs(options.data, options.most))
+    jobs += [("made", seed, seed, str(seed)) for seed in range(options.most)]
     with progress_bar("registering") as advance:
         for done, (name, first, second, group) in enumerate(jobs):
             others = [job for job in jobs if job[0] == name and job[3] != group]
-            partner = others[random.integers(len(others))]
-            for kind, path in (("right", second), ("wrong", partner[2])):
-                a, b = read_grey(first), read_grey(path)
-                if name == "scenes":
+            partners = [others[row][2] for row in random.choice(len(others), PARTNERS, replace=False)]
+            for kind, source in (("right", second), *(("wrong", partner) for partner in partners)):
+                a, b = image(first), image(source)
+                if name in ("scenes", "made"):
                     b = relit(b, random)
                 truth = small_warp(random, b.shape)
                 b = cv2.warpPerspective(b, truth, b.shape[::-1])
@@ -109,6 +112,17 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))
     return found
+
+
+def image(source: Path | int) -> NDArray[Any]:
+    """The grey image of a file; of a number, noise of many scales, 480 x 360."""
+    if isinstance(source, Path):
+        return read_grey(source)
+    random = np.random.default_rng(source)
+    layers = [cv2.GaussianBlur(random.normal(size=(360, 480)), (0, 0), sigma) for sigma in NOISE]
+    total = np.sum([layer / layer.std() for layer in layers], axis=0)
+    grey: NDArray[np.uint8] = (128 + 40 * total / total.std()).clip(0, 255).astype(np.uint8)
+    return grey
 
 
 def relit(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@ Every pair is warped by seeded similarities and aligned by its structure. The pl
 transforms, so that the truth is a similarity, an affine map or a homography whose corners move by up to a share of the
 longer side. For each truth: its own model by the robust fit with least squares, and settled by
 `tiepoint.imaging.correlated` with several shares and reaches of the smooth errors; then the model chosen by
-`tiepoint.imaging.choose`, with several values of STRAIGHT and of the largest of the SHARES. A row gives the shares of
-pairs whose corners err by less than 3 and 5 px, and the mean error, of which 20 px is the most that a pair counts.
+`tiepoint.imaging.choose` with several odds. A row gives the shares of pairs whose corners err by less than 3 and 5 px,
+and the mean error, of which 20 px is the most that a pair counts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.evaluation.registration import small_warp
-from tiepoint.imaging import correlated
+from tiepoint.imaging import choose, correlated
 from tiepoint.imaging.align import ORDER, align
-from tiepoint.imaging.choose import choose
 from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.geometry import Model, apply, corner_error, estimate
 from tiepoint.imaging.io import read_grey
@@ -43,8 +42,8 @@ TRUTHS: tuple[tuple[Model, float], ...] = (
 )
 WARPS = 2  # of each pair
 SMOOTH = ((1.0, 0.3), (3.0, 0.2), (3.0, 0.3), (3.0, 0.4), (10.0, 0.3))  # share and reach of a fit
-STRAIGHT = ((0.001, 30.0), (0.002, 10.0), (0.002, 30.0), (0.002, 100.0), (0.003, 100.0))  # and largest share
-SHIPPED = correlated.SMOOTH, correlated.REACH, correlated.STRAIGHT, correlated.SHARES
+ODDS = (0.0, 10.0, 20.0, 40.0, 80.0)
+SHIPPED = correlated.SMOOTH, correlated.REACH
 
 
 class Places(NamedTuple):
@@ -101,14 +100,10 @@ def main() -> None:
         for share, reach in SMOOTH:
             correlated.SMOOTH, correlated.REACH = share, reach
             table.append([name, f"settled, {share:g}, {reach:g}", *row(cases, partial(settled, models=(model,)))])
-        correlated.SMOOTH, correlated.REACH = SHIPPED[:2]
-        for straight, most_share in STRAIGHT:
-            correlated.STRAIGHT = straight
-            correlated.SHARES = tuple(share for share in SHIPPED[3] if share <= most_share)
-            table.append([
-                name, f"chosen, {straight:g}, {most_share:g}", *row(cases, partial(settled, models=ORDER)),
-            ])  # fmt: skip
-        correlated.STRAIGHT, correlated.SHARES = SHIPPED[2:]
+        correlated.SMOOTH, correlated.REACH = SHIPPED
+        for odds in ODDS:
+            choose.ODDS = odds
+            table.append([name, f"chosen, odds {odds:g}", *row(cases, partial(settled, models=ORDER))])
     emit_table(f"Transforms, {len(places)} pairs", ("truth", "fit", "< 3 px", "< 5 px", "mean px"), table, words=2)
 
 
@@ -118,7 +113,7 @@ def robust(case: Places, model: Model) -> NDArray[np.float64] | None:
 
 def settled(case: Places, models: Sequence[Model]) -> NDArray[np.float64] | None:
     a, b = case.points[:, :2], case.points[:, 2:]
-    return choose(a, b, models, size=case.size, weights=case.weights)[0].matrix
+    return choose.choose(a, b, models, size=case.size, weights=case.weights)[0].matrix
 
 
 def row(cases: list[Places], fit: Callable[[Places], NDArray[np.float64] | None]) -> list[str]:

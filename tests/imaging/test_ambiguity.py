@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from repeated import bricks, chessboard
 
-from tiepoint.imaging.ambiguity import REPEATED, ambiguities, independent, mirrored, repetition
+from tiepoint.imaging.align import independent
+from tiepoint.imaging.ambiguity import REPEATED, ambiguities, mirrored, repetition
 
 Texture = Callable[..., np.ndarray]
 NONE = np.empty((0, 2))

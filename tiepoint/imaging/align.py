@@ -26,6 +26,7 @@ SMALLEST, LARGEST = 512, 4096  # longer side of the images, px: where the compar
 WINDOW = 96
 RADII = (16, 8)  # px: largest shift at the first size and at the others
 GRID = 8  # cells a side, for coverage
+SQUARE = 6  # px, a divisor of half a window
 ORDER: tuple[Model, ...] = ("similarity", "affine", "homography")
 
 
@@ -136,6 +137,15 @@ def coverage(points: Points, matrix: Points, shape_a: tuple[int, ...], shape_b: 
     cells = np.clip(((points + 0.5) / [width, height] * GRID).astype(int), 0, GRID - 1)
     held[cells[:, 1] * GRID + cells[:, 0]] = True
     return float((held & reached).sum() / max(reached.sum(), 1))
+
+
+def independent(places: Points, shape: tuple[int, ...]) -> float:
+    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows; to SQUARE px."""
+    covered = np.zeros([-(-side // SQUARE) for side in shape[:2]], dtype=bool)
+    half = WINDOW // 2 // SQUARE
+    for x, y in np.rint(places / SQUARE).astype(int):
+        covered[max(0, y - half) : max(0, y + half), max(0, x - half) : max(0, x + half)] = True
+    return float(covered.sum() * (SQUARE / WINDOW) ** 2)
 
 
 def _sides(side: int) -> list[int]:

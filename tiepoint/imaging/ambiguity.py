@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.align import WINDOW
+from tiepoint.imaging.align import independent
 from tiepoint.imaging.coarse import ROTATIONS, SCALES, correlate
 from tiepoint.imaging.structure import Mask, orientation_field
 
@@ -114,12 +114,3 @@ def repetition(image: NDArray[Any], mask: Mask = None) -> tuple[float, tuple[flo
     best = peaks & (ratio >= ALIKE * ratio[peaks].max())
     at = np.unravel_index(int(np.argmin(np.where(best, np.hypot(x, y), np.inf))), ratio.shape)
     return max(0.0, float(ratio[at])), (float(x[0, at[1]] / zoom), float(y[at[0], 0] / zoom))
-
-
-def independent(places: Points, shape: tuple[int, ...]) -> float:
-    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows."""
-    covered = np.zeros(shape[:2], dtype=bool)
-    half = WINDOW // 2
-    for x, y in np.rint(places).astype(int):
-        covered[max(0, y - half) : max(0, y + half), max(0, x - half) : max(0, x + half)] = True
-    return float(covered.sum() / WINDOW**2)

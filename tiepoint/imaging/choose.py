@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from tiepoint.imaging.correlated import PARAMETERS, evidence, settle
 from tiepoint.imaging.geometry import Estimate, Model, Points, estimate, flaw, residuals
 
+ODDS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
+
 
 def choose(
     points_a: ArrayLike,
@@ -24,10 +26,10 @@ def choose(
     """Fit `models` robustly, take the one that the correspondences speak for, and fit it as `correlated` tells.
 
     The best robust fit (`estimate`) is the one of the least mean of min(residual, threshold)^2, weighted where there
-    are weights. Its inliers are what the evidence of all models is computed from; the model of the most is fitted. A
-    transform of fewer parameters errs less where no point holds it, as in corners of sky or water. Where the inliers
-    are too few for that, the robust fit of the simplest model stays. Where nothing fits, the refusal of the last model
-    is returned. Arguments and errors as `estimate`.
+    are weights. From its inliers the evidence of every model is computed, and the simplest wins unless each two
+    parameters more are worth ODDS of it: a transform of fewer parameters errs less where no point holds it, as in
+    corners of sky or water. Where the inliers are too few for that, the robust fit of the simplest model stays. Where
+    nothing fits, the refusal of the last model is returned. Arguments and errors as `estimate`.
     """
     fits = [
         (estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size, weights=weights), m) for m in models
@@ -48,7 +50,8 @@ def choose(
     model, richest = candidates[0], candidates[-1]
     found = settled(richest, start)
     if found is not None and model != richest:
-        worth = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
+        spoken = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
+        worth = {m: spoken[m] - 0.5 * ODDS * PARAMETERS[m] for m in candidates}
         model = max(candidates, key=worth.__getitem__)
         found = settled(model, start)
     if found is not None and flaw(found, width, height) is None:

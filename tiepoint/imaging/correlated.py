@@ -4,11 +4,11 @@ Parallax, lenses and moving things shift whole neighbourhoods: thirty places of 
 transform than one does, and their agreement is no sign that the house lies in the plane of all else. So an error is
 taken for the sum of a smooth field and of noise of its own, with covariance
 
-    s^2 (share exp(-d^2 / 2 l^2) + 1 / w),    l = REACH half diagonals of image a,
+    s^2 (SMOOTH exp(-d^2 / 2 l^2) + 1 / w),    l = REACH half diagonals of image a,
 
 for places at a distance d and of weight w. The transform is then what universal kriging calls the drift (Cressie,
-Statistics for Spatial Data, 1993, 3.4), and the marginal likelihood of the errors, whatever the similarity, tells how
-much they speak for each model (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 2.7 and 5.4).
+Statistics for Spatial Data, 1993, 3.4), and the marginal likelihood of its parameters tells how much the errors speak
+for each model (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 2.7).
 
 A transform is written about the centre of image a, in half diagonals, with z = x + iy:
 
@@ -28,10 +28,8 @@ from numpy.typing import NDArray
 from tiepoint.imaging.least_squares import Model, Points, as_complex
 from tiepoint.imaging.spread import spread
 
-# Chosen on aligned training pairs, see docs/experiments.md. Half diagonals are about 500 px of images of 800 x 600.
-SMOOTH, REACH = 3.0, 0.3  # share of the smooth errors in a fit, and their reach
-SHARES: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)  # of which each model takes the one that speaks most for it
-BENT, STRAIGHT = 0.06, 0.002  # half diagonals by which corners move that a model bends, and that it does not
+SMOOTH, REACH = 3.0, 0.3  # chosen on aligned training pairs, see docs/experiments.md
+BENT = 0.06  # half diagonals by which an affine map or a homography moves corners, where it is one
 PARAMETERS: dict[Model, int] = {"similarity": 4, "affine": 6, "homography": 8}
 EXACT = 0.05  # px: noise is not taken for less
 STEPS = 6
@@ -112,8 +110,7 @@ def settle(
         if inliers.sum() < LEAST:
             return None
         if not np.array_equal(inliers, used):
-            used = inliers
-            root = _whitening(sample.take(used), SMOOTH)[0]
+            used, root = inliers, _whitening(sample.take(inliers))
         step = np.linalg.lstsq(*sample.take(used).equations(current, root, count), rcond=None)[0]
         current = current.moved(np.append(step, np.zeros(8 - count)))
         inliers = sample.missed(current) <= threshold
@@ -137,8 +134,7 @@ def evidence(
     """How much the inliers of a settled transform speak for each model up to its own, as logarithms.
 
     Their differences are log odds. A model's parameters are taken to bend the image by about BENT, those that it lacks
-    by about STRAIGHT, since no two cameras are quite alike. Each model may take as large a share of SHARES for smooth
-    errors as speaks most for it.
+    not at all.
 
     Args:
         a, b: (N, 2) pixels.
@@ -149,32 +145,23 @@ def evidence(
     current, sample = _sampled(a, b, matrix, size, threshold, weights)
     sample = sample.take(sample.missed(current) <= threshold)
     count = PARAMETERS[model]
-    found: dict[Model, float] = {m: -np.inf for m, parameters in PARAMETERS.items() if parameters <= count}
-    for share in SHARES:
-        root, volume = _whitening(sample, share)
-        design, right = sample.equations(current, root, count)
-        step = np.linalg.lstsq(design, right, rcond=None)[0]
-        squares = float(np.square(right - design @ step).sum())
-        variance = max(squares / (len(right) - count), EXACT**2)
-        information = design.T @ design / variance
-        likelihood = -0.5 * (
-            len(right) * np.log(variance) + 2 * volume + squares / variance + np.linalg.slogdet(information)[1]
-        )
-        bend = current.bend[: count - 4] + step[4:]
-        for m in found:
-            found[m] = max(found[m], likelihood + _chance(bend, information, PARAMETERS[m] - 4))
+    design, right = sample.equations(current, _whitening(sample), count)
+    step = np.linalg.lstsq(design, right, rcond=None)[0]
+    variance = max(float(np.square(right - design @ step).sum()) / (len(right) - count), EXACT**2)
+    bend, noise = current.bend[: count - 4] + step[4:], _noise(design.T @ design / variance)
+    found: dict[Model, float] = {}
+    for m, parameters in PARAMETERS.items():
+        if parameters <= count:
+            covariance = noise + np.diag(np.where(np.arange(len(bend)) < parameters - 4, BENT**2, 0.0))
+            found[m] = float(-0.5 * (np.linalg.slogdet(covariance)[1] + bend @ np.linalg.solve(covariance, bend)))
     return found
 
 
-def _chance(bend: Vector, information: Points, allowed: int) -> float:
-    """Logarithm of the density of a bend (K,), of which `allowed` numbers are parameters of the model."""
-    if not len(bend):
-        return 0.0
+def _noise(information: Points) -> Points:
+    """Covariance (K, K) of the bend, given the information (4 + K, 4 + K) of all parameters, whatever the others."""
     cross, own = information[4:, :4], information[4:, 4:]
     own = own - cross @ np.linalg.solve(information[:4, :4], cross.T)
-    noise = np.linalg.inv(own + 1e-9 * np.trace(own) * np.eye(len(bend)))
-    covariance = noise + np.diag(np.where(np.arange(len(bend)) < allowed, BENT**2, STRAIGHT**2))
-    return float(-0.5 * (np.linalg.slogdet(covariance)[1] + bend @ np.linalg.solve(covariance, bend)))
+    return np.asarray(np.linalg.inv(own + 1e-9 * np.trace(own) * np.eye(len(own))))
 
 
 @dataclass(frozen=True)
@@ -210,13 +197,12 @@ def _sampled(
     return transform, sample.take(spread(sample.places, sample.weights, MOST))
 
 
-def _whitening(sample: _Sample, share: float) -> tuple[Points, float]:
-    """(N, N), which makes the errors independent and alike, and the logarithm of their covariance's determinant."""
+def _whitening(sample: _Sample) -> Points:
+    """(N, N): what makes the errors independent and alike."""
     places, weights = sample.places, sample.weights
     distances = np.square(places[:, None] - places[None]).sum(axis=2)
-    covariance = share * np.exp(-0.5 / REACH**2 * distances) + np.diag(weights.mean() / weights)
-    root = np.linalg.cholesky(covariance)
-    return np.asarray(np.linalg.inv(root)), 2 * float(np.log(np.diag(root)).sum())
+    covariance = SMOOTH * np.exp(-0.5 / REACH**2 * distances) + np.diag(weights.mean() / weights)
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
 
 
 def _frame(size: tuple[int, int]) -> Points:

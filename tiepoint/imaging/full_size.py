@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.align import coverage
+from tiepoint.imaging.align import coverage, independent
 from tiepoint.imaging.cells import plan
 from tiepoint.imaging.chips import RADIUS, WINDOW, Pair, compare, compare_at, relate
 from tiepoint.imaging.choose import choose
@@ -99,7 +99,7 @@ def _judged(
     inliers = distances <= settings.threshold
     agree = residuals(matrix, matches.points[:, :2], matches.points[:, 2:]) <= settings.threshold * factor
     evidence = gathered(
-        agree, inliers, distances, shifts.scores,
+        agree, inliers, distances, shifts.scores, windows=independent(shifts.b[inliers], pair.b.reader.shape),
         support=float(inliers.sum() / max(shifts.tried, 1)),
         coverage=coverage(shifts.b[inliers], matrix, pair.a.reader.shape, pair.b.reader.shape),
         roundtrip=_roundtrip(pair, shifts.a[inliers], progress),

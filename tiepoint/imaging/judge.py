@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.align import Alignment, roundtrip
+from tiepoint.imaging.align import Alignment, independent, roundtrip
 from tiepoint.imaging.ambiguity import LEFT, ambiguities
 from tiepoint.imaging.geometry import FEWEST, Estimate, Model, residuals
 from tiepoint.imaging.match import MatchResult
@@ -79,12 +79,12 @@ def by_structure(
     if fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
         lead = _Lead(fit.matrix, model, found.points, found.matches.similarity, fit.inliers, fit.residuals)
     agree = residuals(lead.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
+    agreeing = best.points[best.inliers, 2:]
     evidence = gathered(
-        agree, best.inliers, best.residuals, best.scores, support=best.support, coverage=best.coverage,
-        roundtrip=roundtrip(*images, best, masks),
+        agree, best.inliers, best.residuals, best.scores, windows=independent(agreeing, images[1].shape),
+        support=best.support, coverage=best.coverage, roundtrip=roundtrip(*images, best, masks),
     )  # fmt: skip
     trust, reasons = confidence(evidence), doubts(evidence, least)
-    agreeing = best.points[best.inliers, 2:]
     unsure = () if reasons else ambiguities(*images, agreeing, evidence.score, evidence.matches, masks, coarse)
     if unsure:
         trust = min(trust, LEFT)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("verdict.json")
-FEATURES = ("log_matches", "match_share", "log_places", "support", "coverage", "score", "roundtrip")
+FEATURES = ("log_matches", "match_share", "log_windows", "support", "coverage", "score", "roundtrip")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Evidence:
         matches: keypoint matches that agree with it.
         match_share: their share of all matches, in 0..1.
         places: places of the overlap where the structure agrees with it, see `tiepoint.imaging.align`.
+        windows: the area that the windows compared there cover, in windows; less than places where they overlap.
         support: their share of all places tried, in 0..1.
         coverage: share of the overlap's cells in which a place agrees, in 0..1.
         score: median correlation of the structure at these places, in -1..1.
@@ -42,6 +43,7 @@ class Evidence:
     matches: int
     match_share: float
     places: int
+    windows: float
     support: float
     coverage: float
     score: float
@@ -51,7 +53,7 @@ class Evidence:
     def features(self) -> NDArray[np.float64]:
         """The numbers that the confidence is made of, in the order of FEATURES."""
         return np.array([
-            math.log1p(self.matches), self.match_share, math.log1p(self.places), self.support, self.coverage,
+            math.log1p(self.matches), self.match_share, math.log1p(self.windows), self.support, self.coverage,
             self.score, math.log1p(min(self.roundtrip, 16.0)),
         ])  # fmt: skip
 
@@ -66,6 +68,7 @@ def gathered(
     residuals: NDArray[np.float64],
     scores: NDArray[np.float64],
     *,
+    windows: float,
     support: float,
     coverage: float,
     roundtrip: float,
@@ -77,7 +80,8 @@ def gathered(
         inliers: (N,) the places that do.
         residuals: (N,) of the places, px.
         scores: (N,) their correlation.
-        support: see `Evidence`, as the others.
+        windows: see `Evidence`, as the others.
+        support: likewise.
         coverage: likewise.
         roundtrip: likewise.
     """
@@ -86,6 +90,7 @@ def gathered(
         matches=int(agree.sum()),
         match_share=float(agree.mean()) if len(agree) else 0.0,
         places=len(kept),
+        windows=windows,
         support=support,
         coverage=coverage,
         score=float(np.median(scores[inliers])) if len(kept) else 0.0,
@@ -94,7 +99,7 @@ def gathered(
     )
 
 
-NOTHING = Evidence(0, 0.0, 0, 0.0, 0.0, 0.0, math.inf, math.inf)
+NOTHING = Evidence(0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, math.inf, math.inf)
 
 
 def confidence(evidence: Evidence) -> float:
@@ -114,7 +119,7 @@ def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
     words = {
         "log_matches": f"only {evidence.matches} keypoint matches agree",
         "match_share": f"only {100 * evidence.match_share:.0f} % of the keypoint matches agree",
-        "log_places": f"only {evidence.places} places show the same structure",
+        "log_windows": f"what shows the same structure covers {evidence.windows:.0f} windows",
         "support": f"the structure agrees at {100 * evidence.support:.0f} % of the places compared",
         "coverage": f"what agrees covers {100 * evidence.coverage:.0f} % of the overlap",
         "score": f"the structure correlates by {evidence.score:.2f} alone",
