@@ -26,14 +26,14 @@ from tiepoint.evaluation.registration import image_pairs, small_warp
 from tiepoint.files import write_json
 from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.register import register
+from tiepoint.imaging.register import LEAST_CONFIDENCE, register
 from tiepoint.imaging.verdict import FEATURES, Evidence
 from tiepoint.models import load_describer
 
-RIGHT, LIMIT = 5.0, 15.0
+RIGHT, LIMIT = 5.0, 20.0
 PARTNERS = 2  # wrong pairs of each image
 NOISE = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
-PENALTY = 0.05
+PENALTY = 0.2
 FOLDS = 5
 
 
@@ -168,7 +168,16 @@ def report(cases: list[dict[str, Any]], right: NDArray[np.bool_], predicted: NDA
         good, bad = predicted[of & right], predicted[of & ~right]
         limit = np.quantile(good, 0.05) if len(good) else 1.0
         accepted = float((bad >= limit).mean()) if len(bad) else 0.0
-        rows.append((name, len(good), len(bad), float((good >= 0.5).mean()), float((bad >= 0.5).mean()), accepted))
+        rows.append(
+            (
+                name,
+                len(good),
+                len(bad),
+                float((good >= LEAST_CONFIDENCE).mean()),
+                float((bad >= LEAST_CONFIDENCE).mean()),
+                accepted,
+            )
+        )
     header = ("set", "right", "wrong", "right accepted", "wrong accepted", "wrong at 95 % of the right")
     emit_table(f"Verdict over {FOLDS} folds, features {', '.join(FEATURES)}", header, rows)
     edges = np.linspace(0, 1, 6)

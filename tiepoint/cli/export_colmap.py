@@ -17,6 +17,8 @@ def main(
     out: Path,
     pairs: str = "exhaustive",
     describer: str = "sdgmnet",
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     ratio: float = 0.9,
@@ -37,6 +39,8 @@ def main(
         out: database to write; must not exist
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
         describer: name or path of a describer
+        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint; the database keeps it
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector
         ratio: of the ratio test
@@ -61,7 +65,7 @@ def main(
         check_one_size(directory, chosen(directory, listed))
     with progress_bar("describing and matching", quiet=json) as advance:
         found = match_folder(
-            directory, describer, pairs=listed,
+            directory, describer, pairs=listed, detector=detector, affine=affine,
             max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, ratio=ratio, progress=advance,
         )  # fmt: skip
     geometries = verify_all(found, threshold=threshold, min_inliers=min_inliers, seed=seed)

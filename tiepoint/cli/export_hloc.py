@@ -17,6 +17,8 @@ def main(
     out: Path,
     pairs: str = "exhaustive",
     describer: str = "sdgmnet",
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     ratio: float = 0.9,
@@ -31,6 +33,9 @@ def main(
         out: folder to write to
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
         describer: name or path of a describer
+        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint; the files hold
+            scale and orientation alone
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector
         ratio: of the ratio test
@@ -43,7 +48,7 @@ def main(
     check_names(chosen(directory, listed))
     with progress_bar("describing and matching", quiet=json) as advance:
         found = match_folder(
-            directory, describer, pairs=listed,
+            directory, describer, pairs=listed, detector=detector, affine=affine,
             max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, ratio=ratio, progress=advance,
         )  # fmt: skip
     write_pairs(out / "pairs.txt", found.matches)

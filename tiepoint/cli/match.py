@@ -26,6 +26,7 @@ def main(
     detector: str = "sift",
     affine: bool = False,
     max_keypoints: int = 8000,
+    even: bool = False,
     contrast_threshold: float = 0.01,
     out: Path | None = None,
     json: bool = False,
@@ -49,6 +50,7 @@ def main(
         detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
         affine: measure the affine shape of keypoints, for strong changes of viewpoint
         max_keypoints: of each image, the strongest first
+        even: keep keypoints that are strong where they stand and lie evenly, not the strongest
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
         out: folder for result.json and matches.png; nothing is written without it
         json: print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match
@@ -63,7 +65,7 @@ def main(
         with progress_bar("matching", quiet=json) as advance:
             found = match(
                 a, b, describer, ratio=ratio, ratio_rule=ratio_rule, detector=detector, affine=affine,
-                max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, rotations=rotations,
+                max_keypoints=max_keypoints, even=even, contrast_threshold=contrast_threshold, rotations=rotations,
                 relater=relater, candidates=candidates, spectra=spectra, least_probability=least_probability,
                 progress=advance,
             )  # fmt: skip

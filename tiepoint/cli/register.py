@@ -37,10 +37,11 @@ def main(
     detector: str = "sift",
     affine: bool = False,
     max_keypoints: int = 8000,
+    even: bool = False,
     contrast_threshold: float = 0.01,
     structure: bool = True,
     refine: bool = True,
-    least_confidence: float = 0.5,
+    least_confidence: float = 0.8,
     min_inliers: int = 12,
     seed: int = 0,
     large: Literal["auto", "always", "never"] = "auto",
@@ -80,6 +81,7 @@ def main(
         detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
         affine: measure the affine shape of keypoints, for strong changes of viewpoint; whatever the --model
         max_keypoints: of each image, the strongest first
+        even: keep keypoints that are strong where they stand and lie evenly, not the strongest
         contrast_threshold: of the keypoint detector; lower it for images of little contrast
         structure: look for small rotations and scales by the images' structure too
         refine: correlate locally and judge by what agrees; without it the number of matches decides
@@ -106,7 +108,7 @@ def main(
     settings: dict[str, Any] = {
         "model": model, "cameras": _cameras(camera_a, camera_b), "warp": warp, "band": (band_a, band_b),
         "ratio": ratio, "ratio_rule": ratio_rule, "rotations": rotations, "threshold": threshold,
-        "detector": detector, "affine": affine, "max_keypoints": max_keypoints,
+        "detector": detector, "affine": affine, "max_keypoints": max_keypoints, "even": even,
         "contrast_threshold": contrast_threshold, "structure": structure, "refine": refine, "relater": relater,
         "candidates": candidates, "spectra": spectra, "least_confidence": least_confidence,
         "min_inliers": min_inliers, "seed": seed,

@@ -40,6 +40,8 @@ def match_folder(
     describer: str | Path | Describer = "sdgmnet",
     *,
     pairs: Sequence[Pair] | None = None,
+    detector: str = "sift",
+    affine: bool = False,
     max_keypoints: int = 8000,
     contrast_threshold: float = 0.01,
     ratio: float = 0.9,
@@ -53,13 +55,16 @@ def match_folder(
         directory: of the images.
         describer: a name, a path or a loaded one.
         pairs: names to match, see `read_pairs`; every image with every other if None.
+        detector: see `describe`.
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint, see `describe`.
         max_keypoints: of each image, the strongest first.
         contrast_threshold: of the keypoint detector.
         ratio: of the ratio test.
         progress: called with images and pairs done, and their number.
 
     Raises:
-        InputError: no folder, a name that is not in it, or fewer than two images that can be used.
+        InputError: no folder, a name that is not in it, an argument that suits no image, or fewer than two images that
+            can be used.
     """
     directory = Path(directory)
     names = list_images(directory)
@@ -73,15 +78,17 @@ def match_folder(
     features, left_out, matches = {}, {}, {}
     steps = len(names) + len(pairs)
     for done, name in enumerate(names, 1):
+        path = directory / name
         try:
-            path = directory / name
             # As stored: COLMAP applies no EXIF orientation.
             found = describe(
-                read_grey(path), model, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold,
-                name=str(path),
+                read_grey(path), model, detector=detector, affine=affine, max_keypoints=max_keypoints,
+                contrast_threshold=contrast_threshold, name=str(path),
             )  # fmt: skip
             features[name] = replace(found, image=None)  # of many images the pixels are too much to keep
         except InputError as error:
+            if not str(error).startswith(str(path)):  # no fault of this image
+                raise
             left_out[name] = str(error)
         if progress:
             progress(done, steps)

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.detect import detect, sift
+from tiepoint.imaging.describe import check_options
+from tiepoint.imaging.detect import Keypoints, detect, sift
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import from_opencv
 from tiepoint.imaging.io import to_uint8, to_unit, value_range
@@ -28,39 +29,47 @@ class Feature2D:
     Images are grey (H, W) or BGR (H, W, 3), uint8, uint16 or float32; masks are uint8, not zero where keypoints may
     be. Descriptors are float32 (N, D), to be compared by `defaultNorm()`, the L2 norm.
 
+    OpenCV's keypoints have a size and an angle, and no affine shape. With `affine`, `detectAndCompute` describes
+    patches cut by the shape, as `tiepoint.imaging.describe.describe` does; `compute`, which is given keypoints alone,
+    sees square ones.
+
     Args:
         describer: a name, a path or a loaded one.
+        detector: one of `tiepoint.imaging.detect.DETECTORS`.
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint. Not for describers of upright
+            patches.
         max_keypoints: how many to keep, the strongest first.
-        contrast_threshold: of SIFT's keypoints; lower it for images of little contrast.
+        contrast_threshold: of the keypoint detector; lower it for images of little contrast.
         support: width of a patch in sigmas (half a keypoint's size); the describer's own if None.
+
+    Raises:
+        InputError: no such describer; a `support` or `affine` that it does not take.
     """
 
     def __init__(
         self,
         describer: str | Path | Describer = "sdgmnet",
         *,
+        detector: str = "sift",
+        affine: bool = False,
         max_keypoints: int = 8000,
         contrast_threshold: float = 0.01,
         support: float | None = None,
     ) -> None:
         self.describer = load_describer(describer)
+        check_options(self.describer, support, affine)
+        self.detector = detector
+        self.affine = affine
         self.max_keypoints = max_keypoints
         self.contrast_threshold = contrast_threshold
         self.support = self.describer.support if support is None else support
 
     def detect(self, image: NDArray[Any], mask: NDArray[np.uint8] | None = None) -> tuple[cv2.KeyPoint, ...]:
-        """SIFT keypoints by falling response; none for an image without texture.
+        """Keypoints by falling response; none for an image without texture.
 
         Keypoints keep two sigmas from what the mask excludes, where OpenCV only asks for the keypoint's own pixel.
         """
-        grey = as_grey(image)
-        if mask is not None and mask.shape != grey.shape:
-            raise InputError(f"mask has shape {mask.shape}: give that of the image, {grey.shape}")
-        found = detect(
-            grey, max_keypoints=self.max_keypoints, contrast_threshold=self.contrast_threshold,
-            mask=None if mask is None else np.asarray(mask) != 0,
-        )  # fmt: skip
-        return found.to_opencv()
+        return self._detected(as_grey(image), mask).to_opencv()
 
     def compute(
         self, image: NDArray[Any], keypoints: Sequence[cv2.KeyPoint]
@@ -72,17 +81,17 @@ class Feature2D:
         if isinstance(self.describer, SIFT):
             raw = sift(self.contrast_threshold).compute(to_uint8(grey), kept)[1]
             return kept, normalise(np.asarray(raw, dtype=np.float32), self.describer.root)
-        frames, limits, parts = from_opencv(kept), value_range(grey), []
-        for start in range(0, len(kept), CHUNK):
-            patches = extract(grey, frames[start : start + CHUNK], size=PATCH, support=self.support)
-            parts.append(self.describer(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
-        return kept, np.concatenate(parts)
+        return kept, self._described(grey, from_opencv(kept))
 
     def detectAndCompute(  # OpenCV's name
         self, image: NDArray[Any], mask: NDArray[np.uint8] | None = None
     ) -> tuple[tuple[cv2.KeyPoint, ...], NDArray[np.float32] | None]:
         """Detect and describe: keypoints, and descriptors (N, D) or None without keypoints."""
-        return self.compute(image, self.detect(image, mask))
+        grey = as_grey(image)
+        found = self._detected(grey, mask)
+        if self.affine and len(found):
+            return found.to_opencv(), self._described(grey, found.frames)
+        return self.compute(grey, found.to_opencv())
 
     def descriptorSize(self) -> int:
         """Numbers of a descriptor."""
@@ -95,6 +104,22 @@ class Feature2D:
     def defaultNorm(self) -> int:
         """The L2 norm."""
         return int(cv2.NORM_L2)
+
+    def _detected(self, grey: NDArray[Any], mask: NDArray[np.uint8] | None) -> Keypoints:
+        if mask is not None and mask.shape != grey.shape:
+            raise InputError(f"mask has shape {mask.shape}: give that of the image, {grey.shape}")
+        return detect(
+            grey, self.detector, affine=self.affine, max_keypoints=self.max_keypoints,
+            contrast_threshold=self.contrast_threshold, mask=None if mask is None else np.asarray(mask) != 0,
+        )  # fmt: skip
+
+    def _described(self, grey: NDArray[Any], frames: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Descriptors (N, D) of the patches at frames (N, 2, 3)."""
+        limits, parts = value_range(grey), []
+        for start in range(0, len(frames), CHUNK):
+            patches = extract(grey, frames[start : start + CHUNK], size=PATCH, support=self.support)
+            parts.append(self.describer(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
+        return np.concatenate(parts)
 
 
 def as_grey(image: NDArray[Any]) -> NDArray[Any]:

@@ -110,9 +110,8 @@ def describe(
     if max_keypoints < 1:
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
+    check_options(model, support, affine)
     upright: float | None = getattr(model, "upright", None)
-    if affine and upright is not None:
-        raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
     keypoints = detect(
         raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
         upright=upright is not None, affine=affine, mask=raster.mask,
@@ -127,8 +126,6 @@ def describe(
     keypoints = keypoints.take(np.flatnonzero(usable(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
-    if isinstance(model, SIFT) and support is not None and support != model.support:
-        raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
     if isinstance(model, SIFT) and not affine:
         raw = sift(contrast_threshold).compute(raster.to_uint8(), keypoints.to_opencv())[1]
         descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
@@ -138,6 +135,14 @@ def describe(
     return Features(
         keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey, raster.mask, raster.geo
     )
+
+
+def check_options(model: Describer, support: float | None, affine: bool) -> None:
+    """Raise InputError where a describer sees no patches so wide or so shaped; see `describe`."""
+    if affine and getattr(model, "upright", None) is not None:
+        raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
+    if isinstance(model, SIFT) and support is not None and support != model.support:
+        raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
 
 
 def _half_diagonals(frames: NDArray[np.float64], support: float) -> NDArray[np.float64]:

@@ -66,6 +66,7 @@ def match(
     detector: str = "sift",
     affine: bool = False,
     max_keypoints: int = 8000,
+    even: bool = False,
     contrast_threshold: float = 0.01,
     support: float | None = None,
     rotations: int = 1,
@@ -101,6 +102,7 @@ def match(
         detector: see `describe`.
         affine: measure the affine shape of keypoints, for strong changes of viewpoint, see `describe`.
         max_keypoints: see `describe`.
+        even: keep keypoints that lie evenly over the image, see `describe`.
         contrast_threshold: see `describe`.
         support: see `describe`.
         rotations: for describers of upright patches: so many equal turns of b are tried on its strongest keypoints, for
@@ -125,7 +127,7 @@ def match(
     if judge is not None:
         order_of(judge, spectra)  # before minutes are spent
     settings = {
-        "detector": detector, "affine": affine, "max_keypoints": max_keypoints,
+        "detector": detector, "affine": affine, "max_keypoints": max_keypoints, "even": even,
         "contrast_threshold": contrast_threshold, "support": support,
     }  # fmt: skip
     first, second = _described(a, b, describer, rotations, ratio, settings, progress)

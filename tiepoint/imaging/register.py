@@ -28,7 +28,7 @@ from tiepoint.imaging.warps import WARPS
 from tiepoint.models import Describer, load_relater
 from tiepoint.relater import LearnedRelater
 
-LEAST_CONFIDENCE = 0.5
+LEAST_CONFIDENCE = 0.8  # a wrong registration is taken to cost as much as four refused right ones
 SMALLEST_STRUCTURE = 192  # px a side, to hold a window and its search
 
 
@@ -48,6 +48,7 @@ def register(
     detector: str = "sift",
     affine: bool = False,
     max_keypoints: int = 8000,
+    even: bool = False,
     contrast_threshold: float = 0.01,
     support: float | None = None,
     structure: bool = True,
@@ -91,6 +92,7 @@ def register(
         detector: see `describe`.
         affine: measure the affine shape of keypoints, see `describe`; whatever the `model`.
         max_keypoints: see `describe`.
+        even: keep keypoints that lie evenly over the image, see `describe`.
         contrast_threshold: see `describe`.
         support: see `describe`.
         structure: look for small rotations and scales without keypoints too, see `tiepoint.imaging.coarse`.
@@ -125,7 +127,8 @@ def register(
     found = match(
         with_band(a, "image a", first_band), with_band(b, "image b", second_band), describer, ratio=ratio,
         ratio_rule=ratio_rule, rotations=rotations, detector=detector, affine=affine, max_keypoints=max_keypoints,
-        contrast_threshold=contrast_threshold, support=support, relater=None if candidates is None else judge,
+        even=even, contrast_threshold=contrast_threshold, support=support,
+        relater=None if candidates is None else judge,
         candidates=CANDIDATES if candidates is None else candidates, spectra=spectra,
         progress=(lambda done, total: progress(done, total + 1)) if progress else None,
     )  # fmt: skip
