@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,9 @@ from synthetic import smooth_texture
 from torch import nn
 
 from tiepoint.cli import main
+from tiepoint.export.hloc import read_features
+from tiepoint.imaging.describe import describe
+from tiepoint.imaging.frames import from_colmap, sigmas
 
 TURN = np.array([[0.95, -0.1, 20.0], [0.1, 0.95, 5.0], [0, 0, 1]])
 
@@ -82,6 +87,45 @@ def test_hloc_of_a_folder(folder: Path, tmp_path: Path, capfd: pytest.CaptureFix
             assert 0.9 < scores.max() <= 1
             count += int((group["matches0"].__array__() >= 0).sum())
     assert count == result["matches"] > 100
+
+
+@pytest.mark.parametrize("verb", ["colmap", "hloc"])
+def test_detector_and_affine_shape_are_taken(
+    verb: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """COLMAP's keypoints have the shape, hloc's its scale and orientation."""
+    out, pairs = tmp_path / "out", tmp_path / "pairs.csv"
+    pairs.write_text("a.png,c.png\n")
+    words = ("--detector", "gradient", "--affine", "--max-keypoints", "60", "--pairs", str(pairs), "--json")
+    assert run(verb, folder, "--out", str(out), *words) == 0
+    assert json.loads(capfd.readouterr().out)["keypoints"] == 120
+    expected = describe(folder / "a.png", "rootsift", detector="gradient", affine=True, max_keypoints=60)
+    lengths = np.linalg.svd(expected.frames[:, :, :2], compute_uv=False)
+    assert (lengths[:, 0] > 1.2 * lengths[:, 1]).mean() > 0.2
+    if verb == "colmap":
+        with closing(sqlite3.connect(out)) as database:
+            rows, columns, data = database.execute(
+                "SELECT rows, cols, data FROM keypoints WHERE image_id = 1"
+            ).fetchone()
+        assert columns == 6
+        table = np.frombuffer(data, dtype="<f4").reshape(rows, columns)
+        np.testing.assert_allclose(from_colmap(table), expected.frames, atol=1e-4)
+    else:
+        image = read_features(out / "features.h5", "a.png")
+        np.testing.assert_allclose(image.keypoints, expected.points, atol=1e-4)
+        np.testing.assert_allclose(image.scales, sigmas(expected.frames), rtol=1e-5)
+        np.testing.assert_allclose(image.descriptors, expected.descriptors, atol=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["colmap", "hloc"])
+def test_what_suits_no_image_is_told_once(
+    verb: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(verb, folder, "--out", str(tmp_path / "out"), "--detector", "surf", "--json") == 2
+    captured = capfd.readouterr()
+    assert captured.err.startswith("tiepoint: error: no detector 'surf': there are sift")
+    assert captured.err.count("no detector") == captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_verified_pair_the_exit_code_is_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

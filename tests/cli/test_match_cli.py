@@ -14,6 +14,7 @@ import torch
 from tiepoint import nets
 from tiepoint.cli import main
 from tiepoint.cli.match import main as verb
+from tiepoint.imaging.describe import describe
 from tiepoint.imaging.detectors import DETECTORS
 from tiepoint.imaging.match import match
 from tiepoint.models import save_weights
@@ -79,6 +80,20 @@ def test_detector_and_affine_shape_are_taken(folder: Path, capfd: pytest.Capture
     assert json.loads(out)["points"] == found.to_json()["points"]
     assert len(found.matches) > 10
     assert all(name in str(verb.__doc__) for name in DETECTORS)
+
+
+@pytest.mark.parametrize("command", ["match", "register"])
+def test_an_even_selection_is_taken(folder: Path, command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    images = folder / "a.png", folder / "b.png"
+    words = (*map(str, images), "--describer", "rootsift", "--max-keypoints", "60", "--json", "--even")
+    assert main([command, *words, *(["--no-refine", "--min-inliers", "4"] if command == "register" else [])]) == 0
+    points = json.loads(capfd.readouterr().out)["points" if command == "match" else "tie_points"]
+    places = [describe(image, "rootsift", max_keypoints=60, even=True).points for image in images]
+    for found, wanted in zip(np.hsplit(np.array(points)[:, :4], 2), places, strict=True):
+        assert (np.linalg.norm(found[:, None] - wanted, axis=2).min(axis=1) < 1e-3).all()
+    assert len(points) > 10
+    plain = describe(images[0], "rootsift", max_keypoints=60).points
+    assert (np.linalg.norm(np.array(points)[:, None, :2] - plain, axis=2).min(axis=1) > 1).any()
 
 
 @pytest.mark.parametrize(

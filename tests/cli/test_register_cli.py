@@ -14,6 +14,7 @@ from register_inputs import error, texture
 
 from tiepoint.cli import main
 from tiepoint.imaging.register import register
+from tiepoint.lock import locked
 
 TRUTH = np.array([[0.98, -0.17, 46.0], [0.16, 1.02, -31.0], [8e-5, -5e-5, 1.0]])
 
@@ -130,6 +131,32 @@ def test_one_run_at_a_time_writes_to_a_folder(
     assert "constant.png" in capfd.readouterr().err
     for _ in range(2):
         assert run(verb, folder, "a.png", "b.png", *words) == 0
+
+
+def test_the_demo_holds_its_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from tiepoint.cli import demo
+    from tiepoint.imaging import register as module
+
+    def second(*arguments: object) -> None:  # in place of the work
+        with locked(tmp_path):
+            pass
+
+    pair = texture(0)
+    monkeypatch.setattr(demo, "_pair", lambda: (pair, pair, np.zeros(pair.shape, np.float32)))
+    monkeypatch.setattr(module, "register", second)
+    words = ["demo", "--describers", "rootsift", "--out", str(tmp_path), "--json"]
+    assert main(words) == 2
+    assert "another run is writing there" in error(capfd)
+    assert list(tmp_path.iterdir()) == []  # an error frees it
+    monkeypatch.setattr(module, "register", register)
+    with locked(tmp_path):
+        assert main(words) == 2
+        assert "another run is writing there" in error(capfd)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert main(words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["matches.png", "overlay.png", "result.json"]
 
 
 @pytest.mark.parametrize("verb", ["register", "match"])

@@ -14,7 +14,7 @@ from tiepoint.errors import InputError
 from tiepoint.export.kornia_style import LAFDescriptor
 from tiepoint.export.opencv_style import Feature2D
 from tiepoint.imaging.describe import describe
-from tiepoint.imaging.frames import to_laf
+from tiepoint.imaging.frames import sigmas, to_laf
 from tiepoint.models import load
 
 FEW = 60
@@ -33,6 +33,29 @@ def test_detect_and_compute_gives_what_describe_does(name: str, image: np.ndarra
     assert isinstance(keypoints[0], cv2.KeyPoint)
     np.testing.assert_allclose([k.pt for k in keypoints], expected.points, atol=1e-3)
     np.testing.assert_allclose(descriptors, expected.descriptors, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sdgmnet", "rootsift"])
+@pytest.mark.parametrize("detector", ["sift", "gradient"])
+def test_with_affine_shape_the_patches_are_cut_by_it(name: str, detector: str, image: np.ndarray) -> None:
+    features = Feature2D(name, detector=detector, affine=True, max_keypoints=FEW)
+    keypoints, descriptors = features.detectAndCompute(image, None)
+    expected = describe(image, name, detector=detector, affine=True, max_keypoints=FEW)
+    np.testing.assert_allclose([k.pt for k in keypoints], expected.points, atol=1e-3)
+    np.testing.assert_allclose([k.size for k in keypoints], 2 * sigmas(expected.frames), rtol=1e-5)
+    np.testing.assert_allclose(descriptors, expected.descriptors, atol=1e-4)
+    same, square = features.compute(image, features.detect(image))
+    assert [k.pt for k in same] == [k.pt for k in keypoints]
+    assert np.abs(square - descriptors).max() > 0.01  # the keypoints have no shape
+
+
+def test_what_a_describer_does_not_take_is_refused() -> None:
+    with pytest.raises(InputError, match="leave out affine"):
+        Feature2D("sdgmnet-visnir", affine=True)
+    with pytest.raises(InputError, match="always sees 12 sigmas"):
+        Feature2D("sift", support=9)
+    with pytest.raises(InputError, match="no detector 'surf'"):
+        Feature2D("sift", detector="surf").detect(np.zeros((40, 40), np.uint8))
 
 
 def test_it_takes_the_place_of_opencvs_sift(image: np.ndarray) -> None:

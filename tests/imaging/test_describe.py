@@ -178,7 +178,7 @@ def test_upright_patches_have_no_affine_shape(pair: tuple[np.ndarray, np.ndarray
 
 
 def test_match_register_and_batches_pass_on_how_keypoints_are_found(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    options = {"detector": "gradient", "affine": True, "max_keypoints": 100}
+    options = {"detector": "gradient", "affine": True, "max_keypoints": 100, "even": True}
     expected = [describe(image, "rootsift", **options) for image in pair]  # type: ignore[arg-type]
     matched = match(*pair, "rootsift", **options)  # type: ignore[arg-type]
     registered = register(*pair, "rootsift", refine=False, **options).matches  # type: ignore[arg-type]

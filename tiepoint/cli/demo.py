@@ -33,23 +33,25 @@ def main(
     from tiepoint.imaging.draw import draw_matches, draw_overlay
     from tiepoint.imaging.io import write_image
     from tiepoint.imaging.register import Registration, register
+    from tiepoint.lock import locked
     from tiepoint.models import load_describer
 
     left, right, disparity = _pair()
     models = {name: load_describer(name) for name in describers}
     found: dict[str, Registration] = {}
     results: dict[str, Any] = {}
-    with progress_bar("describe, match, register", quiet=json) as advance:
-        for index, (name, model) in enumerate(models.items()):
-            began = time.perf_counter()
-            found[name] = register(left, right, model)
-            advance(index + 1, len(models))
-            results[name] = _measure(found[name], disparity, time.perf_counter() - began)
-    first = found[describers[0]]
-    write_image(out / "matches.png", draw_matches(left, right, first.points, first.inliers))
-    if first.matrix is not None:
-        write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
-    write_json(out / "result.json", results)
+    with locked(out):
+        with progress_bar("describe, match, register", quiet=json) as advance:
+            for index, (name, model) in enumerate(models.items()):
+                began = time.perf_counter()
+                found[name] = register(left, right, model)
+                advance(index + 1, len(models))
+                results[name] = _measure(found[name], disparity, time.perf_counter() - began)
+        first = found[describers[0]]
+        write_image(out / "matches.png", draw_matches(left, right, first.points, first.inliers))
+        if first.matrix is not None:
+            write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
+        write_json(out / "result.json", results)
     if json:
         import json as json_lib
 

@@ -34,8 +34,7 @@ def main(
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
         describer: name or path of a describer
         detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint; the files hold
-            scale and orientation alone
+        affine: measure the affine shape of keypoints, for strong changes of viewpoint; files hold scale and angle
         max_keypoints: of each image, the strongest first
         contrast_threshold: of the keypoint detector
         ratio: of the ratio test

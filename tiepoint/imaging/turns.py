@@ -56,7 +56,7 @@ def search_turn(
     """
     if rotations < 1:
         raise InputError(f"rotations is {rotations}: give 1, which searches for none, or more")
-    settings["even"] = False  # the strongest of both images are likelier the same than points chosen among others
+    settings["even"] = False  # the strongest of both images are the likeliest to show the same
     settings["max_keypoints"] = min(STRONGEST, settings.get("max_keypoints", STRONGEST))
     first = replace(a, frames=a.frames[:STRONGEST], descriptors=a.descriptors[:STRONGEST])
     upright = describe(b, model, **settings)
