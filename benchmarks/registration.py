@@ -46,6 +46,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "rootsift": {"describer": "rootsift", "model": "homography", **NONE},
     "sdgmnet": {"describer": "sdgmnet", "model": "homography", **NONE},
     "trained": {"model": "homography", **NONE},
+    "gradient": {"detector": "gradient", "model": "homography", **NONE},
     "relation": {"model": "homography", "relater": "rrlnet-visnir", **NONE},
     "all": {"relater": "rrlnet-visnir"},
     "refined": {"describer": "rootsift"},

@@ -101,7 +101,7 @@ def settle(
     Returns:
         (3, 3), maps a pixel (x, y, 1) of a to b; None where fewer than LEAST correspondences agree.
     """
-    current, sample = _sampled(a, b, start, size, threshold, weights)
+    current, sample = _sampled(a, b, start, size, NEAR * threshold, weights)
     count = PARAMETERS[model]
     inliers = sample.missed(current) <= threshold
     current = Transform(current.scale, current.shift, np.where(np.arange(4) < count - 4, current.bend, 0.0))
@@ -118,7 +118,7 @@ def settle(
         if moves.max() < STILL and np.array_equal(inliers, used):
             break
     matrix = current.matrix(_frame(size))
-    return matrix if np.isfinite(matrix).all() else None
+    return matrix if inliers.sum() >= LEAST and np.isfinite(matrix).all() else None
 
 
 def evidence(
@@ -143,7 +143,6 @@ def evidence(
         size: as of `settle`; likewise `threshold` and `weights`.
     """
     current, sample = _sampled(a, b, matrix, size, threshold, weights)
-    sample = sample.take(sample.missed(current) <= threshold)
     count = PARAMETERS[model]
     design, right = sample.equations(current, _whitening(sample), count)
     step = np.linalg.lstsq(design, right, rcond=None)[0]
@@ -186,14 +185,14 @@ class _Sample:
 
 
 def _sampled(
-    a: Points, b: Points, matrix: Points, size: tuple[int, int], threshold: float, weights: Vector | None
+    a: Points, b: Points, matrix: Points, size: tuple[int, int], within: float, weights: Vector | None
 ) -> tuple[Transform, _Sample]:
-    """A transform, and at most MOST correspondences that lie near it."""
+    """A transform, and at most MOST correspondences that lie `within` so many pixels of it."""
     frame = _frame(size)
     transform = _from_matrix(matrix @ np.linalg.inv(frame))
     trust = np.ones(len(a)) if weights is None else weights
     sample = _Sample(a @ frame[:2, :2].T + frame[:2, 2], as_complex(b), trust)
-    sample = sample.take((sample.missed(transform) <= NEAR * threshold) & (trust > 0))
+    sample = sample.take((sample.missed(transform) <= within) & (trust > 0))
     return transform, sample.take(spread(sample.places, sample.weights, MOST))
 
 
