@@ -41,7 +41,7 @@ def main(
     contrast_threshold: float = 0.01,
     structure: bool = True,
     refine: bool = True,
-    least_confidence: float = 0.8,
+    least_confidence: float = 0.65,
     min_inliers: int = 12,
     seed: int = 0,
     large: Literal["auto", "always", "never"] = "auto",
