@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--sets", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=[PLAIN, "refined"])
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=[PLAIN, "refined", "similarity"])
     parser.add_argument("--max-keypoints", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file for every pair's result")
