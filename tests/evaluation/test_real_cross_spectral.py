@@ -11,7 +11,8 @@ from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
 from tiepoint.models import load
 from tiepoint.patches import PatchSet
 
-PAIRS = Path(__file__).resolve().parents[3] / "shared" / "data" / "visnir" / "test"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+PAIRS = DATA / "visnir" / "test"
 pytestmark = [
     pytest.mark.data,
     pytest.mark.skipif(not PAIRS.is_dir(), reason="needs the real images of ../shared/data beside the repository"),
@@ -28,6 +29,17 @@ def test_the_shipped_describer_holds_its_figures(patches: PatchSet) -> None:
     score = evaluate_cross_spectral(patches, {"sdgmnet-visnir": load("sdgmnet-visnir")})["sdgmnet-visnir"]
     assert score.mean == pytest.approx(0.0231, abs=0.001)
     assert score.errors["field"] == pytest.approx(0.0492, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("folder", "spectra", "fpr95"), [("visir", ("vis", "ir"), 0.052), ("optsar", ("opt", "sar"), 0.279)]
+)
+def test_the_describers_of_thermal_and_radar_hold_theirs(
+    folder: str, spectra: tuple[str, str], fpr95: float, tmp_path: Path
+) -> None:
+    patches = build(DATA / folder / "test", tmp_path / "set", spectra=spectra)
+    score = evaluate_cross_spectral(patches, {"trained": load(f"sdgmnet-{folder}")})["trained"]
+    assert score.mean == pytest.approx(fpr95, abs=0.004)
 
 
 def test_the_shipped_relater_tells_matches_from_non_matches(patches: PatchSet) -> None:
