@@ -35,7 +35,7 @@ from tiepoint.imaging.describe import describe
 from tiepoint.imaging.geometry import corner_error
 from tiepoint.imaging.io import read_grey
 from tiepoint.imaging.register import register
-from tiepoint.models import load_describer, load_relater
+from tiepoint.models import load_describer, load_relater, sees_upright
 
 MIN_INLIERS = 12
 NONE = {"structure": False, "refine": False}
@@ -101,9 +101,11 @@ def way_of(step: str, name: str, most: int) -> Way:
     if "relater" in options:
         options["relater"] = load_relater(options["relater"])
 
+    seen = {key: options[key] for key in ("detector", "max_keypoints") if key in options}
+
     def prepare(image: NDArray[Any]) -> Any:
         # Patches of upright describers depend on the other image's turn.
-        return image if getattr(model, "upright", None) is not None else describe(image, model, max_keypoints=most)
+        return image if sees_upright(model) else describe(image, model, **seen)
 
     def registered(first: Any, second: Any) -> Registered:
         found = register(first, second, **options)

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.evaluation.registration import small_warp
 from tiepoint.imaging import choose, correlated
-from tiepoint.imaging.align import ORDER, align
+from tiepoint.imaging.align import align
 from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.geometry import Model, apply, corner_error, estimate
 from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.refine import LEAST_SCORE
+from tiepoint.imaging.refine import weights_of
 
 MOST = 45  # pairs of each set
 TRUTHS: tuple[tuple[Model, float], ...] = (
@@ -64,7 +64,7 @@ def collect(data: Path, random: np.random.Generator) -> list[Places]:
             truth = small_warp(random, b.shape)
             b = cv2.warpPerspective(b, truth, b.shape[::-1])
             if (aligned := align(a, b, correlate(a, b)[0].matrix)) is not None:
-                weights = np.maximum(aligned.scores, LEAST_SCORE) ** 2
+                weights = weights_of(aligned.scores)
                 places.append(Places(aligned.points, weights, truth, (a.shape[1], a.shape[0])))
             advance(done, len(paths))
     return places
@@ -103,7 +103,7 @@ def main() -> None:
         correlated.SMOOTH, correlated.REACH = SHIPPED
         for odds in ODDS:
             choose.ODDS = odds
-            table.append([name, f"chosen, odds {odds:g}", *row(cases, partial(settled, models=ORDER))])
+            table.append([name, f"chosen, odds {odds:g}", *row(cases, partial(settled, models=choose.ORDER))])
     emit_table(f"Transforms, {len(places)} pairs", ("truth", "fit", "< 3 px", "< 5 px", "mean px"), table, words=2)
 
 

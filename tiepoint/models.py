@@ -39,6 +39,11 @@ class Describer(Protocol):
         ...
 
 
+def sees_upright(model: object) -> bool:
+    """Whether a describer sees patches of one width, not turned by their keypoints, as cut from aligned images."""
+    return getattr(model, "upright", None) is not None
+
+
 class LearnedDescriber:
     """A describer network with weights.
 

@@ -8,19 +8,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.describe import check_options
+from tiepoint.imaging.describe import check_options, describe_patches
 from tiepoint.imaging.detect import Keypoints, detect, sift
-from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import from_opencv
-from tiepoint.imaging.io import to_uint8, to_unit, value_range
+from tiepoint.imaging.io import to_uint8, value_range
 from tiepoint.models import Describer, load_describer
 from tiepoint.nets.classical import SIFT, normalise
-
-PATCH, CHUNK = 64, 1024
 
 
 class Feature2D:
@@ -114,12 +110,7 @@ class Feature2D:
         )  # fmt: skip
 
     def _described(self, grey: NDArray[Any], frames: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Descriptors (N, D) of the patches at frames (N, 2, 3)."""
-        limits, parts = value_range(grey), []
-        for start in range(0, len(frames), CHUNK):
-            patches = extract(grey, frames[start : start + CHUNK], size=PATCH, support=self.support)
-            parts.append(self.describer(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
-        return np.concatenate(parts)
+        return describe_patches(grey, frames, self.describer, self.support, value_range(grey))
 
 
 def as_grey(image: NDArray[Any]) -> NDArray[Any]:

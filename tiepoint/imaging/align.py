@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.imaging.choose import choose
+from tiepoint.imaging.choose import ORDER, choose
 from tiepoint.imaging.geometry import Model, Points, residuals, scaling
 from tiepoint.imaging.refine import WHOLE, Refined, local_shifts
 from tiepoint.imaging.structure import Mask
@@ -27,7 +27,6 @@ WINDOW = 96
 RADII = (16, 8)  # px: largest shift at the first size and at the others
 GRID = 8  # cells a side, for coverage
 SQUARE = 6  # px, a divisor of half a window
-ORDER: tuple[Model, ...] = ("similarity", "affine", "homography")
 
 
 @dataclass(frozen=True)

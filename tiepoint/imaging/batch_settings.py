@@ -15,7 +15,7 @@ from tiepoint.imaging.bands import Band, band_of_each
 from tiepoint.imaging.describe import describe
 from tiepoint.imaging.feature_cache import digest, digest_file
 from tiepoint.imaging.register import register
-from tiepoint.models import Describer, load_describer, load_relater, weights_path
+from tiepoint.models import Describer, load_describer, load_relater, sees_upright, weights_path
 
 TRIAL = "trial image"
 
@@ -81,9 +81,9 @@ def _try(model: Describer, described: dict[str, Any], settings: dict[str, Any]) 
         if str(error).startswith(TRIAL):  # the settings may suit real images
             return
         raise
-    upright = getattr(model, "upright", None) is not None  # these see images, see `FeatureCache.features`
+    given = image if sees_upright(model) else features  # see `FeatureCache.features`
     try:
-        register(*2 * (image if upright else features,), model, **settings)
+        register(given, given, model, **settings)
     except InputError:
         raise
     except Exception:  # a crash is each pair's own to record

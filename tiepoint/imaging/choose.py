@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tiepoint.imaging.correlated import PARAMETERS, evidence, settle
-from tiepoint.imaging.geometry import Estimate, Model, Points, estimate, flaw, residuals
+from tiepoint.imaging.geometry import Estimate, Model, Points, estimate, extent, flaw, residuals
 
+ORDER = tuple(PARAMETERS)  # the simplest first
 ODDS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
 
 
 def choose(
     points_a: ArrayLike,
     points_b: ArrayLike,
-    models: Sequence[Model] = ("similarity", "affine", "homography"),
+    models: Sequence[Model] = ORDER,
     *,
     threshold: float = 3.0,
     seed: int = 0,
@@ -39,21 +40,22 @@ def choose(
         return fits[-1]
     a, b = np.asarray(points_a, dtype=np.float64), np.asarray(points_b, dtype=np.float64)
     trust = None if weights is None else np.asarray(weights, dtype=np.float64)
-    width, height = size or (int(a[:, 0].max()) + 1, int(a[:, 1].max()) + 1)
+    width, height = size or extent(a)
     costs = [(np.minimum(fit.residuals, threshold) ** 2 * (1 if trust is None else trust)).sum() for fit, _, _ in sound]
     start = sound[int(np.argmin(costs))][2]
 
-    def settled(model: Model, matrix: Points) -> Points | None:
-        return settle(a, b, model, matrix, (width, height), threshold=threshold, weights=trust)
+    def settled(model: Model) -> Points | None:
+        return settle(a, b, model, start, (width, height), threshold=threshold, weights=trust)
 
     candidates = sorted((m for _, m, _ in sound), key=PARAMETERS.__getitem__)
     model, richest = candidates[0], candidates[-1]
-    found = settled(richest, start)
+    found = settled(richest)
     if found is not None and model != richest:
         spoken = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
         worth = {m: spoken[m] - 0.5 * ODDS * PARAMETERS[m] for m in candidates}
         model = max(candidates, key=worth.__getitem__)
-        found = settled(model, start)
+        if model != richest:
+            found = settled(model)
     if found is not None and flaw(found, width, height) is None:
         distances = residuals(found, a, b)
         return Estimate(found, distances <= threshold, distances), model

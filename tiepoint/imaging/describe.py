@@ -11,14 +11,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.detect import Keypoints, detect, sift
+from tiepoint.imaging.detect import detect, sift
 from tiepoint.imaging.extract import extract
 from tiepoint.imaging.frames import upright_frames
 from tiepoint.imaging.geo import Geo
 from tiepoint.imaging.io import Image, to_unit
 from tiepoint.imaging.masks import usable
 from tiepoint.imaging.raster import Raster, as_raster
-from tiepoint.models import Describer, load_describer
+from tiepoint.models import Describer, load_describer, sees_upright
 from tiepoint.nets.classical import SIFT, normalise
 
 PATCH = 64
@@ -130,7 +130,9 @@ def describe(
         raw = sift(contrast_threshold).compute(raster.to_uint8(), keypoints.to_opencv())[1]
         descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
     else:
-        descriptors = _describe_patches(raster, keypoints, model, width_of_patch)
+        if width_of_patch <= 0:
+            raise InputError(f"support is {width_of_patch:g}: give a positive number of sigmas")
+        descriptors = describe_patches(raster.pixels, keypoints.frames, model, width_of_patch, raster.limits)
     height, width = grey.shape
     return Features(
         keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey, raster.mask, raster.geo
@@ -139,7 +141,7 @@ def describe(
 
 def check_options(model: Describer, support: float | None, affine: bool) -> None:
     """Raise InputError where a describer sees no patches so wide or so shaped; see `describe`."""
-    if affine and getattr(model, "upright", None) is not None:
+    if affine and sees_upright(model):
         raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
     if isinstance(model, SIFT) and support is not None and support != model.support:
         raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
@@ -151,12 +153,15 @@ def _half_diagonals(frames: NDArray[np.float64], support: float) -> NDArray[np.f
     return np.asarray(np.maximum(np.linalg.norm(x + y, axis=1), np.linalg.norm(x - y, axis=1)) * support / 2)
 
 
-def _describe_patches(raster: Raster, keypoints: Keypoints, model: Describer, support: float) -> NDArray[np.float32]:
-    """Cut and describe chunk by chunk: all patches at once would take 16 kB each."""
-    if support <= 0:
-        raise InputError(f"support is {support:g}: give a positive number of sigmas")
+def describe_patches(
+    image: NDArray[Any], frames: NDArray[np.float64], model: Describer, support: float, limits: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Descriptors (N, D) of patches cut from an image (H, W) at frames (N, 2, 3), N at least 1.
+
+    Chunk by chunk: all patches at once would take 16 kB each. `limits` are the grey values that stand for 0 and 1.
+    """
     parts = []
-    for start in range(0, len(keypoints), CHUNK):
-        patches = extract(raster.pixels, keypoints.frames[start : start + CHUNK], size=PATCH, support=support)
-        parts.append(model(torch.from_numpy(to_unit(patches, raster.limits))).cpu().float().numpy())
+    for start in range(0, len(frames), CHUNK):
+        patches = extract(image, frames[start : start + CHUNK], size=PATCH, support=support)
+        parts.append(model(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
     return np.concatenate(parts)

@@ -15,7 +15,7 @@ from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, named
 from tiepoint.imaging.describe import Features, describe
 from tiepoint.imaging.raster import Raster, as_raster
-from tiepoint.models import Describer
+from tiepoint.models import Describer, sees_upright
 
 ARRAYS = ("frames", "descriptors", "responses")
 
@@ -36,7 +36,6 @@ class FeatureCache:
     def __init__(self, folder: Path | None, model: Describer, settings: dict[str, Any], key: Any) -> None:
         self.folder, self.model, self.settings = folder, model, settings
         self.key = digest(json.dumps(key, sort_keys=True).encode())
-        self.upright = getattr(model, "upright", None) is not None
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def features(self, path: Path, content: str, band: int | str | None = None) -> Features | Raster:
@@ -45,7 +44,7 @@ class FeatureCache:
         For a describer of upright patches it is the image itself: how these are turned depends on the other image of a
         pair, so that there is nothing to keep.
         """
-        if self.upright:
+        if sees_upright(self.model):
             return as_raster(path, str(path), band)
         name = digest(json.dumps([self.key, content, band]).encode())[:32]
         with self._locks[name]:  # a second pair with this image waits until it is described

@@ -98,8 +98,7 @@ def estimate(
         matrix, distances = refit, residuals(refit, a, b)
         if np.array_equal(distances <= threshold, inliers):
             break
-    width, height = size or (int(a[:, 0].max()) + 1, int(a[:, 1].max()) + 1)
-    if (fault := flaw(matrix, width, height)) is not None:
+    if (fault := flaw(matrix, *(size or extent(a)))) is not None:
         return _refused(len(a), fault)
     return Estimate(matrix, distances <= threshold, distances)
 
@@ -162,6 +161,11 @@ def usac(threshold: float, seed: int, *, ordered: bool = False, iterations: int 
 def thin(points: Points, width: float) -> bool:
     """Whether points spread less than `width` pixels across their line: noise alone could then turn the transform."""
     return bool(np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < width * np.sqrt(len(points)))
+
+
+def extent(points: Points) -> tuple[int, int]:
+    """Width and height of the smallest image that holds all points (N, 2), N at least 1."""
+    return int(points[:, 0].max()) + 1, int(points[:, 1].max()) + 1
 
 
 def flaw(matrix: Points, width: int, height: int) -> str | None:

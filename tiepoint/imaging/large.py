@@ -22,9 +22,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.align import ORDER
 from tiepoint.imaging.bands import Bands, band_of_each
 from tiepoint.imaging.bend import bend
+from tiepoint.imaging.choose import ORDER
 from tiepoint.imaging.frames import carried
 from tiepoint.imaging.full_size import Settings, carried_over, levels
 from tiepoint.imaging.geometry import MODELS, Model, apply

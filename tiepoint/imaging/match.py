@@ -20,7 +20,7 @@ from tiepoint.imaging.raster import Raster, as_raster
 from tiepoint.imaging.relate import order_of, relate_pairs
 from tiepoint.imaging.shortlist import decide, shortlist
 from tiepoint.imaging.turns import search_turn, structure_turn, turn_between
-from tiepoint.models import Describer, load_describer, load_relater
+from tiepoint.models import Describer, load_describer, load_relater, sees_upright
 from tiepoint.relater import LearnedRelater
 
 Progress = Callable[[int, int], None]
@@ -163,7 +163,7 @@ def _described(
     ready = isinstance(a, Features) and isinstance(b, Features)
     model: Any = describer if ready else load_describer(describer)
     both: tuple[Raster, Raster] | None = None  # whose turn matters and can be found
-    if getattr(model, "upright", None) is not None and not isinstance(a, Features) and not isinstance(b, Features):
+    if sees_upright(model) and not isinstance(a, Features) and not isinstance(b, Features):
         a, b = both = as_raster(a, "image a"), as_raster(b, "image b")
     if rotations < 1:
         raise InputError(f"rotations is {rotations}: give 1, which searches for none, or more")

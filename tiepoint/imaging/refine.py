@@ -42,11 +42,16 @@ class Refined:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """How much each correspondence counts in a fit (N,): the square of its score."""
-        return np.maximum(self.scores, LEAST_SCORE) ** 2
+        """How much each correspondence counts in a fit (N,), see `weights_of`."""
+        return weights_of(self.scores)
 
     def __len__(self) -> int:
         return len(self.a)
+
+
+def weights_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much correspondences of these scores (N,) count in a fit (N,): their squares."""
+    return np.maximum(scores, LEAST_SCORE) ** 2
 
 
 def local_shifts(

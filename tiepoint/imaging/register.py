@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.align import ORDER, align
+from tiepoint.imaging.align import align
 from tiepoint.imaging.bands import Bands, band_of_each, with_band
 from tiepoint.imaging.bend import bend
-from tiepoint.imaging.choose import choose
+from tiepoint.imaging.choose import ORDER, choose
 from tiepoint.imaging.coarse import correlate
 from tiepoint.imaging.describe import Features
 from tiepoint.imaging.geometry import FEWEST, Model
@@ -163,16 +163,9 @@ def register(
         sound = [alignment for alignment in aligned if alignment is not None]
         best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
         result = by_structure(
-            found,
-            fit,
-            fitted,
-            best,
-            threshold,
-            least_confidence,
-            judge,
-            spectra,
+            found, fit, fitted, best, threshold, least_confidence, judge, spectra,
             None if coarse is None else coarse.score,
-        )
+        )  # fmt: skip
     if warp is not None:
         result = bend(result, warp, threshold, judge, spectra)
     if progress:
