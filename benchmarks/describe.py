@@ -34,7 +34,7 @@ def work(variant: str, patches: int) -> None:
             repeat(lambda: net(batch), patches, warm=2, runs=7)
     else:
         from tiepoint import nets
-        from tiepoint.models import LearnedDescriber
+        from tiepoint.models.describer import LearnedDescriber
 
         describer = LearnedDescriber(nets.create("sdgmnet"), "fresh")
         repeat(lambda: describer(batch), patches, warm=2, runs=7)

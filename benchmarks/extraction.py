@@ -73,7 +73,7 @@ def work(variant: str, folder: Path, size: int, threads: int) -> dict[str, Any]:
 
 def by_tiepoint(backend: str) -> Callable[[NDArray[Any], NDArray[Any], int, int], Cut]:
     def prepared(image: NDArray[Any], frames: NDArray[Any], size: int, threads: int) -> Cut:
-        from tiepoint.imaging.extract import extract
+        from tiepoint.features.extract import extract
 
         return lambda: extract(image, frames, size=size, support=SUPPORT, backend=backend, threads=threads)
 
@@ -99,7 +99,7 @@ def by_kornia(image: NDArray[Any], frames: NDArray[Any], size: int, threads: int
     import torch
     from kornia.feature import extract_patches_from_pyramid
 
-    from tiepoint.imaging.frames import to_laf
+    from tiepoint.features.frames import to_laf
 
     def cut() -> NDArray[Any]:
         with torch.inference_mode():
@@ -115,7 +115,7 @@ VARIANTS = {"opencv": by_tiepoint("opencv"), "torch": by_tiepoint("torch"), "loo
 
 def prepare(folder: Path, megapixels: float, count: int) -> tuple[int, int]:
     """Write the image and the frames; returns the image's width and height."""
-    from tiepoint.imaging.detect import detect
+    from tiepoint.features.detect import detect
 
     image = texture(megapixels)
     frames = detect(image, max_keypoints=count).frames

@@ -40,9 +40,9 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.data.homography_build import read_sequence
+from tiepoint.data.builders.homography import read_sequence
 from tiepoint.evaluation.homography import CORNERS, PIXELS, MeanAccuracy, PairAccuracy, mean_accuracy, pair_accuracy
-from tiepoint.imaging.geometry import corner_error
+from tiepoint.geometry.robust import corner_error
 
 Images = list[NDArray[np.uint8]]
 Row = tuple[str, MeanAccuracy, float, float]  # method, accuracy, keypoints an image, seconds a pair

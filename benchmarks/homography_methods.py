@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tiepoint.imaging.describe import describe
-from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import to_laf
-from tiepoint.imaging.match import match, mutual_nearest
-from tiepoint.imaging.register import register
-from tiepoint.imaging.registration import Choice
-from tiepoint.models import load
+from tiepoint.features.describe import describe
+from tiepoint.features.extract import extract
+from tiepoint.features.frames import to_laf
+from tiepoint.matching.match import match, mutual_nearest
+from tiepoint.models.load import load
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Choice
 
 Grey = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

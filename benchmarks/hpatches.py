@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table
-from tiepoint.data.hpatches import STRIPS
+from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.evaluation.hpatches.generate import generate_retrieval, generate_verification
 from tiepoint.evaluation.hpatches.matching import match, summarize
 from tiepoint.evaluation.hpatches.retrieval import retrieve

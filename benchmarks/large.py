@@ -40,7 +40,7 @@ def truth(size: int) -> np.ndarray:
 def write_pair(folder: Path, size: int, matrix: np.ndarray) -> None:
     import rasterio
 
-    from tiepoint.imaging.geo import quiet
+    from tiepoint.images.geo import quiet
 
     lattices = np.random.default_rng(0).normal(size=(len(WAVELENGTHS) + 2, LATTICE, LATTICE)).astype(np.float32)
     profile = {"driver": "GTiff", "count": 1, "height": size, "width": size, "dtype": "uint8", "tiled": True,
@@ -72,9 +72,9 @@ def noise(lattice: np.ndarray, u: np.ndarray, v: np.ndarray, wavelength: float) 
 
 def work(folder: Path, describer: str, tile: int) -> None:
     """Register the pair and print what it took as JSON."""
-    from tiepoint.imaging.geometry import corner_error
-    from tiepoint.imaging.large import register_large
-    from tiepoint.imaging.raster import open_image
+    from tiepoint.geometry.robust import corner_error
+    from tiepoint.images.raster import open_image
+    from tiepoint.registration.large import register_large
 
     began = time.perf_counter()
     with progress_bar("registering") as advance:

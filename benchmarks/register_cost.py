@@ -43,7 +43,7 @@ Result = dict[str, Any]
 
 def write_pair(folder: Path, megapixels: float, images: list[Path] | None) -> None:
     """Write a.png and b.png, and the truth.txt of a synthetic pair."""
-    from tiepoint.evaluation.registration import small_warp
+    from tiepoint.evaluation.registration.aligned_pairs import small_warp
 
     folder.mkdir()
     if images:
@@ -108,7 +108,7 @@ def work(variant: str, folder: Path, threads: int) -> Result:
     import torch
 
     from tiepoint.allocator import keep_memory
-    from tiepoint.imaging.geometry import corner_error
+    from tiepoint.geometry.robust import corner_error
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)

@@ -29,13 +29,14 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration import image_pairs, small_warp
+from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
+from tiepoint.features.describe import describe
 from tiepoint.files import write_json
-from tiepoint.imaging.describe import describe
-from tiepoint.imaging.geometry import corner_error
-from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.register import register
-from tiepoint.models import load_describer, load_relater, sees_upright
+from tiepoint.geometry.robust import corner_error
+from tiepoint.images.pixels import read_grey
+from tiepoint.models.describer import sees_upright
+from tiepoint.models.load import load_describer, load_relater
+from tiepoint.registration.register import register
 
 MIN_INLIERS = 12
 NONE = {"structure": False, "refine": False}

@@ -30,12 +30,13 @@ import torch.nn.functional as F
 from turns import print_table, repeat, time_variants
 
 from tiepoint import nets
-from tiepoint.data.cross_pairs import labelled_pairs
-from tiepoint.models import load, load_relater, read_weights, save_weights, weights_path
+from tiepoint.data.labelled_pairs import labelled_pairs
+from tiepoint.models.load import load, load_relater
+from tiepoint.models.relater import CPU_CHUNK
+from tiepoint.models.weights import read_weights, save_weights, weights_path
 from tiepoint.nets.inputs import prepare as prepare_patches
 from tiepoint.nets.relation import deploy
 from tiepoint.patches import PatchSet
-from tiepoint.relater import CPU_CHUNK
 
 NAMES = {
     "keras": "Keras graph, predict in batches of 64",

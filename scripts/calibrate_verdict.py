@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration import image_pairs, small_warp
+from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
 from tiepoint.files import write_json
-from tiepoint.imaging.geometry import corner_error
-from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.register import LEAST_CONFIDENCE, register
-from tiepoint.imaging.verdict import FEATURES, Evidence
-from tiepoint.models import load_describer
+from tiepoint.geometry.robust import corner_error
+from tiepoint.images.pixels import read_grey
+from tiepoint.models.load import load_describer
+from tiepoint.registration.register import LEAST_CONFIDENCE, register
+from tiepoint.registration.verdict import FEATURES, Evidence
 
 RIGHT, LIMIT = 5.0, 20.0
 PARTNERS = 2  # wrong pairs of each image

@@ -5,9 +5,9 @@
 Every pair is warped by seeded similarities and aligned by its structure. The places found are then moved by known
 transforms, so that the truth is a similarity, an affine map or a homography whose corners move by up to a share of the
 longer side. For each truth: its own model by the robust fit with least squares, and settled by
-`tiepoint.imaging.correlated` with several shares and reaches of the smooth errors; then the model chosen by
-`tiepoint.imaging.choose` with several odds. A row gives the shares of pairs whose corners err by less than 3 and 5 px,
-and the mean error, of which 20 px is the most that a pair counts.
+`tiepoint.geometry.gls` with several shares and reaches of the smooth errors; then the model chosen by
+`tiepoint.geometry.select_model` with several odds. A row gives the shares of pairs whose corners err by less than 3 and
+5 px, and the mean error, of which 20 px is the most that a pair counts.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from calibrate_verdict import list_pairs
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration import small_warp
-from tiepoint.imaging import choose, correlated
-from tiepoint.imaging.align import align
-from tiepoint.imaging.coarse import correlate
-from tiepoint.imaging.geometry import Model, apply, corner_error, estimate
-from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.refine import weights_of
+from tiepoint.evaluation.registration.aligned_pairs import small_warp
+from tiepoint.geometry import gls as correlated
+from tiepoint.geometry import select_model as choose
+from tiepoint.geometry.robust import Model, apply, corner_error, estimate
+from tiepoint.images.pixels import read_grey
+from tiepoint.structure.align import align
+from tiepoint.structure.global_search import correlate
+from tiepoint.structure.local_search import weights_of
 
 MOST = 45  # pairs of each set
 TRUTHS: tuple[tuple[Model, float], ...] = (

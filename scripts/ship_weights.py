@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from tiepoint.allocator import keep_memory
-from tiepoint.models import WEIGHTS, read_weights, save_weights
+from tiepoint.models.weights import WEIGHTS, read_weights, save_weights
 from tiepoint.patches import PatchSet
 from tiepoint.training import setup
 from tiepoint.training.recipe_file import load_recipe

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tiepoint.errors import InputError
-from tiepoint.lock import locked
+from tiepoint.files import locked
 
-HOLD = "import sys, time\nfrom tiepoint.lock import locked\nwith locked(sys.argv[1]):\n    print(1, flush=True)\n"
+HOLD = "import sys, time\nfrom tiepoint.files import locked\nwith locked(sys.argv[1]):\n    print(1, flush=True)\n"
 
 
 def test_a_second_holder_is_refused_by_name_and_the_next_is_not(tmp_path: Path) -> None:

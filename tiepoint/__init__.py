@@ -7,32 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from tiepoint.imaging.describe import describe
-    from tiepoint.imaging.match import match
-    from tiepoint.imaging.register import register
-    from tiepoint.models import load
-    from tiepoint.patches import PatchSet
+from tiepoint.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from tiepoint.features.describe import describe
+    from tiepoint.matching.match import match
+    from tiepoint.models.load import load
+    from tiepoint.patches import PatchSet
+    from tiepoint.registration.register import register
+
 __all__ = ["PatchSet", "__version__", "describe", "load", "match", "register"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from tiepoint.models import load
+        from tiepoint.models.load import load
 
         return load
     if name == "describe":
-        from tiepoint.imaging.describe import describe
+        from tiepoint.features.describe import describe
 
         return describe
     if name == "match":
-        from tiepoint.imaging.match import match
+        from tiepoint.matching.match import match
 
         return match
     if name == "register":
-        from tiepoint.imaging.register import register
+        from tiepoint.registration.register import register
 
         return register
     if name == "PatchSet":

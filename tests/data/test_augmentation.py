@@ -13,8 +13,8 @@ from torch import Tensor
 from tiepoint.data.augmentation import Augmentation, augment, sample
 from tiepoint.data.crop import central_crop
 from tiepoint.data.noise import LEVELS, draw, rotations
-from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import compose, perturb
+from tiepoint.features.extract import extract
+from tiepoint.features.frames import compose, perturb
 
 PLAIN = Augmentation(rotation=0, crop_area=(1, 1), crop_ratio=(1, 1), dihedral="none")
 TURNS = [np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), k) for k in range(4)]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from tiepoint.data.crop import central_crop
 from tiepoint.errors import InputError
-from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import compose
+from tiepoint.features.extract import extract
+from tiepoint.features.frames import compose
 
 
 def ramp() -> torch.Tensor:

@@ -14,7 +14,7 @@ from synthetic import pixel_describer, small_patch_set
 from torch import Tensor
 
 from tiepoint.data.crop import central_crop
-from tiepoint.data.cross_pairs import labelled_pairs
+from tiepoint.data.labelled_pairs import labelled_pairs
 from tiepoint.errors import InputError
 from tiepoint.evaluation import cross_spectral
 from tiepoint.evaluation.calibration import expected_calibration_error
@@ -94,7 +94,7 @@ def test_each_patch_is_described_once_and_each_pair_related_once(
     data: PatchSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cross_spectral, "BATCH", 32)
-    monkeypatch.setattr("tiepoint.evaluation.pairs.BATCH", 32)
+    monkeypatch.setattr("tiepoint.evaluation.verification.BATCH", 32)
     described: list[int] = []
 
     def counting(patches: Tensor) -> Tensor:

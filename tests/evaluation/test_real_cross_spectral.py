@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tiepoint.data.pairs_build import build
+from tiepoint.data.builders.aligned import build
 from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
-from tiepoint.models import load
+from tiepoint.models.load import load
 from tiepoint.patches import PatchSet
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

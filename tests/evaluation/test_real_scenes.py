@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tiepoint.evaluation.scenes import evaluate_scenes, mean_scores
-from tiepoint.models import load
+from tiepoint.models.load import load
 
 SCENES = Path(__file__).resolve().parents[3] / "shared" / "data" / "scenes" / "test"
 pytestmark = [

@@ -13,15 +13,14 @@ import torch
 from synthetic import SyntheticScene, colmap_project, pixel_describer
 
 from tiepoint.cli import main
-from tiepoint.data.colmap import ColmapProject, read_project
-from tiepoint.data.colmap_build import build
+from tiepoint.data.builders.colmap import build
 from tiepoint.data.noise import LEVELS, draw
+from tiepoint.data.readers.colmap import ColmapProject, read_project
 from tiepoint.errors import InputError
 from tiepoint.evaluation import fpr95_matrix, top1
-from tiepoint.evaluation.scenes import RECALLS, cut_scene, evaluate_scenes, mean_scores
-from tiepoint.evaluation.tracks import widest_pairs
-from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import perturb
+from tiepoint.evaluation.scenes import RECALLS, cut_scene, evaluate_scenes, mean_scores, widest_pairs
+from tiepoint.features.extract import extract
+from tiepoint.features.frames import perturb
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from synthetic import colmap_project, pixel_describer, small_patch_set
 
-from tiepoint.evaluation.pairs import evaluate_pairs
+from tiepoint.evaluation.distances import similarity_matrix, similarity_rows
 from tiepoint.evaluation.scenes import evaluate_scenes
-from tiepoint.evaluation.similarity import similarity_matrix, similarity_rows
+from tiepoint.evaluation.verification import evaluate_pairs
 
 
 def vectors(seed: int, count: int, unit: bool, scale: float = 1.0) -> NDArray[np.float32]:

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiepoint.imaging import frames
-from tiepoint.imaging.detect import sift
-from tiepoint.imaging.extract import extract
+from tiepoint.features import frames
+from tiepoint.features.detect import sift
+from tiepoint.features.extract import extract
 
 CENTRE, SIGMA = (100.0, 120.0), 6.0
 coordinate, scale = st.floats(-1e4, 1e4), st.floats(0.1, 1e3)

@@ -11,7 +11,7 @@ from exported import made_features
 
 from tiepoint.errors import InputError
 from tiepoint.export.hloc import read_features, read_matches, write_features, write_matches, write_pairs
-from tiepoint.imaging.frames import angles, sigmas
+from tiepoint.features.frames import angles, sigmas
 
 ROWS = np.array([[0, 4], [3, 1], [7, 0]])
 PAIR = ("day/a.jpg", "b.jpg")

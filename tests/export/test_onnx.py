@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.export import onnx as export
-from tiepoint.models import LearnedDescriber, load, save_weights
+from tiepoint.models.describer import LearnedDescriber
+from tiepoint.models.load import load
+from tiepoint.models.weights import save_weights
 
 runtime = pytest.importorskip("onnxruntime")
 

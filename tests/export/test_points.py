@@ -12,7 +12,7 @@ import pytest
 
 from tiepoint.errors import InputError
 from tiepoint.export.points import write_csv, write_gcps, write_geojson
-from tiepoint.imaging.geo import Geo
+from tiepoint.images.geo import Geo
 
 POINTS = np.array([[10.25, 20.5, 110, 220], [0, 0, 100, 200], [30, 5, 131.5, 204]])
 # A pixel is 10 m, the top-left corner lies at (500000, 4600000); rows go south.

@@ -13,9 +13,9 @@ from synthetic import smooth_texture
 from tiepoint.errors import InputError
 from tiepoint.export.kornia_style import LAFDescriptor
 from tiepoint.export.opencv_style import Feature2D
-from tiepoint.imaging.describe import describe
-from tiepoint.imaging.frames import sigmas, to_laf
-from tiepoint.models import load
+from tiepoint.features.describe import describe
+from tiepoint.features.frames import sigmas, to_laf
+from tiepoint.models.load import load
 
 FEW = 60
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tiepoint.export.ties import CSV, GCPS, GEOJSON, write_ties
-from tiepoint.imaging.geo import Geo
+from tiepoint.images.geo import Geo
 
 POINTS = np.array([[10.25, 20.5, 110, 220], [0, 0, 100, 200], [30, 5, 131.5, 204]])
 DEGREES = Geo((0.001, 0.0, 15.0, 0.0, -0.001, 50.0), "EPSG:4326", 4326)

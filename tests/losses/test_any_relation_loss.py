@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tiepoint import losses
 from tiepoint.errors import InputError
-from tiepoint.losses.features import FeatureLoss
-from tiepoint.nets.kglnet import Guided
+from tiepoint.losses.relational.features import FeatureLoss
+from tiepoint.nets.relational.kglnet import Guided
 
 EVERY = pytest.mark.parametrize("name", losses.relation_names())
 

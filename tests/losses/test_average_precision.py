@@ -11,7 +11,7 @@ from oracle import assert_equal, on_normalised, pairs, planes, queries, value_an
 from pytorch_metric_learning import losses
 from torch import Tensor
 
-from tiepoint.losses.average_precision import AveragePrecision
+from tiepoint.losses.all_negatives.average_precision import AveragePrecision
 
 
 def histogram(distances: list[Tensor], bins: int, width: float) -> list[Tensor]:

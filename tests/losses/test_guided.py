@@ -10,7 +10,7 @@ from relation_batches import Batch, guided, relate
 from torch import Tensor
 
 from tiepoint import nets
-from tiepoint.losses.guided import GuidedLoss
+from tiepoint.losses.relational.guided import GuidedLoss
 from tiepoint.nets.relation import Codes
 
 

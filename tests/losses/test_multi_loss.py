@@ -9,7 +9,7 @@ import torch
 from relation_batches import Batch, relate, relation
 from torch import Tensor, nn
 
-from tiepoint.losses.relation import MultiLoss
+from tiepoint.losses.relational.relation import MultiLoss
 
 
 def bce(logit: float, label: float) -> float:

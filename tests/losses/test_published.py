@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tiepoint import losses
 from tiepoint.losses import regularizers
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "triplet_losses.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "triplet_losses.npz")
 
 
 def unit(raw: Tensor) -> Tensor:

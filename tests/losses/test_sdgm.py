@@ -13,7 +13,7 @@ from torch import Tensor
 from tiepoint.losses import SDGM
 from tiepoint.losses.mining import hardest
 
-GOLDEN = Path(__file__).parents[1] / "data"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def pairs(n: int, seed: int = 0, dimension: int = 16) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from relation_batches import described, relate
 
 from tiepoint import nets
-from tiepoint.losses.soft_pn import SoftPN
+from tiepoint.losses.relational.soft_pn import SoftPN
 
 
 def by_loops(vis: list[list[float]], nir: list[list[float]], form: str, negatives: str) -> float:

@@ -9,7 +9,7 @@ import torch
 from relation_batches import Batch, relate, translated
 from torch import Tensor
 
-from tiepoint.losses.translation import TranslationLoss
+from tiepoint.losses.relational.translation import TranslationLoss
 
 MATCHING, OTHERS = torch.tensor([True, False, True, False, True, False, True]), slice(1, None, 2)
 

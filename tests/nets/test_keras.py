@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tiepoint.nets.keras import conv_norm, initialise
+from tiepoint.nets.blocks.keras import conv_norm, initialise
 
 
 def test_first_weights_follow_he_and_glorot() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tiepoint.nets.l2net import L2Net
-from tiepoint.nets.layers import FRN, unit_length, z_normalise
+from tiepoint.nets.blocks.layers import FRN, unit_length, z_normalise
+from tiepoint.nets.towers.l2net import L2Net
 
 
 def test_normalisations_are_their_formulas() -> None:

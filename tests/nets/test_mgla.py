@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tiepoint.nets.mgla import MGLA, kernel_size
+from tiepoint.nets.blocks.mgla import MGLA, kernel_size
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.nets import afdnet, kglnet, mfdnet, scfdm, spimnet
-from tiepoint.nets.layers import unit_length
+from tiepoint.nets.blocks.layers import unit_length
 from tiepoint.nets.relation import Codes, deploy
+from tiepoint.nets.relational import afdnet, kglnet, mfdnet, scfdm, spimnet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 # Published where the papers print them, otherwise counted in the graphs of the released code: statistics of batch norm

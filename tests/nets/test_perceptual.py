@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tiepoint.errors import InputError
-from tiepoint.nets import perceptual
-from tiepoint.nets.perceptual import SDGMNetFeatures, VGG19Features
-from tiepoint.nets.sdgmnet import SDGMNet
+from tiepoint.nets.blocks import perceptual
+from tiepoint.nets.blocks.perceptual import SDGMNetFeatures, VGG19Features
+from tiepoint.nets.towers.sdgmnet import SDGMNet
 
 # Where the convolutions stand in torchvision's VGG-19, and the channels that they make.
 CONVOLUTIONS = {

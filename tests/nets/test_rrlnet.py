@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.nets.relation import Relation, deploy
-from tiepoint.nets.rrlnet import RRLNet
+from tiepoint.nets.relational.rrlnet import RRLNet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 HEADS = ["stage5", "stage4", "stage3", "module5", "module4", "module3"]
@@ -27,7 +27,7 @@ def size(net: nn.Module) -> int:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    with np.load(Path(__file__).parents[1] / "data" / "rrlnet.npz") as arrays:
+    with np.load(Path(__file__).parents[1] / "golden" / "rrlnet.npz") as arrays:
         return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
 

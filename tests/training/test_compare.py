@@ -15,7 +15,7 @@ from synthetic import colmap_project, small_patch_set
 
 from tiepoint.cli import main
 from tiepoint.errors import InputError
-from tiepoint.models import Describer
+from tiepoint.models.describer import Describer
 from tiepoint.patches import PatchSet
 from tiepoint.training.compare import Trained, combine, compare, summarise, write_numbers
 from tiepoint.training.recipe import Augmentation, Optimizer, Recipe, Validation, loss_options

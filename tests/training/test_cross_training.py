@@ -21,11 +21,11 @@ from tiepoint import nets
 from tiepoint.data.crop import central_crop
 from tiepoint.data.pair_augmentation import PairAugmentation
 from tiepoint.errors import InputError
-from tiepoint.evaluation.pairs import as_float
-from tiepoint.evaluation.statement import selection_of, statement
-from tiepoint.models import read_weights
+from tiepoint.evaluation.provenance import selection_of, statement
+from tiepoint.evaluation.verification import as_float
+from tiepoint.models.weights import read_weights
 from tiepoint.nets.inputs import channels_for, luma, resize
-from tiepoint.nets.spimnet import SPIMNet
+from tiepoint.nets.relational.spimnet import SPIMNet
 from tiepoint.patches import PatchSet
 from tiepoint.training import setup
 from tiepoint.training.cross_validation import CrossValidation
@@ -157,7 +157,9 @@ class Light(SPIMNet):
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(nets.RELATERS, "spimnet", Light)
     monkeypatch.setitem(nets.NETS, "spimnet", Light)
-    monkeypatch.setattr("tiepoint.nets.spimnet.nn.Linear.reset_parameters", lambda layer: layer.weight.data.fill_(1e-5))
+    monkeypatch.setattr(
+        "tiepoint.nets.relational.spimnet.nn.Linear.reset_parameters", lambda layer: layer.weight.data.fill_(1e-5)
+    )
 
 
 @pytest.mark.usefixtures("light")

@@ -19,7 +19,7 @@ from synthetic import small_patch_set
 from tiepoint import nets
 from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
-from tiepoint.models import load
+from tiepoint.models.load import load
 from tiepoint.patches import PatchSet
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation

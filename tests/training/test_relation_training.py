@@ -16,7 +16,7 @@ from torch import nn
 
 from tiepoint import nets
 from tiepoint.evaluation.calibration import expected_calibration_error, fit_temperature, sigmoid
-from tiepoint.models import read_weights, save_weights
+from tiepoint.models.weights import read_weights, save_weights
 from tiepoint.nets.relation import deploy
 from tiepoint.patches import PatchSet
 from tiepoint.training import setup

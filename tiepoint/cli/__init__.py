@@ -2,73 +2,70 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from tiepoint.allocator import keep_memory
+from tiepoint.cli.parse import parse
 from tiepoint.errors import InputError
 
 Main = Callable[..., int]
 Run = Callable[[str, Sequence[str]], int]  # program name, arguments -> exit code
-T = TypeVar("T")
 
 
 def _data_info() -> Run:
-    from tiepoint.cli.data_info import main
+    from tiepoint.cli.data.info import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_audit() -> Run:
-    from tiepoint.cli.data_audit import main
+    from tiepoint.cli.data.audit import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_colmap() -> Run:
-    from tiepoint.cli.data_colmap import main
+    from tiepoint.cli.data.colmap import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_phototour() -> Run:
-    from tiepoint.cli.data_phototour import main
+    from tiepoint.cli.data.phototour import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_hpatches() -> Run:
-    from tiepoint.cli.data_hpatches import main
+    from tiepoint.cli.data.hpatches import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_homography() -> Run:
-    from tiepoint.cli.data_homography import main
+    from tiepoint.cli.data.homography import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_pairs() -> Run:
-    from tiepoint.cli.data_pairs import main
+    from tiepoint.cli.data.pairs import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_cross() -> Run:
-    from tiepoint.cli.data_cross import main
+    from tiepoint.cli.data.cross import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _data_fetch() -> Run:
-    from tiepoint.cli.data_fetch import main
+    from tiepoint.cli.data.fetch import main
 
     return functools.partial(_parse_and_run, main)
 
@@ -80,31 +77,31 @@ def _train() -> Run:
 
 
 def _evaluate_pairs() -> Run:
-    from tiepoint.cli.evaluate_pairs import main
+    from tiepoint.cli.evaluate.pairs import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _evaluate_scenes() -> Run:
-    from tiepoint.cli.evaluate_scenes import main
+    from tiepoint.cli.evaluate.scenes import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _evaluate_phototour() -> Run:
-    from tiepoint.cli.evaluate_phototour import main
+    from tiepoint.cli.evaluate.phototour import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _evaluate_hpatches() -> Run:
-    from tiepoint.cli.evaluate_hpatches import main
+    from tiepoint.cli.evaluate.hpatches import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _evaluate_cross_spectral() -> Run:
-    from tiepoint.cli.evaluate_cross_spectral import main
+    from tiepoint.cli.evaluate.cross_spectral import main
 
     return functools.partial(_parse_and_run, main)
 
@@ -128,19 +125,19 @@ def _register() -> Run:
 
 
 def _export_onnx() -> Run:
-    from tiepoint.cli.export_onnx import main
+    from tiepoint.cli.export.onnx import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _export_colmap() -> Run:
-    from tiepoint.cli.export_colmap import main
+    from tiepoint.cli.export.colmap import main
 
     return functools.partial(_parse_and_run, main)
 
 
 def _export_hloc() -> Run:
-    from tiepoint.cli.export_hloc import main
+    from tiepoint.cli.export.hloc import main
 
     return functools.partial(_parse_and_run, main)
 
@@ -184,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0 if words else 2
     if words[0] == "--version":
-        from tiepoint import __version__
+        from tiepoint.version import __version__
 
         print(__version__)
         return 0
@@ -212,27 +209,6 @@ def _parse_and_run(verb: Main, prog: str, arguments: Sequence[str]) -> int:
         return functools.partial(verb, *args, **kwargs)
 
     return parse(bind, prog, arguments)()
-
-
-def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], **options: Any) -> T:
-    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes an InputError."""
-    import tyro
-
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            parsed: T = tyro.cli(target, prog=prog, args=arguments, **options)
-            return parsed
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise InputError(_one_line(complaint.getvalue())) from None
-
-
-def _one_line(box: str) -> str:
-    """The text inside tyro's box, in one line: the complaint, the suggestion and where help is."""
-    lines = [line.strip("│ ").strip() for line in box.splitlines() if not line.startswith(("╭", "╰"))]
-    return re.sub(r" ?─+ ?", "; ", " ".join(filter(None, lines)))
 
 
 def _fail(message: str) -> int:

@@ -15,7 +15,7 @@ from tiepoint.cli.output import emit_table
 from tiepoint.errors import InputError
 
 if TYPE_CHECKING:
-    from tiepoint.models import Describer
+    from tiepoint.models.describer import Describer
     from tiepoint.training.compare import Summary
     from tiepoint.training.recipe import Recipe
 
@@ -47,7 +47,7 @@ def main(
         json: print one JSON object
     """
     from tiepoint.evaluation.plots import plot_comparison
-    from tiepoint.evaluation.statement import OF_CARDS, statement
+    from tiepoint.evaluation.provenance import OF_CARDS, statement
     from tiepoint.files import write_json, write_text
     from tiepoint.training.compare import compare, summarise
     from tiepoint.training.loop import Status
@@ -119,7 +119,7 @@ def _on_scenes(describers: Mapping[str, Describer], projects: tuple[Path, ...]) 
 
 
 def _on_patches(describers: Mapping[str, Describer], folder: Path | None) -> dict[str, dict[str, float]]:
-    from tiepoint.data.hpatches import HPatches
+    from tiepoint.data.readers.hpatches import HPatches
     from tiepoint.evaluation.hpatches.run import evaluate_hpatches
 
     if folder is None:

@@ -29,12 +29,11 @@ def main(
         out: folder for the pair and, of the first describer, matches.png and overlay.png
         json: print one JSON object
     """
-    from tiepoint.files import write_json
-    from tiepoint.imaging.draw import draw_matches, draw_overlay
-    from tiepoint.imaging.io import write_image
-    from tiepoint.imaging.register import Registration, register
-    from tiepoint.lock import locked
-    from tiepoint.models import load_describer
+    from tiepoint.files import locked, write_json
+    from tiepoint.images.pixels import write_image
+    from tiepoint.models.load import load_describer
+    from tiepoint.registration.register import Registration, register
+    from tiepoint.report.draw import draw_matches, draw_overlay
 
     left, right, disparity = _pair()
     models = {name: load_describer(name) for name in describers}
@@ -98,7 +97,7 @@ def _is_correct(points: NDArray[np.float64], disparity: NDArray[np.float32]) -> 
 
 
 def _pair() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-    from tiepoint.imaging.io import as_grey
+    from tiepoint.images.pixels import as_grey
 
     try:
         from skimage.data import stereo_motorcycle

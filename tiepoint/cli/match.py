@@ -55,11 +55,10 @@ def main(
         out: folder for result.json and matches.png; nothing is written without it
         json: print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match
     """
-    from tiepoint.files import write_json
-    from tiepoint.imaging.draw import draw_matches
-    from tiepoint.imaging.io import read_grey, write_image
-    from tiepoint.imaging.match import match
-    from tiepoint.lock import locked
+    from tiepoint.files import locked, write_json
+    from tiepoint.images.pixels import read_grey, write_image
+    from tiepoint.matching.match import match
+    from tiepoint.report.draw import draw_matches
 
     with locked(out):
         with progress_bar("matching", quiet=json) as advance:

@@ -3,12 +3,130 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 from tiepoint.errors import InputError
+
+if TYPE_CHECKING:
+    from tiepoint.images.raster import Raster
+    from tiepoint.matching.bands import Bands
+    from tiepoint.registration.result import Registration
+
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tiepoint.cli.output import emit_table
+
+if TYPE_CHECKING:
+    from tiepoint.registration.large import Large
+
+
+def many(a: Path, b: Path) -> bool:
+    """Whether two arguments mean many pairs: folders both. Raises InputError for a folder and a file, or a table."""
+    if a.is_dir() != b.is_dir():
+        folder, file = (a, b) if a.is_dir() else (b, a)
+        raise InputError(f"{folder} is a folder and {file} is none: name two images or two folders")
+    if table := next((path for path in (a, b) if path.suffix.lower() == ".csv"), None):
+        raise InputError(f"{table}: a table of pairs stands alone: leave the other argument out")
+    return a.is_dir()
+
+
+def run(
+    a: Path,
+    b: Path | None,
+    out: Path | None,
+    describer: str,
+    settings: Mapping[str, Any],
+    *,
+    report: Path | None,
+    warped: Path | None,
+    large: Large,
+    workers: int,
+    cache: bool,
+    json: bool,
+) -> int:
+    """Register the pairs of table `a`, or of the folders `a` and `b`. Returns 0 if all are accepted, else 1."""
+    if b is None and a.suffix.lower() != ".csv":
+        raise InputError(f"{a}: stands alone and is no table of pairs (.csv): name a second image or folder")
+    if out is None:
+        raise InputError("many pairs need a folder for their results: name one with --out")
+
+    from tiepoint.batch.batch import register_many
+    from tiepoint.batch.pair_list import pair_folders, read_table
+    from tiepoint.batch.summary import counts
+    from tiepoint.export.ties import write_placed
+
+    start = time.perf_counter()
+    pairs = read_table(a) if b is None else pair_folders(a, b)
+    with progress_bar("registering", quiet=json) as advance:
+        rows = register_many(
+            pairs, out, describer, report=None if report is None else str(report),
+            warped=None if warped is None else str(warped), export=write_placed, large=large, workers=workers,
+            cache=cache, progress=advance, **settings,
+        )  # fmt: skip
+    result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}
+    if json:
+        emit({**result, "rows": [row.to_json() for row in rows]}, True, title="")
+    else:
+        table = []
+        for row in rows:
+            why = row.error or "; ".join(row.reasons)
+            numbers = (row.confidence, row.inliers, row.rms, row.seconds)
+            table.append((row.name, row.verdict, why, *("" if value is None else value for value in numbers)))
+        emit_table("Pairs", ("name", "verdict", "why", "confidence", "inliers", "rms", "seconds"), table, words=3)
+        emit(result, False, title="Registered")
+    return 0 if all(row.accepted for row in rows) else 1
+
+
+def write_files(
+    found: Registration, result: dict[str, Any], a: Path, b: Path, band: Bands, *, out: Path | None,
+    report: Path | None, warped: Path | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Write the pictures, tables, page and image that were asked for; of a refused registration what it has.
+
+    Pictures show the pixels that were registered. What an earlier run wrote is removed where it would contradict this
+    one.
+    """
+    if out is not None or report is not None:
+        from tiepoint.registration.large import pictured
+
+        first, second, shown = pictured(found, a, b, band)
+    if out is not None:
+        _folder(out, found, result, first, second, shown)
+    if report is not None:
+        from tiepoint.report import write_report
+
+        write_report(shown, first, second, report)
+    if warped is not None:
+        if found.transform is None:
+            warped.unlink(missing_ok=True)
+            return
+        from tiepoint.export.geotiff import write_warped
+
+        with progress_bar("warping", quiet=quiet) as advance:
+            write_warped(warped, a, found, progress=advance)
+
+
+def _folder(out: Path, found: Registration, result: dict[str, Any], a: Raster, b: Raster, shown: Registration) -> None:
+    from tiepoint.export.ties import write_ties
+    from tiepoint.files import write_json
+    from tiepoint.images.pixels import write_image
+    from tiepoint.report.draw import draw_matches, draw_overlay
+
+    first, second = a.to_uint8(), b.to_uint8()
+    write_image(out / "matches.png", draw_matches(first, second, shown.points, shown.inliers))
+    if shown.transform is not None:
+        write_image(out / "overlay.png", draw_overlay(first, second, shown.warp or shown.transform))
+    else:
+        (out / "overlay.png").unlink(missing_ok=True)
+    write_ties(out, found)
+    write_json(out / "result.json", result)
+
 
 Four = tuple[float, float, float, float]
 Camera = Annotated[Four | None, tyro.conf.arg(metavar="FX FY CX CY")]
@@ -103,7 +221,6 @@ def main(
         json: print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point, or of many pairs the
             rows of the summary
     """
-    from tiepoint.cli.register_batch import many, run
 
     settings: dict[str, Any] = {
         "model": model, "cameras": _cameras(camera_a, camera_b), "warp": warp, "band": (band_a, band_b),
@@ -119,12 +236,10 @@ def main(
             json=json,
         )  # fmt: skip
 
-    from tiepoint.cli.register_files import write_files
-    from tiepoint.imaging.by_size import by_windows
-    from tiepoint.imaging.large import register_large
-    from tiepoint.imaging.register import register
-    from tiepoint.imaging.warped import check_warped
-    from tiepoint.lock import locked
+    from tiepoint.export.geotiff import check_warped
+    from tiepoint.files import locked
+    from tiepoint.registration.large import by_windows, register_large
+    from tiepoint.registration.register import register
 
     if warped is not None:
         if any(warped.resolve() == image.resolve() for image in (a, b)):

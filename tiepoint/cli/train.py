@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from tiepoint.cli.output import emit
+from tiepoint.cli.parse import parse
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
 from tiepoint.training.recipe_file import OPEN, load_recipe, with_key
@@ -33,8 +34,6 @@ class Options:
 
 def run(prog: str, arguments: Sequence[str]) -> int:
     """Parse the command line, with the recipe's values as defaults, and train."""
-    from tiepoint.cli import parse
-
     words = list(arguments)
     path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
     recipe = load_recipe(path) if path else Recipe()

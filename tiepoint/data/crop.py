@@ -11,7 +11,7 @@ from tiepoint.errors import InputError
 def central_crop(patches: Tensor, margin: float, size: int = 64) -> Tensor:
     """Resample the central 1/margin of each patch's side to `size` samples, free of aliasing.
 
-    Sample i of the result sits at u = (i + 1/2) / size - 1/2 of the cropped side, as in `tiepoint.imaging.extract`, so
+    Sample i of the result sits at u = (i + 1/2) / size - 1/2 of the cropped side, as in `tiepoint.features.extract`, so
     the patch's centre stays where it is. The filter is a triangle that reaches one source pixel or one sample to each
     side, whichever is more: bilinear where the crop is enlarged, antialiased where it is reduced, as torch's own
     interpolation; by a factor that is no integer its samples sit up to 0.09 source pixels off. At the border the

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.cross_pairs import cross_points, draw_nonmatches
+from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.cross_pairs import is_cross
-from tiepoint.imaging.io import to_uint8
+from tiepoint.data.labelled_pairs import is_cross
+from tiepoint.images.pixels import to_uint8
 from tiepoint.patches import SIZE, PatchSet
 
 LINE = 2  # pixels between patches

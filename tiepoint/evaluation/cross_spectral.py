@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tiepoint.data.crop import central_crop
-from tiepoint.data.cross_pairs import LabelledPairs, labelled_pairs
+from tiepoint.data.labelled_pairs import LabelledPairs, labelled_pairs
 from tiepoint.errors import InputError
 from tiepoint.evaluation.calibration import expected_calibration_error, sigmoid
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision, fdr95, fpr95
-from tiepoint.evaluation.pairs import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
+from tiepoint.evaluation.verification import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
 from tiepoint.nets.inputs import luma
 from tiepoint.patches import PatchSet
 
@@ -32,7 +32,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class PairModel(Protocol):
-    """What this protocol asks of a relater; `tiepoint.relater.LearnedRelater` offers more."""
+    """What this protocol asks of a relater; `tiepoint.models.relater.LearnedRelater` offers more."""
 
     spectra: Sequence[str]
     temperature: float
@@ -98,9 +98,9 @@ def evaluate_cross_spectral(
 ) -> dict[str, CrossScore]:
     """Measure relaters and describers on the same pairs of a set of two spectra.
 
-    The pairs are the set's own where it defines any, else seeded ones, see `tiepoint.data.cross_pairs.labelled_pairs`.
-    A describer sees every patch once, in grey; a relater sees pairs as they are stored. Both see the central crop that
-    undoes the set's margin. Patches are read BATCH at a time.
+    The pairs are the set's own where it defines any, else seeded ones, see
+    `tiepoint.data.labelled_pairs.labelled_pairs`. A describer sees every patch once, in grey; a relater sees pairs as
+    they are stored. Both see the central crop that undoes the set's margin. Patches are read BATCH at a time.
 
     Args:
         patch_set: of two spectra.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.geometry import corner_error, estimate, residuals
+from tiepoint.geometry.robust import corner_error, estimate, residuals
 
 PIXELS = tuple(float(t) for t in range(1, 11))
 CORNERS = (1.0, 3.0, 5.0, 10.0)
@@ -99,7 +99,7 @@ def pair_accuracy(
 ) -> PairAccuracy:
     """Compare a pair's matches with the truth.
 
-    The homography is that of `tiepoint.imaging.geometry.estimate` (MAGSAC++, inliers within 3 px), whatever found the
+    The homography is that of `tiepoint.geometry.robust.estimate` (MAGSAC++, inliers within 3 px), whatever found the
     matches.
 
     Args:

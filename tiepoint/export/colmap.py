@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.features.describe import Features
+from tiepoint.features.frames import to_colmap
 from tiepoint.files import atomic_file
-from tiepoint.imaging.describe import Features
-from tiepoint.imaging.frames import to_colmap
+from tiepoint.types import Matrix
 
-Matrix = NDArray[np.float64]
 # Name: COLMAP's number of the model, and how many parameters it has.
 MODELS = {
     "SIMPLE_PINHOLE": (0, 3),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.describe import Features, describe
-from tiepoint.imaging.header import inspect, opened
-from tiepoint.imaging.io import read_grey
-from tiepoint.imaging.match import Matches, match
-from tiepoint.imaging.pairs import SUFFIXES
-from tiepoint.models import Describer, load_describer
+from tiepoint.features.describe import Features, describe
+from tiepoint.images.header import inspect, opened
+from tiepoint.images.pixels import read_grey
+from tiepoint.images.window import SUFFIXES
+from tiepoint.matching.match import Matches, match
+from tiepoint.models.describer import Describer
+from tiepoint.models.load import load_describer
+from tiepoint.types import Progress
 
 Pair = tuple[str, str]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

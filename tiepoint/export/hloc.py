@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.features.describe import Features
+from tiepoint.features.frames import angles, sigmas
 from tiepoint.files import atomic_file, write_text
-from tiepoint.imaging.describe import Features
-from tiepoint.imaging.frames import angles, sigmas
 
 Pair = tuple[str, str]
 UNCERTAINTY = 1.0  # of a keypoint in pixels, hloc's default

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.extract import extract
-from tiepoint.imaging.frames import from_laf
-from tiepoint.models import Describer, LearnedDescriber, load_describer
+from tiepoint.features.extract import extract
+from tiepoint.features.frames import from_laf
+from tiepoint.models.describer import Describer, LearnedDescriber
+from tiepoint.models.load import load_describer
 from tiepoint.nets.inputs import luma
 
 PATCH, CHUNK = 64, 1024
@@ -22,7 +23,7 @@ class LAFDescriptor(nn.Module):
 
     Convention: kornia's frames are as long as half a patch, so the detector says what a patch shows, and a describer's
     own support is not applied. kornia's detectors make frames of `mr_size` sigmas: 6, their usual value, gives the 12
-    sigmas of ours. Patches are cut free of aliasing by `tiepoint.imaging.extract`, on the CPU, and carry no gradients;
+    sigmas of ours. Patches are cut free of aliasing by `tiepoint.features.extract`, on the CPU, and carry no gradients;
     kornia samples from the finer level of its pyramid, so its own patches are a little sharper.
 
     A frame of zeros, with which kornia fills up a batch, has a descriptor of zeros; drop it with `laf_is_filled`.

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, write_json
-from tiepoint.models import LearnedDescriber, load
+from tiepoint.models.describer import LearnedDescriber
+from tiepoint.models.load import load
+from tiepoint.models.relater import LearnedRelater
 from tiepoint.nets.inputs import resize
-from tiepoint.relater import LearnedRelater
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4

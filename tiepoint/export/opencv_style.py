@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.imaging.describe import check_options, describe_patches
-from tiepoint.imaging.detect import Keypoints, detect, sift
-from tiepoint.imaging.frames import from_opencv
-from tiepoint.imaging.io import to_uint8, value_range
-from tiepoint.models import Describer, load_describer
-from tiepoint.nets.classical import SIFT, normalise
+from tiepoint.features.describe import check_options, describe_patches
+from tiepoint.features.detect import Keypoints, detect, sift
+from tiepoint.features.frames import from_opencv
+from tiepoint.images.pixels import to_uint8, value_range
+from tiepoint.models.classical import SIFT, normalise
+from tiepoint.models.describer import Describer
+from tiepoint.models.load import load_describer
 
 
 class Feature2D:
@@ -26,12 +27,12 @@ class Feature2D:
     be. Descriptors are float32 (N, D), to be compared by `defaultNorm()`, the L2 norm.
 
     OpenCV's keypoints have a size and an angle, and no affine shape. With `affine`, `detectAndCompute` describes
-    patches cut by the shape, as `tiepoint.imaging.describe.describe` does; `compute`, which is given keypoints alone,
+    patches cut by the shape, as `tiepoint.features.describe.describe` does; `compute`, which is given keypoints alone,
     sees square ones.
 
     Args:
         describer: a name, a path or a loaded one.
-        detector: one of `tiepoint.imaging.detect.DETECTORS`.
+        detector: one of `tiepoint.features.detect.DETECTORS`.
         affine: measure the affine shape of keypoints, for strong changes of viewpoint. Not for describers of upright
             patches.
         max_keypoints: how many to keep, the strongest first.

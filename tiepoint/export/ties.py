@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiepoint.export.points import Side, write_csv, write_gcps, write_geojson
-from tiepoint.imaging.geo import Geo, gdal_errors, import_rasterio
-from tiepoint.imaging.registration import Registration
+from tiepoint.images.geo import Geo, gdal_errors, import_rasterio
+from tiepoint.registration.result import Registration
 
 CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
 
@@ -40,7 +40,7 @@ def write_placed(folder: Path, registration: Registration) -> list[str]:
 
     Args:
         folder: made if missing.
-        registration: with the georeferences of its images, see `tiepoint.imaging.describe.Features.geo`.
+        registration: with the georeferences of its images, see `tiepoint.features.describe.Features.geo`.
 
     Returns:
         The names of the files.

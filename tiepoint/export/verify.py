@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from tiepoint.export.colmap import TwoView
 from tiepoint.export.folder import MatchedFolder, Pair
-from tiepoint.imaging.describe import Features
-from tiepoint.imaging.epipolar import CHANCE as CHANCE
-from tiepoint.imaging.epipolar import chance as chance
-from tiepoint.imaging.epipolar import estimate_fundamental
-from tiepoint.imaging.epipolar import sampson as sampson
+from tiepoint.features.describe import Features
+from tiepoint.geometry.epipolar import CHANCE as CHANCE
+from tiepoint.geometry.epipolar import chance as chance
+from tiepoint.geometry.epipolar import estimate_fundamental
+from tiepoint.geometry.epipolar import sampson as sampson
 
 
 def verify(
@@ -20,7 +20,7 @@ def verify(
     """Fit the fundamental matrix of a pair by MAGSAC++, or the homography of a flat scene; None for too few inliers.
 
     Too few are less than `min_inliers`, or so few that matches at random would agree as well (see
-    `tiepoint.imaging.epipolar`). Of matches on a plane it is the homography, since they leave the matrix open.
+    `tiepoint.geometry.epipolar`). Of matches on a plane it is the homography, since they leave the matrix open.
 
     Args:
         a: features of an image.

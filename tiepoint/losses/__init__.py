@@ -19,22 +19,22 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from tiepoint.errors import InputError
-from tiepoint.losses.angular import Angular
-from tiepoint.losses.average_precision import AveragePrecision
-from tiepoint.losses.circle import Circle
+from tiepoint.losses.all_negatives.angular import Angular
+from tiepoint.losses.all_negatives.average_precision import AveragePrecision
+from tiepoint.losses.all_negatives.circle import Circle
+from tiepoint.losses.all_negatives.info_nce import InfoNCE
+from tiepoint.losses.all_negatives.lifted import GeneralizedLifted
+from tiepoint.losses.all_negatives.multi_similarity import MultiSimilarity
+from tiepoint.losses.all_negatives.robust_angular import RobustAngular
 from tiepoint.losses.global_loss import GlobalLoss
-from tiepoint.losses.guided import GuidedLoss
-from tiepoint.losses.info_nce import InfoNCE
 from tiepoint.losses.l2net import L2NetLoss
-from tiepoint.losses.lifted import GeneralizedLifted
-from tiepoint.losses.multi_similarity import MultiSimilarity
-from tiepoint.losses.relation import MultiLoss
-from tiepoint.losses.robust_angular import RobustAngular
+from tiepoint.losses.relational.guided import GuidedLoss
+from tiepoint.losses.relational.relation import MultiLoss
+from tiepoint.losses.relational.soft_pn import SoftPN
+from tiepoint.losses.relational.translation import TranslationLoss
 from tiepoint.losses.sdgm import SDGM
 from tiepoint.losses.soft_margin import SoftMargin
-from tiepoint.losses.soft_pn import SoftPN
 from tiepoint.losses.tfeat import TFeatLoss
-from tiepoint.losses.translation import TranslationLoss
 from tiepoint.losses.triplet import Triplet
 
 __all__ = [

@@ -7,28 +7,28 @@ from typing import Any
 from torch import nn
 
 from tiepoint.errors import InputError
-from tiepoint.nets.afdnet import AFDNet
-from tiepoint.nets.efrnet import EFRNet
-from tiepoint.nets.filnet import FILNet
-from tiepoint.nets.hardnet8 import HardNet8
-from tiepoint.nets.hardnet_ps import HardNetPS
-from tiepoint.nets.kglnet import KGLNet
-from tiepoint.nets.l2net import L2Net
-from tiepoint.nets.l2net_cs import L2NetCS
-from tiepoint.nets.matchnet import MatchNet
-from tiepoint.nets.matchnet_metric import MatchNetMetric
-from tiepoint.nets.mfdnet import MFDNet
-from tiepoint.nets.pnnet import PNNet
-from tiepoint.nets.pseudo_siamese import PseudoSiamese
-from tiepoint.nets.qnet import QNet
-from tiepoint.nets.rrlnet import RRLNet
-from tiepoint.nets.scfdm import SCFDM
-from tiepoint.nets.sdgmnet import SDGMNet
-from tiepoint.nets.siamese import Siamese
-from tiepoint.nets.sosnet import SOSNet
-from tiepoint.nets.spimnet import SPIMNet
-from tiepoint.nets.tfeat import TFeat
-from tiepoint.nets.twochannel import TwoChannel
+from tiepoint.nets.relational.afdnet import AFDNet
+from tiepoint.nets.relational.efrnet import EFRNet
+from tiepoint.nets.relational.filnet import FILNet
+from tiepoint.nets.relational.kglnet import KGLNet
+from tiepoint.nets.relational.matchnet_metric import MatchNetMetric
+from tiepoint.nets.relational.mfdnet import MFDNet
+from tiepoint.nets.relational.pnnet import PNNet
+from tiepoint.nets.relational.pseudo_siamese import PseudoSiamese
+from tiepoint.nets.relational.qnet import QNet
+from tiepoint.nets.relational.rrlnet import RRLNet
+from tiepoint.nets.relational.scfdm import SCFDM
+from tiepoint.nets.relational.siamese import Siamese
+from tiepoint.nets.relational.spimnet import SPIMNet
+from tiepoint.nets.relational.twochannel import TwoChannel
+from tiepoint.nets.towers.hardnet8 import HardNet8
+from tiepoint.nets.towers.hardnet_ps import HardNetPS
+from tiepoint.nets.towers.l2net import L2Net
+from tiepoint.nets.towers.l2net_cs import L2NetCS
+from tiepoint.nets.towers.matchnet import MatchNet
+from tiepoint.nets.towers.sdgmnet import SDGMNet
+from tiepoint.nets.towers.sosnet import SOSNet
+from tiepoint.nets.towers.tfeat import TFeat
 
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`
 # at construction, and says with `unit` whether its descriptors have length 1.

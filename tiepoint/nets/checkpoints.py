@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.files import read_plain
-from tiepoint.nets.layers import FRN
+from tiepoint.nets.blocks.layers import FRN
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 # A key by which each layout is known. Authors' and kornia's files share their layouts, and ours keep them.

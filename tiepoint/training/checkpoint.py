@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
-from tiepoint import __version__
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, read_plain
+from tiepoint.version import __version__
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

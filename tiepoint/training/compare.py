@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from tiepoint.errors import InputError
-from tiepoint.models import Describer, load_describer
+from tiepoint.models.describer import Describer
+from tiepoint.models.load import load_describer
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Recipe
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tiepoint.errors import InputError
 from tiepoint.files import write_json
-from tiepoint.models import save_weights
+from tiepoint.models.weights import save_weights
 from tiepoint.patches import PatchSet
 from tiepoint.training import checkpoint, schedule, setup
 from tiepoint.training.folder import Log, card, claim, epoch_folder

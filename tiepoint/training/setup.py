@@ -9,19 +9,19 @@ import torch
 from torch import nn
 
 from tiepoint import nets
-from tiepoint.data.cross_pairs import Rows, is_cross, split_scenes
+from tiepoint.data.labelled_pairs import is_cross, split_scenes
 from tiepoint.data.sampling import Batch, CrossSampler, PairSampler, split_points
 from tiepoint.errors import InputError
 from tiepoint.evaluation.calibration import expected_calibration_error, fit_temperature, sigmoid
-from tiepoint.models import TORCH_FILES, WEIGHTS, read_weights, weights_path
+from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
+from tiepoint.nets.blocks.perceptual import SDGMNetFeatures, VGG19Features
 from tiepoint.nets.checkpoints import load_checkpoint, read_torch
-from tiepoint.nets.perceptual import SDGMNetFeatures, VGG19Features
 from tiepoint.nets.relation import deploy
-from tiepoint.nets.sdgmnet import SDGMNet
+from tiepoint.nets.towers.sdgmnet import SDGMNet
 from tiepoint.patches import PatchSet
-from tiepoint.training.cross_validation import CrossValidation
+from tiepoint.training.cross_validation import CrossValidation, ValidationPairs
 from tiepoint.training.recipe import Recipe, build_loss
-from tiepoint.training.validation import ValidationPairs
+from tiepoint.types import Rows
 
 Sampler = Callable[[int], Batch]
 Validator = Callable[[int, torch.device], ValidationPairs | CrossValidation]

@@ -15,10 +15,9 @@ from typing import Any
 from tiepoint.errors import InputError
 from tiepoint.evaluation.audit.between import of_content, of_locations
 from tiepoint.evaluation.audit.finding import SEVERITIES, Finding, Severity
-from tiepoint.evaluation.audit.labels import of_pairs
+from tiepoint.evaluation.audit.labels import of_pairs, of_patches, of_points
 from tiepoint.evaluation.audit.near import Near
 from tiepoint.evaluation.audit.reading import Read, read
-from tiepoint.evaluation.audit.within import of_patches, of_points
 from tiepoint.patches import PatchSet
 
 __all__ = ["Audit", "Finding", "Severity", "audit"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiepoint.evaluation.audit.reading import Read
-from tiepoint.evaluation.audit.repeats import Rows, near_repeats
+from tiepoint.evaluation.audit.repeats import near_repeats
+from tiepoint.types import Rows
 
 NONE = np.empty(0, dtype=np.int64)
 

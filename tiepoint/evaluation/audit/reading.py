@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.evaluation.audit.repeats import Floats, Looks, Patches, Rows, look
+from tiepoint.evaluation.audit.repeats import Floats, Looks, Patches, look
 from tiepoint.patches import PatchSet
+from tiepoint.types import Rows
 
 FLAT = 1.0  # grey levels; patches that deviate less coincide by chance
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.patches import SIZE
+from tiepoint.types import Rows
 
 CELLS = 8
 VALUES = 4_000_000  # pixels in memory at once
 BLOCK, CHUNK, BATCH = 1024, 8192, 256  # rows of the one side, of the other, and pairs compared in full: 32 MB, 4 MB
 SLACK = 1e-4, 1e-6  # of the float32 products: of the bound, of the correlation
-Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Patches = NDArray[Any]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import STRIPS, HPatches
+from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.evaluation.hpatches.descriptors import same_dimension, stack
-from tiepoint.evaluation.pairs import BATCH, Describe, as_float, unit_vectors
-from tiepoint.evaluation.phototour import Resize, resizing
+from tiepoint.evaluation.phototour.fpr95 import Resize, resizing
+from tiepoint.evaluation.verification import BATCH, Describe, as_float, unit_vectors
 
 
 def describe(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import STRIPS
+from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.errors import InputError
 
 LARGEST = 1e15  # beyond it float32 cannot hold squared distances

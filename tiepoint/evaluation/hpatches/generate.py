@@ -15,13 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.hpatches.tasks import (
-    RetrievalTask,
-    Table,
-    VerificationTask,
-    read_retrieval,
-    read_verification,
-)
+from tiepoint.evaluation.hpatches.tasks import RetrievalTask, Table, VerificationTask, read_retrieval, read_verification
 
 SEED = 42
 PAIRS, QUERIES, DISTRACTORS = 1_000_000, 10_000, 20_000

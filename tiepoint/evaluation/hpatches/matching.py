@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from tiepoint.data.hpatches import NOISES, TARGETS
+from tiepoint.data.readers.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import Metric, nearest
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index

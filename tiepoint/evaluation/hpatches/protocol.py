@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import NOISES
+from tiepoint.data.readers.hpatches import NOISES
 from tiepoint.evaluation.distances import Metric
 from tiepoint.evaluation.hpatches.descriptors import Descriptors
 from tiepoint.evaluation.hpatches.matching import Averaging, match, summarize
@@ -16,7 +16,7 @@ from tiepoint.evaluation.hpatches.ranking import ApRule
 from tiepoint.evaluation.hpatches.retrieval import POOLS, retrieve
 from tiepoint.evaluation.hpatches.tasks import RetrievalTask, VerificationTask
 from tiepoint.evaluation.hpatches.verification import VerificationScore, verify
-from tiepoint.evaluation.statement import statement
+from tiepoint.evaluation.provenance import statement
 
 
 def evaluate(

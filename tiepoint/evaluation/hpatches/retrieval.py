@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import NOISES, TARGETS
+from tiepoint.data.readers.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import Metric, count_closer, pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import STRIPS, HPatches
+from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import Metric, constant_error, is_constant
 from tiepoint.evaluation.hpatches.describe import describe
@@ -20,13 +20,13 @@ from tiepoint.evaluation.hpatches.normalization import apply, zca
 from tiepoint.evaluation.hpatches.protocol import evaluate
 from tiepoint.evaluation.hpatches.ranking import ApRule
 from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
-from tiepoint.evaluation.pairs import Describe
-from tiepoint.evaluation.phototour import Resize
-from tiepoint.evaluation.statement import selection_of
+from tiepoint.evaluation.phototour.fpr95 import Resize
+from tiepoint.evaluation.provenance import selection_of
+from tiepoint.evaluation.verification import Describe
+from tiepoint.types import Progress
 
 Normalization = Literal["none", "zca"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
-Progress = Callable[[int, int], None]
 
 
 def evaluate_hpatches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tiepoint.data.hpatches import read_split
+from tiepoint.data.readers.hpatches import read_split
 from tiepoint.errors import InputError
 
 PREFIXES = {"view": ("v_",), "illum": ("i_",), "full": ("v_", "i_")}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.hpatches import NOISES
+from tiepoint.data.readers.hpatches import NOISES
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import Metric, pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index

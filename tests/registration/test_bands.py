@@ -1,0 +1,130 @@
+"""Images as users have them, registered and shown: EXIF-turned, of many bands, 16-bit, with masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bands import needs_rasterio
+from made_registration import Page
+from PIL import Image
+
+from tiepoint.errors import InputError
+from tiepoint.features.describe import describe
+from tiepoint.geometry.robust import corner_error
+from tiepoint.images.pixels import write_image
+from tiepoint.images.raster import as_raster, read_image
+from tiepoint.matching.bands import band_of_each
+from tiepoint.registration.register import register
+from tiepoint.report import write_report
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def turned(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a.jpg, stored lying on its side with the EXIF orientation that says so, and b.png."""
+    folder = tmp_path_factory.mktemp("turned")
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(pair[0])))
+    stored.getexif()[274] = 6  # upright once it is turned clockwise
+    stored.save(folder / "a.jpg", exif=stored.getexif(), quality=95)
+    write_image(folder / "b.png", pair[1])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a.tif of five 16-bit bands, the third named nir: noise but for that one; and b.png."""
+    import rasterio
+
+    from tiepoint.images.geo import quiet
+
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    planes = rng.integers(0, 60_000, (5, 360, 480)).astype(np.uint16)
+    planes[2] = pair[0].astype(np.uint16) * 40 + 3000
+    profile = {"driver": "GTiff", "count": 5, "height": 360, "width": 480, "dtype": "uint16"}
+    with quiet(rasterio), rasterio.open(folder / "a.tif", "w", **profile) as file:
+        file.write(planes)
+        file.set_band_description(3, "nir")
+    write_image(folder / "b.png", pair[1])
+    return folder
+
+
+def test_a_turned_photograph_is_registered_and_shown_upright(turned: Path, truth: np.ndarray, tmp_path: Path) -> None:
+    paths = turned / "a.jpg", turned / "b.png"
+    found = register(*paths, "rootsift")
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+    write_report(found, *paths, tmp_path / "out.html")
+    page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
+    picture = page.picture("picture-a")
+    assert picture.shape == (360, 480)
+    assert np.abs(picture.astype(int) - read_image(paths[0]).pixels).mean() < 3
+    moved = page.picture("picture-moved").astype(int)
+    assert np.abs(moved - page.picture("picture-b"))[80:-80, 100:-100].mean() < 5
+
+
+@needs_rasterio
+@pytest.mark.parametrize("band", [("nir", None), (3, None), ["3", None]])
+def test_one_band_of_many_is_registered_and_shown(many: Path, truth: np.ndarray, tmp_path: Path, band: tuple) -> None:
+    paths = many / "a.tif", many / "b.png"
+    found = register(*paths, "rootsift", band=band)
+    assert found.matrix is not None
+    assert corner_error(found.matrix, truth, 480, 360) < 0.5
+    np.testing.assert_array_equal(found.matches.a.image, read_image(paths[0], "nir").pixels)
+    write_report(found, *paths, tmp_path / "out.html", band=band)
+    page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
+    shown = read_image(paths[0], "nir").to_uint8()
+    assert np.abs(page.picture("picture-a").astype(int) - shown).max() == 0
+
+
+@needs_rasterio
+def test_the_default_grey_of_many_bands_is_shown_too(many: Path, tmp_path: Path) -> None:
+    """Of noise alone it is refused; the page shows what was compared."""
+    found = register(many / "a.tif", many / "b.png", "rootsift", max_keypoints=300)
+    write_report(found, many / "a.tif", many / "b.png", tmp_path / "out.html")
+    page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
+    expected = read_image(many / "a.tif").to_uint8().astype(int)
+    assert np.abs(page.picture("picture-a").astype(int) - expected).mean() < 8  # a JPEG or WebP of noise
+
+
+def test_one_band_for_both_and_arrays(pair: Pair, truth: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (np.stack([rng.integers(0, 255, image.shape, dtype=np.uint8), image, image // 2]) for image in pair)
+    found = register(a, b, "rootsift", band=2, refine=False, max_keypoints=800)
+    plain = register(*pair, "rootsift", refine=False, max_keypoints=800)
+    assert found.to_json() == plain.to_json()
+    green = register(a, b, "rootsift", band="green", refine=False, max_keypoints=800)
+    assert green.to_json() == plain.to_json()
+
+
+def test_pixels_that_are_not_valid_are_shown_as_they_were_compared(pair: Pair, tmp_path: Path) -> None:
+    masked = np.ma.masked_array(pair[0].astype(np.float32), mask=False)
+    masked[:100, :100] = np.ma.masked
+    masked.data[:100, :100] = 1e6  # a nodata value, which would take the whole range
+    found = register(masked, pair[1], "rootsift")
+    assert found.accepted
+    write_report(found, masked, pair[1], tmp_path / "out.html")
+    picture = Page((tmp_path / "out.html").read_text(encoding="utf-8")).picture("picture-a").astype(int)
+    np.testing.assert_array_equal(picture, as_raster(masked).to_uint8())
+    assert np.corrcoef(picture[100:, 100:].ravel(), pair[0][100:, 100:].ravel())[0, 1] > 0.999
+
+
+def test_a_band_is_chosen_once(pair: Pair) -> None:
+    raster = as_raster(pair[0])
+    with pytest.raises(InputError, match="image a: its band was chosen when it was read: leave out band 2"):
+        register(raster, pair[1], "rootsift", band=(2, None))
+    with pytest.raises(InputError, match="image b: its band was chosen"):
+        register(pair[0], describe(pair[1], "rootsift", max_keypoints=50), "rootsift", band=(None, "red"))
+    with pytest.raises(InputError, match="image a: has no band 4"):
+        register(*(cv2.merge([image] * 3).transpose(2, 0, 1) for image in pair), "rootsift", band=4)
+
+
+@pytest.mark.parametrize("band", [(1, 2, 3), (1,), 1.5, ("red", 2.0), {"a": 1}])
+def test_what_is_no_band_is_refused(band: object) -> None:
+    with pytest.raises(InputError, match=r"band is .*: give a number or a name for both images, or two"):
+        band_of_each(band)  # type: ignore[arg-type]
+    assert band_of_each(np.int64(2)) == (2, 2)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Many pairs: registered one by one, resumed, and summarised."""

@@ -1,0 +1,164 @@
+"""Lists of image pairs: from a table, or from two folders whose files have the same names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tiepoint.errors import InputError
+from tiepoint.images.window import SUFFIXES
+
+LONGEST = 200  # bytes of a name, which becomes a folder's
+RESERVED = {"summary.csv", "summary.json"}  # what lies beside these folders
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images to register, or one without its partner.
+
+    Attributes:
+        name: of the folder that its results go to, unique in its list.
+        a: image to register; None if it is missing.
+        b: image it is registered to; likewise.
+        problem: why the pair cannot be registered; empty if it can.
+    """
+
+    name: str
+    a: Path | None
+    b: Path | None
+    problem: str = ""
+
+
+def read_table(path: str | Path) -> list[Pair]:
+    """Pairs from a CSV file with the columns a and b, paths relative to it, and optionally name.
+
+    Without a name a pair is called by its files: "left-right" for left.png and right.tif, "0001" for vis/0001.png and
+    nir/0001.png, and by their whole paths where that would call two pairs alike. Other columns are not read.
+
+    Raises:
+        InputError: a file that is no such table, without pairs, with a row of the wrong length or an empty cell, with
+            a pair or a name twice, or with a name that cannot be a folder's; it names the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.reader(io.StringIO(text), strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error}): give a table with the columns a and b") from None
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise InputError(f"{path}: is empty: give a table with the columns a and b")
+    header = rows[0][1]
+    for column in ("a", "b", "name"):
+        if header.count(column) != 1 and (column != "name" or column in header):
+            raise InputError(
+                f"{path}: has {header.count(column)} columns {column!r}: give a and b, and name if you like, once each"
+            )
+    lines, cells, names = [], [], []
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {line}: {len(row)} cells, the header has {len(header)}: give as many")
+        values = dict(zip(header, row, strict=True))
+        for column in ("a", "b"):
+            if not values[column]:
+                raise InputError(f"{path}, line {line}: {column} is empty: name an image")
+        lines.append(line)
+        cells.append((values["a"], values["b"]))
+        names.append(values.get("name", ""))
+    if not cells:
+        raise InputError(f"{path}: holds no pairs: give a row a, b for each")
+    for kind, keys in (("pair", [" ".join(pair) for pair in cells]), ("name", [name.casefold() for name in names])):
+        _refuse_twice(path, kind, keys, lines)
+    names = [name or automatic for name, automatic in zip(names, _automatic(cells), strict=True)]
+    for line, name in zip(lines, names, strict=True):
+        if problem := _unfit(name):
+            raise InputError(f"{path}, line {line}: name {name!r} {problem}: give another in the column name")
+    _refuse_twice(path, "name", [name.casefold() for name in names], lines)
+    folder = path.parent
+    return [Pair(name, folder / a, folder / b) for name, (a, b) in zip(names, cells, strict=True)]
+
+
+def pair_folders(a: str | Path, b: str | Path) -> list[Pair]:
+    """The images of two folders with equal names but for the suffix, sorted; those without a partner say so.
+
+    Raises InputError for what is no folder, one folder twice, two images of a name in a folder, and no pair at all.
+    """
+    first, second = (_by_stem(Path(folder)) for folder in (a, b))
+    if Path(a).resolve() == Path(b).resolve():
+        raise InputError(f"{a} and {b} are one folder: name two, or a table of pairs (.csv)")
+    if not first.keys() & second.keys():
+        raise InputError(f"{a} and {b}: no two images have the same name: rename them, or give a table of pairs (.csv)")
+    pairs = []
+    for stem in sorted(first.keys() | second.keys()):
+        problem = _unfit(stem)
+        problem = f"name {stem!r} {problem}: rename the images" if problem else ""
+        for found, folder in ((first, a), (second, b)):
+            if stem not in found:
+                problem = f"no image {stem!r} in {folder}"
+        pairs.append(Pair(stem, first.get(stem), second.get(stem), problem))
+    return pairs
+
+
+def check_names(pairs: Iterable[Pair]) -> None:
+    """Raise InputError unless every name is fit for a folder and stands once, or the pair has a problem anyway."""
+    names = Counter(pair.name.casefold() for pair in pairs)
+    for pair in pairs:
+        if names[pair.name.casefold()] > 1:
+            raise InputError(f"two pairs have the name {pair.name!r}: give each its own")
+        if not pair.problem and (problem := _unfit(pair.name)):
+            raise InputError(f"name {pair.name!r} {problem}: give another")
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing or no folder: name a folder of images")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        if path.stem in found:
+            raise InputError(f"{path}: {found[path.stem].name} has the same name: leave one of them")
+        found[path.stem] = path
+    if not found:
+        raise InputError(f"{folder}: holds no images ({', '.join(SUFFIXES)})")
+    return found
+
+
+def _automatic(cells: list[tuple[str, str]]) -> list[str]:
+    """Names from the files' own, or from their whole paths where the names alone do not tell the pairs apart."""
+    short = [_joined(*(PurePosixPath(cell).stem for cell in pair)) for pair in cells]
+    counts = Counter(name.casefold() for name in short)
+    whole = [_joined(*(_flat(cell) for cell in pair)) for pair in cells]
+    return [s if counts[s.casefold()] == 1 else w for s, w in zip(short, whole, strict=True)]
+
+
+def _joined(a: str, b: str) -> str:
+    return a if a == b else f"{a}-{b}"
+
+
+def _flat(cell: str) -> str:
+    return "_".join(part for part in PurePosixPath(cell).with_suffix("").parts if part not in ("/", ".", ".."))
+
+
+def _unfit(name: str) -> str:
+    """Why a name cannot be a folder's among the results; empty if it can."""
+    if not name or name.startswith("."):
+        return "is empty or starts with a dot"
+    if any(character in '/\\<>:"|?*' or ord(character) < 32 for character in name):
+        return "holds a character that names of folders must not"
+    if len(name.encode()) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    return "is that of the summary" if name.casefold() in RESERVED else ""
+
+
+def _refuse_twice(path: Path, kind: str, keys: list[str], lines: list[int]) -> None:
+    seen: dict[str, int] = {}
+    for key, line in zip(keys, lines, strict=True):
+        if key and key in seen:
+            raise InputError(f"{path}, line {line}: the {kind} stands in line {seen[key]} already: give it once")
+        seen[key] = line

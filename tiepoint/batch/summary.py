@@ -1,0 +1,107 @@
+"""The table of a batch of registrations, in memory, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tiepoint.batch.pair_list import Pair
+from tiepoint.files import write_json, write_text
+
+COLUMNS = ("name", "a", "b", "accepted", "confidence", "reasons", "inliers", "rms", "matrix", "seconds", "error")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a pair.
+
+    Attributes:
+        name: of the pair and of its folder.
+        a: path of the image that was registered; empty if it is missing.
+        b: path of the one it was registered to; likewise.
+        accepted: the verdict; False where there is none.
+        confidence: see `Registration`; None where the pair failed, as for what follows.
+        reasons: why it was refused.
+        inliers: tie points.
+        rms: of their residuals, pixels of b; None if refused.
+        matrix: (3, 3), maps a pixel (x, y, 1) of a to b; None if refused.
+        seconds: that it took.
+        error: type and message of what made the pair fail; None if it did not.
+        reused: whether an earlier run had done it.
+    """
+
+    name: str
+    a: str
+    b: str
+    accepted: bool = False
+    confidence: float | None = None
+    reasons: tuple[str, ...] = ()
+    inliers: int | None = None
+    rms: float | None = None
+    matrix: tuple[tuple[float, ...], ...] | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    reused: bool = False
+
+    @classmethod
+    def of(cls, pair: Pair, result: Mapping[str, Any], reused: bool = False) -> Row:
+        """The row of a pair whose `Registration.to_json`, with the seconds, is `result`."""
+        matrix = result["matrix"]
+        return cls(
+            *_places(pair), bool(result["accepted"]), float(result["confidence"]), tuple(result["reasons"]),
+            int(result["inliers"]), result["rms"], None if matrix is None else tuple(map(tuple, matrix)),
+            float(result["seconds"]), None, reused,
+        )  # fmt: skip
+
+    @classmethod
+    def failed(cls, pair: Pair, error: str, seconds: float = 0.0) -> Row:
+        """The row of a pair without a registration."""
+        return cls(*_places(pair), seconds=seconds, error=error)
+
+    @property
+    def verdict(self) -> Literal["accepted", "refused", "failed"]:
+        """In one word."""
+        return "failed" if self.error is not None else "accepted" if self.accepted else "refused"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by the names of COLUMNS."""
+        values = asdict(self)
+        return {name: values[name] for name in COLUMNS}
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How many pairs there are of each verdict, and how many an earlier run had done."""
+    found = Counter(row.verdict for row in rows)
+    return {
+        "pairs": len(rows), "accepted": found["accepted"], "refused": found["refused"], "failed": found["failed"],
+        "reused": sum(row.reused for row in rows),
+    }  # fmt: skip
+
+
+def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
+    """Write summary.csv and summary.json of the rows so far; `of` is how many there will be.
+
+    In the CSV reasons stand between "; ", and the nine numbers of a matrix, row by row, between spaces.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        matrix = " ".join(repr(value) for line in row.matrix or () for value in line)
+        cells = row.to_json() | {
+            "reasons": "; ".join(row.reasons),
+            "matrix": matrix,
+            "accepted": str(row.accepted).lower(),
+        }
+        writer.writerow(["" if cells[name] is None else cells[name] for name in COLUMNS])
+    write_text(out / "summary.csv", text.getvalue())
+    write_json(out / "summary.json", {"of": of, **counts(rows), "rows": [row.to_json() for row in rows]})
+
+
+def _places(pair: Pair) -> tuple[str, str, str]:
+    return pair.name, "" if pair.a is None else str(pair.a), "" if pair.b is None else str(pair.b)

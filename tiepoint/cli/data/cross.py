@@ -1,0 +1,60 @@
+"""`tiepoint data cross`: a published cross-spectral patch set to a PatchSet with its pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tiepoint.cli.output import emit, progress_bar
+
+Layout = Literal["visnir-csv", "os", "sen12", "vislwir", "rrlnet-npy", "kglnet-npy"]
+
+
+def main(
+    layout: Annotated[Layout, tyro.conf.Positional],
+    root: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    sets: tuple[str, ...] = (),
+    color: bool = False,
+    spectra: tuple[str, str] | None = None,
+    first_number: Literal[0, 1] = 0,
+    licence: str = "unknown",
+    json: bool = False,
+) -> int:
+    """Write a published cross-spectral patch set as a PatchSet with the pairs that it defines.
+
+    Args:
+        layout: how the set is published: index files and images, or arrays as RRL-Net's and KGL-Net's code read them
+        root: folder of the set
+        out: folder to write; must not exist
+        sets: categories, arrays, or train and test; default: all, or the only index file
+        color: store RGB instead of grey; not for arrays
+        spectra: names of the two spectra of arrays, in their order
+        first_number: what an index of vislwir calls the first patch of an array
+        licence: recorded in the manifest
+        json: print one JSON object
+    """
+    from tiepoint.data.published.layouts import LAYOUTS
+    from tiepoint.errors import InputError
+
+    arrays = layout.endswith("-npy")
+    given: dict[str, Any] = {
+        "color": (color, color and arrays, "the patches of arrays are grey"),
+        "spectra": (spectra, spectra and not arrays, f"{layout} has its own"),
+        "first_number": (first_number, first_number and layout != "vislwir", "only vislwir numbers its patches"),
+    }
+    for name, (_, wrong, reason) in given.items():
+        if wrong:
+            raise InputError(f"--{name.replace('_', '-')} does not go with {layout}: {reason}: leave it out")
+    options = {name: value for name, (value, _, _) in given.items() if value}
+    with progress_bar("reading patches", quiet=json) as advance:
+        patch_set = LAYOUTS[layout](root, out, sets=sets, licence=licence, progress=advance, **options)
+    assert patch_set.pairs is not None
+    matches = int(patch_set.pairs[:, 2].sum())
+    counts = {**patch_set.manifest["counts"], "pairs": len(patch_set.pairs), "matches": matches}
+    emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    return 0

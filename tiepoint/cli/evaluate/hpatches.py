@@ -1,0 +1,109 @@
+"""`tiepoint evaluate hpatches`: the HPatches patch benchmark."""
+
+from __future__ import annotations
+
+import json as json_lib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tiepoint.cli.output import emit_table, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Split = Literal["a", "b", "c", "view", "illum", "full"]
+NOISES = {"e": "easy", "h": "hard", "t": "tough"}
+KINDS = ("inter", "intra")
+
+
+def main(
+    patches: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),
+    descriptors: tuple[Path, ...] = (),
+    split: Split = "full",
+    splits: Path | None = None,
+    tasks: Path | None = None,
+    normalize: Literal["none", "zca"] = "none",
+    averaging: Literal["python", "article"] = "python",
+    ap: Literal["trapezoid", "rank"] = "trapezoid",
+    distance: Literal["L2", "L1"] = "L2",
+    resize: Literal["antialias", "cv2"] = "antialias",
+    device: str = "auto",
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Measure describers on HPatches: patch verification, image matching and patch retrieval.
+
+    Args:
+        patches: HPatches, a folder or the zip, with i_*/ and v_*/ref.png, e1.png ... t5.png
+        model: describers, names or paths
+        descriptors: folders of descriptor files, SEQUENCE/ref.csv, e1.csv ... t5.csv, measured as well
+        split: of the sequences; a, b and c need --splits
+        splits: splits.json of hpatches-benchmark
+        tasks: folder of its task files, verif_*.csv and retr_*.csv; a task that is not there is drawn
+        normalize: zca whitens by the split's train list and takes the power law, as for handcrafted descriptors
+        averaging: of matching; article weighs i and v sequences alike, as the MATLAB code
+        ap: average precision; rank as the MATLAB code
+        distance: of descriptors
+        resize: antialias, or cv2, without antialiasing, as the scripts of HardNet and HyNet resize
+        device: auto, cpu, cuda ...
+        out: JSON file to write the results to
+        json: print one JSON object, rates as fractions
+    """
+    from tiepoint.data.readers.hpatches import HPatches
+    from tiepoint.errors import InputError
+    from tiepoint.evaluation.hpatches.run import evaluate_hpatches
+    from tiepoint.files import write_json
+    from tiepoint.models.load import load_describer
+    from tiepoint.training.schedule import choose_device
+    from tiepoint.version import __version__
+
+    if not model and not descriptors:
+        raise InputError("nothing to measure: give --model or --descriptors")
+    place = choose_device(device)
+    describers: dict[str, Any] = {name: load_describer(name, place) for name in model}
+    describers |= {str(folder): folder for folder in descriptors}
+    with progress_bar("describing", quiet=json) as advance:
+        results = evaluate_hpatches(
+            HPatches.open(patches), describers, split=split, splits=splits, tasks=tasks, normalization=normalize,
+            averaging=averaging, metric=distance, rule=ap, resize=resize, progress=advance,
+        )  # fmt: skip
+    report = {"protocol": "hpatches", "version": __version__, "data": str(patches), "results": results}
+    if out:
+        write_json(out, report)
+    if json:
+        print(json_lib.dumps(report, allow_nan=False))
+        return 0
+    tables = [_tables(result) for result in results]
+    for title, columns in tables[0].items():
+        rows = [(r["describer"], *map(_percent, t[title].values())) for r, t in zip(results, tables, strict=True)]
+        emit_table(title, ("model", *columns), rows)
+    settings = f"{averaging} averaging, {ap} AP, {distance} distance, normalisation {normalize}, resize {resize}"
+    print(f"Split {split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}")
+    drawn = [task for task, source in results[0]["tasks"].items() if source == "generated"]
+    if drawn:
+        print(f"Drawn, not read from the benchmark's files: {', '.join(drawn)}")
+    return 0
+
+
+def _tables(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Title -> column -> figure of one describer."""
+    verification, matching, retrieval = (result[task] for task in ("verification", "matching", "retrieval"))
+    return {
+        "mAP (%)": result["mean_ap"],
+        "Verification AP (%)": {
+            f"{noise} {kind}": verification[key][kind]["ap"] for key, noise in NOISES.items() for kind in KINDS
+        },
+        "Matching AP (%)": {noise: matching[key]["ap"] for key, noise in NOISES.items()},
+        "Retrieval AP (%), mean over pool sizes": {
+            noise: sum(retrieval[key].values()) / len(retrieval[key]) for key, noise in NOISES.items()
+        },
+    }
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"

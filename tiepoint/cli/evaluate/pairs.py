@@ -1,0 +1,74 @@
+"""`tiepoint evaluate pairs`: patch verification on a PatchSet."""
+
+from __future__ import annotations
+
+import json as json_lib
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiepoint.cli.output import emit_table, progress_bar
+
+
+def main(
+    data: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),
+    count: int = 10_000,
+    seed: int = 0,
+    plot: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Measure describers on seeded, balanced pairs of a PatchSet: FPR95, average precision, ROC AUC.
+
+    Args:
+        data: a PatchSet; its hashes are verified
+        model: describers, names or paths, all measured on the same pairs
+        count: matches, and non-matches of each kind
+        seed: of the pairs
+        plot: where to draw the ROC curves (.png, .pdf, .svg)
+        json: print one JSON object, rates as fractions
+    """
+    from tiepoint.evaluation.metrics import roc
+    from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
+    from tiepoint.evaluation.verification import evaluate_pairs
+    from tiepoint.models.load import load_describer
+    from tiepoint.patches import PatchSet
+    from tiepoint.version import __version__
+
+    if plot:
+        check_suffix(plot)
+    describers = {name: load_describer(name) for name in model}
+    patch_set = PatchSet.open(data, verify=True)
+    with progress_bar("describing", quiet=json) as advance:
+        results = evaluate_pairs(patch_set, describers, count=count, seed=seed, progress=advance)
+    if plot:
+        curves = [
+            Curve(f"{name}, {kind}", *roc(v.labels, v.scores)[:2], v.fpr95)
+            for name, kinds in results.items()
+            for kind, v in kinds.items()
+        ]
+        plot_roc(curves, plot, f"{data.resolve().name}: {count:,} matches, seed {seed}")
+    if json:
+        report = {
+            "protocol": "pairs",
+            "version": __version__,
+            "data": str(data),
+            "counts": patch_set.manifest["counts"],
+            "count": count,
+            "seed": seed,
+            "models": list(describers),
+            "results": {name: {kind: v.numbers() for kind, v in kinds.items()} for name, kinds in results.items()},
+        }
+        print(json_lib.dumps(report, allow_nan=False))
+        return 0
+    rows = [
+        (name, kind, v.pairs, *(f"{100 * x:.2f}" for x in (v.fpr95, v.average_precision, v.roc_auc)))
+        for name, kinds in results.items()
+        for kind, v in kinds.items()
+    ]
+    title = f"Pairs of {data}: {count:,} matches, seed {seed}, tiepoint {__version__}"
+    emit_table(title, ("model", "non-matches", "pairs", "FPR95 %", "AP %", "ROC AUC %"), rows)
+    return 0

@@ -1,0 +1,151 @@
+"""`tiepoint evaluate phototour`: the PhotoTour sets, trained on one and tested on another."""
+
+from __future__ import annotations
+
+import json as json_lib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.evaluation.provenance import Selection, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tiepoint.evaluation.phototour.table import Model, Row
+    from tiepoint.patches import PatchSet
+
+Protocol = Literal["fpr95", "revisited"]
+Resize = Literal["antialias", "cv2"]
+FIGURES = {
+    "fpr95_hardnet": "FPR95 (%), rule of HardNet and SDGMNet",
+    "fpr95_hynet": "FPR95 (%), rule of HyNet",
+    "fpr95_interpolate": "FPR95 (%), interpolated ROC curve",
+    "fdr95": "FDR95 (%), a false discovery rate: compare it with no FPR95",
+    "mean_ap": "Mean AP over images (%), brown_phototour_revisited, repaired",
+    "mean_ap_released": "Mean AP over images (%), brown_phototour_revisited, as released",
+}
+
+
+def main(
+    *,
+    model: tuple[str, ...] = ("sift", "rootsift"),
+    liberty: Path | None = None,
+    notredame: Path | None = None,
+    yosemite: Path | None = None,
+    protocol: Protocol = "fpr95",
+    resize: Resize = "antialias",
+    selection: Selection | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> int:
+    """Measure describers on PhotoTour sets: FPR95 on the official pairs, or mean average precision over images.
+
+    Args:
+        model: describers, each as SET=PATH with the set that it was trained on, such as liberty=runs/a; as a name or
+            path alone if its card names the set or it was trained elsewhere; several of one set count as their mean
+        liberty: PatchSet of `tiepoint data phototour` to test on; its hashes are verified
+        notredame: likewise
+        yosemite: likewise
+        protocol: fpr95, or revisited (brown_phototour_revisited, repaired and as released)
+        resize: antialias, or cv2, without antialiasing, as the releases of HardNet and HyNet resize
+        selection: how the weights trained on the sets were chosen; if left out, what their cards say
+        device: auto, cpu, cuda ...
+        json: print one JSON object, rates as fractions
+    """
+    from tiepoint.errors import InputError
+    from tiepoint.evaluation.phototour.table import HEADER, SETS, make_rows, make_tables, read_models, set_of
+    from tiepoint.patches import PatchSet
+    from tiepoint.training.schedule import choose_device
+    from tiepoint.version import __version__
+
+    folders = {name: path for name, path in zip(SETS, (liberty, notredame, yosemite), strict=True) if path}
+    if not folders:
+        raise InputError("no set to test on: give --liberty, --notredame or --yosemite and the folder of a PatchSet")
+    models = read_models(model, choose_device(device), selection)
+    rows = make_rows(models)
+    alone = next((m for m in models if set(folders) == {m.training}), None)
+    if alone:
+        raise InputError(f"model {alone.name}: was trained on {alone.training}, the only set to test on: give another")
+    sets = {name: PatchSet.open(path, verify=True) for name, path in folders.items()}
+    for name, patch_set in sets.items():
+        if set_of(patch_set.manifest) not in (None, name):
+            raise InputError(f"{patch_set.directory}: holds {set_of(patch_set.manifest)}, but is given as --{name}")
+    scores = _measure(sets, models, protocol, resize, quiet=json)
+    tables = make_tables(rows, {key: score.figures() for key, score in scores.items()})
+    if json:
+        settings = {"variant": protocol, "resize": resize}
+        report = {
+            "protocol": "phototour",
+            **settings,
+            "version": __version__,
+            "data": {name: str(path) for name, path in folders.items()},
+            "columns": HEADER,
+            "systems": _systems(rows, tables, settings),
+            "results": _results(models, scores, settings),
+        }
+        print(json_lib.dumps(report, allow_nan=False))
+        return 0
+    for name, table in tables.items():
+        lines = [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)]
+        emit_table(FIGURES[name], ("train → test", *HEADER), lines)
+    for row in rows:
+        if row.selection or row.trained:
+            flatters = ": chosen on the test data, these figures flatter" if row.selection == "best on test" else ""
+            print(f"{row.name}: weights {row.selection or 'of unknown selection'}{flatters}")
+    print(f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}")
+    return 0
+
+
+def _measure(
+    sets: Mapping[str, PatchSet], models: Sequence[Model], protocol: Protocol, resize: Resize, quiet: bool
+) -> dict[tuple[str, str], Any]:
+    """Scores by (model, test set); no model is tested on the set that it was trained on."""
+    from tiepoint.evaluation.phototour.fpr95 import evaluate_phototour, official_pairs
+    from tiepoint.evaluation.phototour.revisited import evaluate_revisited
+
+    # All lists are read before the first set is measured, which takes minutes.
+    pairs = {test: official_pairs(data) for test, data in sets.items()} if protocol == "fpr95" else {}
+    scores: dict[tuple[str, str], Any] = {}
+    for test, data in sets.items():
+        describers = {m.name: m.describer for m in models if m.training != test}
+        with progress_bar(f"describing {test}", quiet=quiet) as advance:
+            found: Mapping[str, Any]
+            if protocol == "fpr95":
+                found = evaluate_phototour(data, describers, pairs=pairs[test], resize=resize, progress=advance)
+            else:
+                found = evaluate_revisited(data, describers, resize=resize, progress=advance)
+        scores |= {(name, test): score for name, score in found.items()}
+    return scores
+
+
+def _systems(
+    rows: Sequence[Row], tables: Mapping[str, Sequence[Sequence[float | None]]], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each row of the tables says, with its figures in the order of the columns."""
+    return [
+        statement("phototour", split="train -> test", selection=row.selection, **settings)
+        | {"system": row.name, "models": row.models, "figures": {name: table[i] for name, table in tables.items()}}
+        for i, row in enumerate(rows)
+    ]
+
+
+def _results(
+    models: Sequence[Model], scores: Mapping[tuple[str, str], Any], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What each model measured on each set says."""
+    by_name = {model.name: model for model in models}
+    return [
+        statement(
+            "phototour",
+            split=f"{by_name[name].training or 'elsewhere'} -> {test}",
+            selection=by_name[name].selection,
+            **settings,
+        )
+        | {"model": name, **score.numbers()}
+        for (name, test), score in scores.items()
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.3f}"

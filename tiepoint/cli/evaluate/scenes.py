@@ -1,0 +1,90 @@
+"""`tiepoint evaluate scenes`: the scene protocol on COLMAP projects."""
+
+from __future__ import annotations
+
+import json as json_lib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from tiepoint.cli.output import emit_table, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiepoint.evaluation.scenes import SceneScore
+
+Level = Literal["none", "easy", "hard", "tough"]
+MEASURES = {"fpr95": "FPR95 (%)", "fpr95_same_image": "FPR95 within the same image (%)", "top1": "Top-1 (%)"}
+
+
+def main(
+    projects: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    *,
+    model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),
+    levels: tuple[Level, ...] = ("none", "easy", "hard", "tough"),
+    points: int = 2500,
+    seed: int = 0,
+    plot: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Measure describers by the scene protocol: each track's widest pair, with noise on the second keypoint's frame.
+
+    Args:
+        projects: COLMAP projects, folders with images/, sparse/ and database.db
+        model: describers, names or paths, all measured on the same patches
+        levels: of noise on the keypoint's frame
+        points: a scene
+        seed: of the points and of the noise
+        plot: where to draw the ROC curves, mean over scenes (.png, .pdf, .svg)
+        json: print one JSON object, rates as fractions
+    """
+    from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
+    from tiepoint.evaluation.provenance import selection_of, statement
+    from tiepoint.evaluation.scenes import RECALLS, SUPPORT, evaluate_scenes, mean_scores
+    from tiepoint.models.load import load_describer
+    from tiepoint.version import __version__
+
+    if plot:
+        check_suffix(plot)
+    describers = {name: load_describer(name) for name in model}
+    with progress_bar("measuring", quiet=json) as advance:
+        scores = evaluate_scenes(projects, describers, levels=levels, points=points, seed=seed, progress=advance)
+    means = mean_scores(scores)
+    if plot:
+        curves = [Curve(f"{s.model}, {s.level}", s.curve, RECALLS, s.fpr95) for s in means]
+        plot_roc(curves, plot, f"Mean of {len(projects)} scenes, {points:,} points a scene, seed {seed}")
+    if json:
+        report = statement(
+            "scenes",
+            variant="widest pair of each track",
+            split=", ".join(project.name for project in projects),
+            projects=[str(project) for project in projects],
+            points=points,
+            seed=seed,
+            support=SUPPORT,
+            models=list(describers),
+            selections={name: selection_of(describer) for name, describer in describers.items()},
+            levels=list(levels),
+            results=[score.numbers() for score in scores],
+            mean=[score.numbers() for score in means],
+        )
+        print(json_lib.dumps(report, allow_nan=False))
+        return 0
+    for measure, title in MEASURES.items():
+        emit_table(title, ("scene", "model", *levels), _rows([*scores, *means], measure))
+    counts = {score.scene: score.points for score in scores}
+    print("Points: " + ", ".join(f"{scene} {count:,}" for scene, count in counts.items()))
+    print(f"Scene protocol, seed {seed}, patches of {SUPPORT:g} sigmas, tiepoint {__version__}")
+    return 0
+
+
+def _rows(scores: Sequence[SceneScore], measure: str) -> list[tuple[str, ...]]:
+    """One row for each scene and model, one column for each level."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for scene in dict.fromkeys(score.scene for score in scores):
+        for score in (s for s in scores if s.scene == scene):
+            rows.setdefault((scene, score.model), []).append(f"{100 * getattr(score, measure):.2f}")
+    return [(*key, *cells) for key, cells in rows.items()]

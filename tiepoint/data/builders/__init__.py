@@ -1,0 +1,1 @@
+"""Builders of patch sets from images with known correspondences."""

@@ -1,0 +1,121 @@
+"""COLMAP projects to a PatchSet: a patch at every observation of every track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.readers.colmap import ColmapImage, ColmapProject, read_project
+from tiepoint.errors import InputError
+from tiepoint.features.extract import extract
+from tiepoint.patches import PatchSet
+
+
+def build(
+    projects: Sequence[str | Path],
+    out: str | Path,
+    *,
+    support: float = 12.0,
+    margin: float = 1.75,
+    licence: str = "unknown",
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> PatchSet:
+    """Cut a patch at every observation of the projects' tracks and write them as a PatchSet.
+
+    Point ids are numbered through all projects, so points of different projects never share one. Images are read in
+    `workers` threads, one image each: memory stays bounded by a few images and their patches.
+
+    Args:
+        projects: COLMAP project folders.
+        out: folder to write; must not exist.
+        support: width in sigmas that a describer shall see.
+        margin: stored width over `support`; more than 1 leaves room to turn, shift and scale patches in training.
+        licence: of the images, recorded in the manifest.
+        workers: threads.
+        progress: called with (images done, images in all).
+
+    Raises:
+        InputError: no project, one twice, one that cannot be read, no observations, or images that are
+            of several depths, of 32 bits, or not of the size that the model was made from.
+    """
+    if not projects:
+        raise InputError("give at least one project: a folder with images/, sparse/*.bin and database.db")
+    if workers < 1:
+        raise InputError(f"workers is {workers}, must be at least 1")
+    opened = [read_project(project) for project in projects]
+    for index, project in enumerate(opened):
+        if any(project.directory.samefile(other.directory) for other in opened[:index]):
+            raise InputError(f"{project.directory} is given twice: its points would match themselves")
+    jobs = [(project, image) for project in opened for image in project.images if len(image.points)]
+    total = sum(len(image.points) for _, image in jobs)
+    if not total:
+        raise InputError(f"{', '.join(map(str, projects))}: no observations: the sparse model is empty")
+    for project, image in jobs:  # before hours of work, not after
+        if not (project.directory / "images" / image.name).is_file():
+            raise InputError(f"{project.directory / 'images' / image.name}: no such file: the model uses this image")
+    bases = _point_bases(opened)
+    dtype = jobs[0][0].read_image(jobs[0][1]).dtype
+    provenance = {
+        "builder": "tiepoint data colmap",
+        "projects": [{"name": p.name, "images": len(p.images), "observations": p.observations} for p in opened],
+        "sampling": {"size": 64, "interpolation": "bilinear from a Gaussian pyramid", "border": "replicate"},
+    }
+
+    def cut(job: tuple[ColmapProject, ColmapImage]) -> NDArray[Any]:
+        project, image = job
+        pixels, frames = project.read_image(image), project.frames(image)
+        path = project.directory / "images" / image.name
+        if pixels.dtype != dtype:
+            raise InputError(f"{path} is {pixels.dtype}, the first image {dtype}: give all images in one depth")
+        beyond = np.abs(2 * frames[:, :, 2] - (np.array(pixels.shape[::-1]) - 1)) > np.array(pixels.shape[::-1]) + 2
+        if beyond.any():
+            raise InputError(f"{path}: keypoints lie beyond its borders: give the image in the size that COLMAP saw")
+        return extract(pixels, frames, support=support * margin)
+
+    with PatchSet.create(
+        out, total, dtype=dtype, support=support, margin=margin, provenance=provenance, licence=licence
+    ) as writer, ThreadPoolExecutor(workers) as pool:  # fmt: skip
+        start = 0
+        results = zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
+        for done, ((project, image), patches) in enumerate(results):
+            ids, first = bases[project.directory]
+            rows = slice(start, start + len(patches))
+            writer.patches[rows] = patches
+            writer.points[rows] = first + np.searchsorted(ids, image.points)
+            writer.images[rows] = done
+            writer.image_names.append(f"{project.name}/{image.name}")
+            start = rows.stop
+            writer.release()
+            if progress:
+                progress(done + 1, len(jobs))
+        writer.spectra[:] = 0
+    return PatchSet.open(out)
+
+
+def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[np.int64], int]]:
+    """For each project COLMAP's point ids, sorted, and the id of the first of them in the PatchSet."""
+    bases, first = {}, 0
+    for project in projects:
+        seen = [image.points for image in project.images]
+        ids = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
+        bases[project.directory] = ids, first
+        first += len(ids)
+    return bases
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, function: Callable[[Any], Any], jobs: Sequence[Any], ahead: int
+) -> Iterator[Any]:
+    """Results in the order of `jobs`, with at most `ahead` of them computed or waiting."""
+    source = iter(jobs)
+    pending = [pool.submit(function, job) for job in islice(source, ahead)]
+    while pending:
+        yield pending.pop(0).result()
+        pending += [pool.submit(function, job) for job in islice(source, 1)]

@@ -1,0 +1,82 @@
+"""Files of a folder or of a zip, read without unpacking; images among them as grey."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.fetching.unpack import DAMAGE
+from tiepoint.errors import InputError
+from tiepoint.images.pixels import decode
+
+DEPTH = 3  # folders within folders that are looked into: more than published data sets have
+
+
+class Archive:
+    """The files of a folder or of a zip.
+
+    Attributes:
+        path: the folder or zip.
+        names: of its files, with "/" between folders, sorted. Hidden files and those that macOS adds to zips are
+            left out.
+
+    Raises:
+        InputError: no such folder, or a file that is no zip.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._zip: zipfile.ZipFile | None = None
+        if self.path.is_dir():
+            found = [file for depth in range(DEPTH) for file in self.path.glob("*/" * depth + "*") if file.is_file()]
+            names = [file.relative_to(self.path).as_posix() for file in found]
+        else:
+            self._zip = _open_zip(self.path)
+            names = [name for name in self._zip.namelist() if name and not name.endswith("/")]
+        self.names = sorted(name for name in names if not any(p.startswith((".", "__MACOSX")) for p in name.split("/")))
+
+    def label(self, name: str) -> Path:
+        """What errors call a file of the archive."""
+        return self.path / name
+
+    def read(self, name: str, size: int = -1) -> bytes:
+        """The file's bytes, or its first `size` ones. Raises InputError if it is damaged or cannot be read."""
+        try:
+            if self._zip is None:
+                with self.label(name).open("rb") as file:
+                    return file.read(size)
+            with self._zip.open(name) as member:
+                return member.read(size)
+        except OSError as error:
+            raise InputError(f"{self.label(name)}: cannot be read ({error.strerror or error})") from None
+        except DAMAGE as error:
+            raise InputError(f"{self.label(name)}: cannot be read ({error}): copy the zip again") from None
+
+    def read_grey(self, name: str) -> NDArray[Any]:
+        """An image of the archive as grey (H, W), uint8 or uint16; colour becomes luma. Raises InputError."""
+        image = decode(np.frombuffer(self.read(name), dtype=np.uint8), self.label(name))
+        if image.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"{self.label(name)}: grey values are {image.dtype}: give uint8 or uint16")
+        if image.ndim == 3 and image.shape[2] not in (3, 4):
+            raise InputError(f"{self.label(name)}: has {image.shape[2]} bands: give a grey or a colour image")
+        if image.ndim == 3:
+            image = np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY))
+        return image
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except DAMAGE as error:
+        raise InputError(
+            f"{path}: truncated or no zip ({error}): copy it again, or unpack it and give the folder"
+        ) from None

@@ -1,0 +1,165 @@
+"""Published data sets as folders: fetched from the first mirror that gives the right archive, checked and unpacked."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tiepoint.data.fetching.download import MirrorError, discard, download
+from tiepoint.data.fetching.sources import Source
+from tiepoint.data.fetching.unpack import ArchiveError, unpack
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_directory, write_json
+from tiepoint.types import Progress
+
+RECORD = "tiepoint-fetch.json"  # lies in the folder, which appears with it when it is whole
+CHUNK = 1 << 20
+LONGEST = 3600  # seconds
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a folder was unpacked from.
+
+    Attributes:
+        url: where the archive was fetched; None if somebody put it there.
+        md5: of the archive.
+        sha256: of the archive.
+        checked: whether the MD5 is the published one.
+        files: unpacked.
+        bytes: of these files.
+    """
+
+    url: str | None
+    md5: str
+    sha256: str
+    checked: bool
+    files: int
+    bytes: int
+
+
+def fetch(
+    source: Source,
+    directory: str | Path,
+    *,
+    keep_archive: bool = False,
+    timeout: float = 30.0,
+    progress: Progress | None = None,
+) -> Record:
+    """Fetch a data set's archive and unpack it to directory/NAME, unless that was done before.
+
+    An archive that lies in `directory` already, under its published name, is used and left there. While one is on its
+    way it is called FILE.part, which the next call goes on with. Its hash is compared where one is published and the
+    mirror has the published archive; what is inside is checked by the zip's own check sums in any case.
+
+    Args:
+        source: what to fetch.
+        directory: where to; made if need be.
+        keep_archive: leave a fetched archive beside the folder.
+        timeout: seconds that a server may be silent.
+        progress: called with (bytes done, bytes in all, or 0 if unknown), of the archive and then of the folder.
+
+    Raises:
+        InputError: no mirror gave the archive: says which file to put where, and what came of each mirror. Or the
+            archive that is there is wrong, the folder was made by something else, another process fetches the same, or
+            `timeout` is no time to wait.
+        OSError: something cannot be written, as on a full disk.
+    """
+    if not 0 < timeout <= LONGEST:
+        raise InputError(f"timeout is {timeout} s, must be above 0 and at most {LONGEST}")
+    folder, archive = Path(directory) / source.name, Path(directory) / source.file
+    part = archive.with_name(archive.name + ".part")
+    if _is_taken(folder):  # before the lock, since data are often where one may only read
+        return _read_record(folder)
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with _alone(archive.with_name(f".{archive.name}.lock")):
+        if _is_taken(folder):
+            return _read_record(folder)
+        if archive.exists():
+            try:
+                return _unpack(source, archive, folder, None, progress)
+            except ArchiveError as error:
+                raise InputError(f"{archive} {error}: remove it and run again") from None
+        record = _from_mirrors(source, archive, part, folder, timeout, progress)
+        if keep_archive:
+            part.replace(archive)
+        discard(part)
+        return record
+
+
+def _from_mirrors(
+    source: Source, archive: Path, part: Path, folder: Path, timeout: float, progress: Progress | None
+) -> Record:
+    """Unpack what the first mirror sends that is right; it stays in `part`."""
+    failures = []
+    for url in source.mirrors:
+        try:
+            download(url, part, timeout=timeout, progress=progress)
+            return _unpack(source, part, folder, url, progress)
+        except MirrorError as error:
+            failures.append(f"{url}: {error}")
+        except ArchiveError as error:
+            discard(part)
+            failures.append(f"{url}: what it sends {error}")
+    reasons = "; ".join(failures) or "nobody is known to serve it"
+    wanted = f"with MD5 {source.md5} " if source.md5 else ""
+    raise InputError(f"{source.file} cannot be fetched ({reasons}): put the file {wanted}at {archive} and run again")
+
+
+def _unpack(source: Source, archive: Path, folder: Path, url: str | None, progress: Progress | None) -> Record:
+    """Check an archive and unpack it. Raises ArchiveError."""
+    md5, sha256 = _hashes(archive)
+    if source.md5 not in (md5, None) and not source.repacked:
+        raise ArchiveError(f"has MD5 {md5}, not {source.md5}")
+    with atomic_directory(folder) as temporary:
+        files, size = unpack(archive, temporary, progress)
+        record = Record(url, md5, sha256, md5 == source.md5, files, size)
+        write_json(temporary / RECORD, asdict(record))
+    return record
+
+
+def _hashes(path: Path) -> tuple[str, str]:
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            md5.update(data)
+            sha256.update(data)
+    return md5.hexdigest(), sha256.hexdigest()
+
+
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _read_record(folder: Path) -> Record:
+    try:
+        return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError(
+            f"{folder} is there, but was not made by this command (no {RECORD}): "
+            "use it as it is, remove it, or name another folder with --out"
+        ) from None
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock file. Raises InputError if another process holds it."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who held it may have removed it between our opening and our locking.
+            ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except BlockingIOError:
+            ours = False
+        if not ours:
+            raise InputError(f"{lock.parent} is being fetched to by another process: wait until that is done")
+        try:
+            yield
+        finally:
+            lock.unlink()

@@ -1,0 +1,1 @@
+"""Published cross-spectral patch sets, in the layouts of their authors."""

@@ -1,0 +1,212 @@
+"""The arrays of patch pairs that RRL-Net's and KGL-Net's code reads, to a PatchSet with their pairs.
+
+Nothing in them says which image or place a patch comes from. So every pair counts as a scene of its own, with the name
+"set/number"; a match has one point id, a non-match two, and a patch that occurs in two pairs is stored twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.data.published.sets import check_spectra, choose, files, provenance
+from tiepoint.errors import InputError
+from tiepoint.patches import SIZE, PatchSet
+from tiepoint.types import Progress
+
+_BLOCK = 1024  # pairs that are copied at once
+_SPECTRA = {"os": ("opt", "sar"), "sne": ("opt", "sar"), "lwir": ("vis", "lwir")}  # by what stands before a set's "_"
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """A set: its file, its pairs of patches (N, 2, 64, 64), memory-mapped, and their labels (N,)."""
+
+    path: Path
+    pairs: NDArray[Any]
+    labels: NDArray[np.bool_]
+
+
+def read_rrlnet_npy(
+    root: str | Path,
+    out: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    spectra: Sequence[str] | None = None,
+    licence: str = "unknown",
+    progress: Progress | None = None,
+) -> PatchSet:
+    """Copy the arrays of RRL-Net's layout: country.npy (N, 2, 64, 64) and country_label.npy (N,), and so on.
+
+    Also os_train_image.npy with os_train_label.npy, sne_train_image.npy (SEN1-2) and val_data.npy with val_label.npy;
+    these sets are called os_train, sne_train and val. The set is the category. val repeats pairs of the test sets.
+
+    Args:
+        root: folder of the arrays.
+        out: folder to write; must not exist.
+        sets: to read; all there are if empty.
+        spectra: names of the two, in the arrays' order; if None, opt and sar for sets os_* and sne_*, else vis and nir.
+            The published order for optical and SAR is not known.
+        licence: recorded in the manifest.
+        progress: called with (pairs done, pairs in all).
+
+    Raises:
+        InputError: names the file, and the row where there is one: no arrays, no labels beside them, a damaged file,
+            another shape, values that are not whole numbers from 0 to 255, other labels than 0 and 1, or more or fewer
+            labels than pairs.
+    """
+    root = Path(root)
+    arrays = [path for path in files(root) if path.suffix == ".npy"]
+    found = {_set_name(path): path for path in arrays if not path.stem.endswith("_label")}
+    chosen = choose(root, found, sets, "country.npy")
+    contents = {name: _read_pair_array(path, root / f"{name}_label.npy") for name, path in chosen.items()}
+    return _write(contents, out, spectra, licence, provenance("rrlnet-npy", root, chosen), progress)
+
+
+def read_kglnet_npy(
+    root: str | Path,
+    out: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    spectra: Sequence[str] | None = None,
+    licence: str = "unknown",
+    progress: Progress | None = None,
+) -> PatchSet:
+    """Copy the arrays of KGL-Net's layout: country/country_sos.npy (2N, 1, 64, 64) and country/country_info.txt.
+
+    Rows 2i and 2i + 1 are a pair; it matches if lines 2i and 2i + 1 of the text have the same id. Arguments and errors
+    are those of `read_rrlnet_npy`; a set's files may also lie in `root` itself. Sets lwir_* have the spectra vis and
+    lwir.
+    """
+    root = Path(root)
+    folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
+    found = {
+        path.stem.removesuffix("_sos"): path
+        for folder in folders
+        for path in files(folder)
+        if path.name.endswith("_sos.npy")
+    }
+    chosen = choose(root, found, sets, "country/country_sos.npy")
+    contents = {name: _read_interleaved(path, path.with_name(f"{name}_info.txt")) for name, path in chosen.items()}
+    return _write(contents, out, spectra, licence, provenance("kglnet-npy", root, chosen), progress)
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map an array of a .npy file. Raises InputError for one that is missing, damaged or holds no plain values."""
+    try:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, EOFError, OSError) as error:
+        raise InputError(f"{path}: is truncated or no array ({error}): copy it again") from None
+    if array.dtype.kind not in "uifb":
+        raise InputError(f"{path}: holds {array.dtype}: must be numbers")
+    return array
+
+
+def _set_name(path: Path) -> str:
+    return path.stem.removesuffix("_image").removesuffix("_data")
+
+
+def _read_pair_array(path: Path, label_path: Path) -> _Arrays:
+    pairs = open_npy(path)
+    if pairs.ndim != 4 or pairs.shape[1:] != (2, SIZE, SIZE) or not len(pairs):
+        raise InputError(f"{path}: holds {pairs.shape}: must be pairs of patches, (N, 2, 64, 64)")
+    labels = open_npy(label_path)
+    if labels.shape != (len(pairs),):
+        raise InputError(f"{label_path}: holds {labels.shape} labels, {path.name} {len(pairs)} pairs: copy both again")
+    wrong = ~np.isin(labels, (0, 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{label_path}, row {row}: label is {labels[row]}: must be 0 or 1")
+    return _Arrays(path, pairs, labels == 1)
+
+
+def _read_interleaved(path: Path, info: Path) -> _Arrays:
+    patches = open_npy(path)
+    if patches.ndim != 4 or patches.shape[1:] != (1, SIZE, SIZE) or len(patches) % 2 or not len(patches):
+        raise InputError(f"{path}: holds {patches.shape}: must be two patches a pair in turn, (2N, 1, 64, 64)")
+    ids = _read_ids(info)
+    if len(ids) != len(patches):
+        raise InputError(f"{info}: has {len(ids)} lines, {path.name} {len(patches)} patches: a patch has a line")
+    return _Arrays(path, patches.reshape(-1, 2, SIZE, SIZE), ids[::2] == ids[1::2])
+
+
+def _read_ids(path: Path) -> NDArray[np.int64]:
+    try:
+        lines = path.read_text(encoding="ascii").rstrip().splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: it holds an id a line, one for each patch") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}): copy it again") from None
+    ids = np.empty(len(lines), dtype=np.int64)
+    for number, line in enumerate(lines):
+        try:
+            value = float(line)  # numpy.savetxt writes ids as 1.000e+00
+            ids[number] = int(value)
+        except (ValueError, OverflowError):
+            value = 0.5
+        if value % 1 or abs(value) > 2**53:
+            raise InputError(f"{path}, line {number + 1}: {line[:40]!r}: must be one whole number")
+    return ids
+
+
+def _write(
+    contents: dict[str, _Arrays],
+    out: str | Path,
+    spectra: Sequence[str] | None,
+    licence: str,
+    source: dict[str, Any],
+    progress: Progress | None,
+) -> PatchSet:
+    spectra = _default_spectra(contents) if spectra is None else spectra
+    check_spectra(spectra)
+    total = sum(len(arrays.labels) for arrays in contents.values())
+    with PatchSet.create(
+        out, 2 * total, spectra=spectra, pairs=total, provenance=source, licence=licence
+    ) as writer:  # fmt: skip
+        assert writer.pairs is not None
+        rows = np.arange(2 * total).reshape(total, 2)
+        start = 0
+        for name, arrays in contents.items():
+            for low in range(0, len(arrays.labels), _BLOCK):
+                block = _grey(arrays, low)
+                here = slice(2 * start, 2 * (start + len(block)))
+                writer.patches[here, 0] = block.reshape(-1, SIZE, SIZE)
+                start += len(block)
+                writer.release()
+                if progress:
+                    progress(start, total)
+            writer.image_names += [f"{name}/{number}" for number in range(len(arrays.labels))]
+        labels = np.concatenate([arrays.labels for arrays in contents.values()])
+        writer.points[:] = np.where(labels[:, None], rows[:, :1], rows).reshape(-1)
+        writer.images[:] = np.repeat(np.arange(total), 2)
+        writer.spectra[:] = np.arange(2 * total) % 2
+        writer.pairs[:] = np.column_stack([rows, labels])
+    return PatchSet.open(out)
+
+
+def _grey(arrays: _Arrays, low: int) -> NDArray[np.uint8]:
+    """The pairs from number `low` on, a block of them, as grey values. Raises InputError for values that are none."""
+    block = np.asarray(arrays.pairs[low : low + _BLOCK])
+    if block.dtype == np.uint8:
+        return block
+    with np.errstate(invalid="ignore"):  # NaN fails every comparison
+        fits = ((block >= 0) & (block <= 255) & (block % 1 == 0)).all(axis=(1, 2, 3))
+    if not fits.all():
+        row = low + int(np.argmin(fits))
+        raise InputError(f"{arrays.path}, pair {row}: holds other values than whole numbers from 0 to 255")
+    return block.astype(np.uint8)
+
+
+def _default_spectra(contents: dict[str, _Arrays]) -> Sequence[str]:
+    kinds = {_SPECTRA.get(name.split("_")[0], ("vis", "nir")) for name in contents}
+    if len(kinds) > 1:
+        raise InputError(f"the sets {', '.join(contents)} have several pairs of spectra: name sets of one with --sets")
+    return kinds.pop()

@@ -1,0 +1,179 @@
+"""COLMAP projects: sparse models, their keypoints and images.
+
+A project is a folder with `images/`, `sparse/` (or `sparse/0/`: images.bin, points3D.bin) and `database.db`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.features import frames as frame_lib
+from tiepoint.images.pixels import read_grey
+
+NO_POINT = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True)
+class ColmapImage:
+    """A registered image: its name, its pose (world to camera) and the observations that belong to tracks."""
+
+    image_id: int
+    name: str
+    rotation: NDArray[np.float64]  # (3, 3)
+    translation: NDArray[np.float64]  # (3,)
+    keypoints: NDArray[np.int64]  # (M,) rows of the database's keypoint table
+    points: NDArray[np.int64]  # (M,) 3-D point ids
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Camera centre (3,) in the world."""
+        centre: NDArray[np.float64] = -self.rotation.T @ self.translation
+        return centre
+
+
+@dataclass(frozen=True)
+class ColmapProject:
+    """A sparse model with the keypoints that it was made from."""
+
+    directory: Path
+    images: list[ColmapImage]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, also where it was given as `.`."""
+        return self.directory.resolve().name
+
+    @property
+    def observations(self) -> int:
+        """Number of observations in all tracks."""
+        return sum(len(image.points) for image in self.images)
+
+    def read_image(self, image: ColmapImage) -> NDArray[Any]:
+        """The image (H, W), grey, uint8 or uint16 as stored."""
+        return read_grey(self.directory / "images" / image.name)
+
+    def frames(self, image: ColmapImage) -> NDArray[np.float64]:
+        """Frames (M, 2, 3) of the image's observations, pixel centres at integers."""
+        path = self.directory / "database.db"
+        row = _query_keypoints(path, image.name)
+        if row is None:
+            raise InputError(f"{path}: no keypoints for {image.name}: give the database that the model was made from")
+        rows, columns, data = row
+        if columns not in (4, 6):
+            raise InputError(f"{path}: keypoints of {image.name} have no scale ({columns} columns): detect with SIFT")
+        if len(data or b"") != 4 * rows * columns:
+            raise InputError(f"{path}: keypoints of {image.name} are damaged: {len(data or b'')} bytes, {rows} rows")
+        table = np.frombuffer(data or b"", dtype="<f4").reshape(rows, columns)
+        if len(image.keypoints) and int(image.keypoints.max()) >= len(table):
+            raise InputError(
+                f"{path}: {image.name} has {rows} keypoints, the model uses number {image.keypoints.max()}: "
+                "give the database that the model was made from"
+            )
+        used = table[image.keypoints]
+        if not np.isfinite(used).all():
+            raise InputError(f"{path}: keypoints of {image.name} hold NaN or infinite values")
+        return frame_lib.from_colmap(used)
+
+    def positions(self) -> dict[int, NDArray[np.float64]]:
+        """3-D point id -> position (3,)."""
+        return _read_points(_model_folder(self.directory) / "points3D.bin")
+
+
+def read_project(directory: str | Path) -> ColmapProject:
+    """Read a COLMAP project. Raises InputError that names the file that is missing or broken."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(
+            f"{directory} is missing or no folder: name a COLMAP project with images/, sparse/*.bin and database.db"
+        )
+    model = _model_folder(directory)
+    paths = {
+        model / "images.bin": Path.is_file,
+        directory / "database.db": Path.is_file,
+        directory / "images": Path.is_dir,
+    }
+    for path, right in paths.items():
+        if not right(path):
+            raise InputError(f"{path} is missing: a COLMAP project has images/, sparse/*.bin and database.db")
+    try:
+        images = sorted(_read_images(model / "images.bin"), key=lambda image: image.name)
+    except (struct.error, ValueError, OverflowError) as error:
+        raise InputError(f"{model / 'images.bin'} is truncated or no COLMAP model ({error})") from None
+    return ColmapProject(directory, images)
+
+
+def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | None:
+    """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
+    query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
+    # COLMAP logs ahead of its writes. To read such a database SQLite makes files beside it, unless it is immutable,
+    # which is only true while no log waits to be merged.
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
+            row: tuple[int, int, bytes | None] | None = database.execute(query, (name,)).fetchone()
+    except sqlite3.Error as error:
+        raise InputError(f"{path} cannot be read ({error}): give the database that the model was made from") from None
+    return row
+
+
+def _model_folder(directory: Path) -> Path:
+    nested = directory / "sparse" / "0"
+    return nested if nested.is_dir() else directory / "sparse"
+
+
+def _read_images(path: Path) -> Iterator[ColmapImage]:
+    data = path.read_bytes()
+    (count,), offset = struct.unpack_from("<Q", data), 8
+    for _ in range(count):
+        image_id, *pose, _camera = struct.unpack_from("<I7dI", data, offset)
+        offset += struct.calcsize("<I7dI")
+        end = data.index(b"\0", offset)
+        name, offset = data[offset:end].decode(), end + 1
+        (observed,) = struct.unpack_from("<Q", data, offset)
+        offset += 8
+        table = np.frombuffer(data, dtype=[("xy", "<f8", 2), ("point", "<u8")], count=observed, offset=offset)
+        offset += table.nbytes
+        (keypoints,) = np.nonzero(table["point"] != NO_POINT)
+        points = table["point"][keypoints].astype(np.int64)
+        yield ColmapImage(image_id, name, _rotation(np.array(pose[:4])), np.array(pose[4:]), keypoints, points)
+
+
+def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
+    try:
+        data = path.read_bytes()
+        (count,), offset = struct.unpack_from("<Q", data), 8
+        positions = {}
+        for _ in range(count):
+            point, x, y, z = struct.unpack_from("<Q3d", data, offset)
+            (length,) = struct.unpack_from("<Q", data, offset + 43)
+            positions[point] = np.array([x, y, z])
+            offset += 51 + 8 * length
+        if offset > len(data):
+            raise struct.error("the last track is cut off")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin") from None
+    except struct.error as error:
+        raise InputError(f"{path} is truncated or no COLMAP model ({error})") from None
+    return positions
+
+
+def _rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )

@@ -1,0 +1,53 @@
+"""What a result has to say about itself, so that two numbers are compared only where they are comparable."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from tiepoint.errors import InputError
+
+Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+# What a recipe calls its choice of weights.
+OF_CARDS: dict[str, Selection] = {"best": "best on validation", "last": "last", "paper": "best on test"}
+
+
+def statement(protocol: str, *, variant: str, split: str, selection: str | None = None, **more: Any) -> dict[str, Any]:
+    """State a result: protocol, variant, split, the code's version, which epoch was measured, and `more`.
+
+    Args:
+        protocol: such as "hpatches" or "phototour".
+        variant: of the protocol, such as "python" or "article".
+        split: of the data, such as "full" or "liberty -> notredame".
+        selection: how the measured weights were chosen among those of a training run, one of SELECTIONS; None where
+            that is unknown or nothing was trained.
+        more: further entries, in their order; nothing here is copied or checked.
+
+    Returns:
+        A dict ready for JSON where `more` is. Weights chosen on the test data carry `"test_selected": True`: their
+        numbers flatter.
+
+    Raises:
+        InputError: `selection` is no rule of SELECTIONS.
+    """
+    from tiepoint.version import __version__
+
+    if selection is not None and selection not in SELECTIONS:
+        raise InputError(f"selection {selection!r}: there are {', '.join(SELECTIONS)}")
+    stated: dict[str, Any] = {
+        "protocol": protocol,
+        "variant": variant,
+        "split": split,
+        "version": __version__,
+        "selection": selection,
+    }
+    if selection == "best on test":
+        stated["test_selected"] = True
+    return {**stated, **more}
+
+
+def selection_of(describer: Any) -> str | None:
+    """How a describer's weights were chosen, read from its card; None where it has none or says nothing known."""
+    stated = str((getattr(describer, "card", {}).get("result") or {}).get("selection"))
+    chosen = OF_CARDS.get(stated, stated)
+    return chosen if chosen in SELECTIONS else None

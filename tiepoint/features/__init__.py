@@ -1,0 +1,1 @@
+"""A raster becomes keypoints with local affine frames, and patches cut at them become descriptors."""

@@ -1,0 +1,95 @@
+"""Features kept in files, so that an image in many pairs, or in a second run, is described once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tiepoint.errors import InputError
+from tiepoint.features.describe import Features, describe
+from tiepoint.files import atomic_file, named
+from tiepoint.images.raster import Raster, as_raster
+from tiepoint.models.describer import Describer, sees_upright
+
+ARRAYS = ("frames", "descriptors", "responses")
+
+
+class FeatureCache:
+    """Describes image files, or reads what it described before from one file for each image.
+
+    Images are known by what they hold: a copy under another name is the same image. The pixels are not kept, but read
+    from the image again.
+
+    Args:
+        folder: of the files; None keeps nothing.
+        model: a loaded describer.
+        settings: further arguments of `describe`.
+        key: plain values that say what the features depend on besides the image: the describer's weights, the settings.
+    """
+
+    def __init__(self, folder: Path | None, model: Describer, settings: dict[str, Any], key: Any) -> None:
+        self.folder, self.model, self.settings = folder, model, settings
+        self.key = digest(json.dumps(key, sort_keys=True).encode())
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def features(self, path: Path, content: str, band: int | str | None = None) -> Features | Raster:
+        """Features of the image at `path`, whose file has the digest `content`. Raises InputError, as `describe`.
+
+        For a describer of upright patches it is the image itself: how these are turned depends on the other image of a
+        pair, so that there is nothing to keep.
+        """
+        if sees_upright(self.model):
+            return as_raster(path, str(path), band)
+        name = digest(json.dumps([self.key, content, band]).encode())[:32]
+        with self._locks[name]:  # a second pair with this image waits until it is described
+            raster = as_raster(path, str(path), band)
+            kept = self._read(name)
+            if kept is not None:
+                (frames, descriptors, responses), (height, width) = kept, raster.pixels.shape
+                return Features(
+                    frames, descriptors, responses, (width, height), self.model.name, raster.pixels, raster.mask,
+                    raster.geo,
+                )  # fmt: skip
+            found = describe(raster, self.model, **self.settings)
+            self._write(name, found)
+            return found
+
+    def _read(self, name: str) -> tuple[Any, ...] | None:
+        if self.folder is None:
+            return None
+        try:
+            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+                return tuple(file[key] for key in ARRAYS)
+        except Exception:  # a missing or damaged file is no loss, and a damaged one raises anything
+            return None
+
+    def _write(self, name: str, found: Features) -> None:
+        if self.folder is None:
+            return
+        path = self.folder / f"{name}.npz"
+        with named(path), atomic_file(path) as temporary:
+            np.savez(temporary, **{key: getattr(found, key) for key in ARRAYS})
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: str | Path) -> str:
+    """SHA-256 of a file. Raises InputError for one that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder: name an image file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

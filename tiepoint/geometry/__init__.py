@@ -1,0 +1,1 @@
+"""Corresponding points become transforms: robust estimates, model selection, epipolar geometry and warps."""

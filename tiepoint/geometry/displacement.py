@@ -1,0 +1,128 @@
+"""What warps share: a warp is a transform and a displacement that varies from place to place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.features.spread import spread
+from tiepoint.geometry.least_squares import FEWEST, apply
+from tiepoint.images.raster import Raster
+from tiepoint.images.resample import ROUNDING, _bilinear, _blocks
+from tiepoint.images.window import Window
+from tiepoint.types import Points
+
+GRID = 40  # places a side at which folds are looked for
+STEP = 0.5  # px
+FLAT = 1e-6  # of their spread along their line: points that lie nearer to it span no plane
+Size = tuple[int, int]
+Map = Callable[[Points], Points]
+
+
+def checked_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tuple[Points, Points, Points]:
+    """Tie points, (N, 2) twice, and their transform a -> b as float64.
+
+    Points of a that occur more than once become one with the mean of their partners. Of more than `most`, as many are
+    kept, spread evenly.
+
+    Raises:
+        InputError: arrays that are not (N, 2) and finite, fewer than 4 different points or points on a line, a matrix
+            that is not finite or has no inverse, or takes a tie point to infinity.
+    """
+    places, partners = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    transform = np.asarray(matrix, dtype=np.float64)
+    finite = np.isfinite(places).all() and np.isfinite(partners).all()
+    if places.ndim != 2 or places.shape[1] != 2 or places.shape != partners.shape or not finite:
+        raise InputError(f"tie points have shapes {places.shape} and {partners.shape}: give finite (N, 2) twice")
+    if transform.shape != (3, 3) or not np.isfinite(transform).all() or np.linalg.matrix_rank(transform) < 3:
+        raise InputError("the matrix must be 3 x 3, finite and invertible")
+    if not np.isfinite(apply(transform, places)).all():
+        raise InputError("the matrix maps a tie point to infinity or behind it: leave it out")
+    different, index, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    means = np.zeros_like(different)
+    np.add.at(means, index.reshape(-1), partners)
+    means /= counts[:, None]
+    if len(different) < FEWEST:
+        raise InputError(f"{len(different)} different tie points: a warp needs at least {FEWEST}")
+    across = np.linalg.svd(different - different.mean(axis=0), compute_uv=False)
+    if across[1] <= FLAT * across[0]:
+        raise InputError("the tie points lie on a line: a warp needs them spread over an area")
+    if len(different) > most:
+        chosen = spread(different, np.ones(len(different)), most)
+        different, means = different[chosen], means[chosen]
+    return different, means, transform
+
+
+def checked_smoothing(smoothing: float) -> float:
+    """InputError unless it is finite and 0 or more."""
+    if not 0 <= smoothing < np.inf:
+        raise InputError(f"smoothing is {smoothing:g}: give 0 or a positive number")
+    return float(smoothing)
+
+
+def lattice(points: Points, size: Size | None, side: int) -> Points:
+    """Places (side^2, 2) over the points' bounding box and, if given, the image of `size` (width, height)."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    if size is not None:
+        low, high = np.minimum(low, 0), np.maximum(high, np.array(size) - 1)
+    x, y = np.meshgrid(np.linspace(low[0], high[0], side), np.linspace(low[1], high[1], side))
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def folded(mapping: Map, matrix: Points, places: Points) -> float:
+    """Share of `places` (N, 2), of those before the horizon, at which a warp turns over what its transform does not.
+
+    The sign of the Jacobian's determinant, by central differences over `STEP` px either way.
+    """
+    signs = [np.sign(_determinant(each, places)) for each in (mapping, lambda points: apply(matrix, points))]
+    known = np.isfinite(signs[0]) & np.isfinite(signs[1])
+    return float((signs[0] != signs[1])[known].mean()) if known.any() else 1.0
+
+
+def refuse_folds(share: float) -> None:
+    """InputError where a share of the image is folded."""
+    if share > 0:
+        raise InputError(
+            f"the warp folds {share:.2%} of the image over itself: give more smoothing, leave out wrong tie points, "
+            "or take the transform alone"
+        )
+
+
+def resample(
+    image: Raster, locate: Callable[[Window], Points], shape: tuple[int, int], fill: float
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """An image on another's grid, block by block; `locate` gives a window's pixels (h, w, 2) as places of the image.
+
+    Bilinear; returns and marks what `tiepoint.images.resample.warp_image` does.
+    """
+    height, width = image.pixels.shape
+    valid = None if image.mask is None else image.mask[None]
+    pixels = np.full(shape, fill, dtype=image.pixels.dtype)
+    mask = np.zeros(shape, dtype=bool)
+    for window in _blocks(shape):
+        u, v = np.moveaxis(locate(window), -1, 0)
+        inside = (u >= -ROUNDING) & (u <= width - 1 + ROUNDING) & (v >= -ROUNDING) & (v <= height - 1 + ROUNDING)
+        if inside.any():
+            u, v = np.where(inside, u, 0), np.where(inside, v, 0)
+            planes, good = _bilinear(image.pixels[None], valid, u, v, inside)
+            pixels[window.slices] = np.where(good[0], planes[0], pixels[window.slices])
+            mask[window.slices] = good[0]
+    return pixels, mask
+
+
+def pixels_of(window: Window) -> Points:
+    """Pixel coordinates (h * w, 2) of a window, row by row."""
+    y, x = np.mgrid[window.slices].astype(np.float64)
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def _determinant(mapping: Map, places: Points) -> Points:
+    right, down = np.array([STEP, 0]), np.array([0, STEP])
+    with np.errstate(invalid="ignore"):
+        along_x = mapping(places + right) - mapping(places - right)
+        along_y = mapping(places + down) - mapping(places - down)
+        return np.asarray(along_x[:, 0] * along_y[:, 1] - along_x[:, 1] * along_y[:, 0])

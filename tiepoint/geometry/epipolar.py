@@ -1,0 +1,296 @@
+"""Geometry of two views of a scene that is not flat: fundamental and essential matrices from matches.
+
+A fundamental matrix bends to 7 matches, and others come to lie near its lines, so a robust estimate alone is no proof:
+MAGSAC++ finds 15 inliers among 28 matches at random. Every estimate is therefore held against chance (a contrario), and
+against what explains it with less: a plane, or cameras that only turned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.geometry.pose import facing, relative_pose, turning
+from tiepoint.geometry.robust import Estimate, checked_points, checked_weights, estimate, residuals, thin, usac
+from tiepoint.types import Points
+
+CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
+FUNDAMENTAL, ESSENTIAL = 7, 5  # matches that fix one
+SOLUTIONS = {FUNDAMENTAL: 3, ESSENTIAL: 10}
+FINER, LIKELIEST = 3, 5  # halvings, less one, of the threshold and of the matches, by which chance is tried
+BEYOND = 2.0  # thresholds: a residual of the plane above this is parallax, below it may be noise of both images
+Sizes = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Epipolar:
+    """A fundamental or essential matrix, or why there is none.
+
+    Attributes:
+        matrix: (3, 3) of norm 1 and rank 2: b^T F a = 0 for pixels (x, y, 1), and b^T E a = 0 for directions
+            K^-1 (x, y, 1). None if refused.
+        inliers: (N,) bool, residual at most the threshold and, with cameras, in front of both; all False if refused.
+        residuals: (N,) Sampson distances in pixels; infinite if refused.
+        reason: why it was refused, in words; None if not.
+        plane: where the reason is that the points lie on a plane or the cameras only turned: the homography that
+            explains them, a to b, over all matches.
+        rotation: (3, 3), of cameras: directions of a to those of b; None of a fundamental matrix.
+        translation: (3,) of length 1: a point x of camera a lies at rotation x + s translation, s > 0.
+    """
+
+    matrix: Points | None
+    inliers: NDArray[np.bool_]
+    residuals: Points
+    reason: str | None = None
+    plane: Estimate | None = None
+    rotation: Points | None = None
+    translation: Points | None = None
+
+
+def estimate_fundamental(
+    points_a: ArrayLike,
+    points_b: ArrayLike,
+    *,
+    threshold: float = 3.0,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
+    sizes: Sizes | None = None,
+) -> Epipolar:
+    """Fit a fundamental matrix robustly, by OpenCV's MAGSAC++ (Barath et al., CVPR 2020). Deterministic for a seed.
+
+    Args:
+        points_a: (N, 2) pixels.
+        points_b: (N, 2) pixels.
+        threshold: largest Sampson distance of an inlier, pixels.
+        seed: of the samples.
+        weights: (N,), 0 or more, as match probabilities: samples are drawn from the likeliest first (PROSAC), which
+            finds the matrix where less than a quarter of the matches is right, and chance is tried among the likeliest
+            too. None takes all alike.
+        sizes: widths and heights of both images, for the test against chance; the points' bounding boxes if None.
+
+    Refused, not raised: fewer than 8 different matches or inliers, points on a line, as many inliers as chance would
+    give, points on a plane (then `plane` says which homography explains them).
+
+    Raises:
+        InputError: arrays that are not (N, 2) and finite, a threshold that is not positive, weights that are negative,
+            not finite or all 0.
+    """
+    a, b = checked_points(points_a, points_b, threshold)
+    trust = checked_weights(weights, len(a))
+    test = _Test(threshold, sizes or (_box(a), _box(b)), trust)
+    if (flaw := _too_few(a, b, threshold, FUNDAMENTAL + 1)) is not None:
+        return _refused(len(a), flaw)
+    order = _order(trust, len(a))
+    try:
+        found = cv2.findFundamentalMat(a[order], b[order], usac(threshold, seed, ordered=trust is not None))[0]
+    except cv2.error:  # points that span no model
+        found = None
+    if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
+        return _refused(len(a), "no fundamental matrix found")
+    matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
+    distances = sampson(matrix, a, b)
+    result = Epipolar(matrix, distances <= threshold, distances)
+    if (flaw := _by_chance(result, a, b, test, FUNDAMENTAL)) is not None:
+        return _refused(len(a), flaw)
+    plane = estimate(a[result.inliers], b[result.inliers], threshold=threshold, seed=seed, size=test.sizes[0])
+    if plane.matrix is None:
+        return result
+    return _unless_flat(result, plane.matrix, a, b, test, "the matches lie on a plane")
+
+
+def estimate_essential(
+    points_a: ArrayLike,
+    points_b: ArrayLike,
+    camera_a: ArrayLike,
+    camera_b: ArrayLike,
+    *,
+    threshold: float = 3.0,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
+    sizes: Sizes | None = None,
+) -> Epipolar:
+    """Fit an essential matrix robustly, by MAGSAC++ over five-point samples, and the pose that puts points in front.
+
+    Args:
+        camera_a: (3, 3) intrinsics K of a, [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, pixel centres at integers.
+            A lens's distortion has to be taken out of the points first.
+        camera_b: of b.
+
+    Other arguments, refusals and errors as `estimate_fundamental`; 6 matches are the fewest. A plane gives a pose (from
+    few points of it perhaps the second of the two that it allows); cameras that only turned give none, since the
+    translation could have any direction.
+
+    Raises:
+        InputError: also for intrinsics that are not of this form.
+    """
+    a, b = checked_points(points_a, points_b, threshold)
+    camera_a, camera_b = _intrinsics(camera_a, "camera_a"), _intrinsics(camera_b, "camera_b")
+    trust = checked_weights(weights, len(a))
+    test = _Test(threshold, sizes or (_box(a), _box(b)), trust)
+    if (flaw := _too_few(a, b, threshold, ESSENTIAL + 1)) is not None:
+        return _refused(len(a), flaw)
+    order = _order(trust, len(a))
+    settings: Any = usac(threshold, seed, ordered=trust is not None)
+    try:
+        found: Any = cv2.findEssentialMat(a[order], b[order], camera_a, camera_b, None, None, settings)[0]
+    except cv2.error:
+        found = None
+    if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
+        return _refused(len(a), "no essential matrix found")
+    matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
+    distances = sampson(np.linalg.inv(camera_b).T @ matrix @ np.linalg.inv(camera_a), a, b)
+    inliers = distances <= threshold
+    rays_a, rays_b = (_rays(points, camera) for points, camera in ((a, camera_a), (b, camera_b)))
+    still = threshold / min(camera_a[0, 0], camera_a[1, 1], camera_b[0, 0], camera_b[1, 1])
+    rotation, translation = relative_pose(matrix, rays_a[inliers], rays_b[inliers], still)
+    inliers &= facing(rotation, translation, rays_a, rays_b, still)
+    result = Epipolar(matrix, inliers, distances, rotation=rotation, translation=translation)
+    if (flaw := _by_chance(result, a, b, test, ESSENTIAL)) is not None:
+        return _refused(len(a), flaw)
+    turned = camera_b @ turning(rays_a[inliers], rays_b[inliers], BEYOND * still) @ np.linalg.inv(camera_a)
+    return _unless_flat(result, turned, a, b, test, "the cameras only turned")
+
+
+def sampson(fundamental: Points, a: Points, b: Points) -> Points:
+    """Sampson distances (N,) in pixels of points (N, 2) of a and b from b^T F a = 0."""
+    ones = np.ones((len(a), 1))
+    homogeneous_a, homogeneous_b = np.hstack([a, ones]), np.hstack([b, ones])
+    lines_b, lines_a = homogeneous_a @ fundamental.T, homogeneous_b @ fundamental
+    error = np.abs((homogeneous_b * lines_b).sum(axis=1))
+    slope = np.sqrt((lines_a[:, :2] ** 2).sum(axis=1) + (lines_b[:, :2] ** 2).sum(axis=1))
+    distances: Points = error / np.maximum(slope, 1e-30)
+    return distances
+
+
+def chance(
+    matches: int,
+    inliers: int,
+    threshold: float,
+    sizes: Sizes,
+    *,
+    sample: int = FUNDAMENTAL,
+    solutions: int = SOLUTIONS[FUNDAMENTAL],
+) -> float:
+    """Expected number of models with as many inliers among matches at random; more inliers than a sample has.
+
+    Source: Moisan and Stival, IJCV 2004: m (n - s) C(n, k) C(k, s) p^(k - s) for n matches, k inliers and models that s
+    matches fix but for m solutions, where p is the share of an image that lies within the threshold of a line, here of
+    the smaller image, at its longest.
+
+    Args:
+        matches: n, all different.
+        inliers: k.
+        threshold: largest Sampson distance of an inlier, pixels.
+        sizes: widths and heights of both images.
+        sample: s, of a fundamental matrix by default.
+        solutions: m.
+    """
+    # The Sampson distance shares an error between both images, so in one of them sqrt(2) times as much passes.
+    p = max(2 * math.sqrt(2) * threshold * math.hypot(w, h) / (w * h) for w, h in sizes)
+    tests = math.log(solutions * max(matches - sample, 1))
+    logarithm = tests + _log_choose(matches, inliers) + _log_choose(inliers, sample)
+    return math.exp(min(logarithm + (inliers - sample) * math.log(min(p, 1.0)), 700.0))
+
+
+def _by_chance(found: Epipolar, a: Points, b: Points, test: _Test, sample: int) -> str | None:
+    count = _different(a[found.inliers], b[found.inliers])
+    if count <= sample:
+        return f"fewer than {sample + 1} inliers"
+    if test.chance(np.where(found.inliers, found.residuals, np.inf), a, b, sample, SOLUTIONS[sample]) > CHANCE:
+        return f"{count} inliers, no more than matches at random may have"
+    return None
+
+
+def _unless_flat(found: Epipolar, homography: Points, a: Points, b: Points, test: _Test, words: str) -> Epipolar:
+    """Refuse what a homography explains, but for inliers that could lie beyond it by chance.
+
+    With the homography H, F = [e] H for some e: two matches fix it, so the others beyond H are the proof.
+    """
+    distances = residuals(homography, a, b)
+    beyond = distances > BEYOND * test.threshold
+    left = np.where(found.inliers, found.residuals, np.inf)[beyond]
+    if test.among(beyond).chance(left, a[beyond], b[beyond], 2, 1) <= CHANCE:
+        return found
+    flat = int((found.inliers & ~beyond).sum())
+    reason = f"{words}: a homography explains {flat} of {int(found.inliers.sum())} inliers"
+    return replace(_refused(len(a), reason), plane=Estimate(homography, distances <= test.threshold, distances))
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Inliers against chance: at the threshold and at finer ones, among all matches and the likeliest of them.
+
+    The least of the expected numbers is taken, times how many are compared, which keeps it an expected number.
+    """
+
+    threshold: float
+    sizes: Sizes
+    weights: Points | None
+
+    def chance(self, distances: Points, a: Points, b: Points, sample: int, solutions: int) -> float:
+        order = _order(self.weights, len(a))
+        first = np.sort(np.unique(np.hstack([a, b])[order], axis=0, return_index=True)[1])
+        ranked = distances[order][first]
+        counts = [len(ranked) >> k for k in range(1 if self.weights is None else LIKELIEST)]
+        tests = [(n, self.threshold / 2**k) for n in counts for k in range(FINER)]
+        best = math.inf
+        for n, threshold in tests:
+            inliers = int((ranked[:n] <= threshold).sum())
+            if inliers > sample:
+                best = min(best, chance(n, inliers, threshold, self.sizes, sample=sample, solutions=solutions))
+        return best * len(tests)
+
+    def among(self, chosen: NDArray[np.bool_]) -> _Test:
+        return replace(self, weights=None if self.weights is None else self.weights[chosen])
+
+
+def _too_few(a: Points, b: Points, threshold: float, fewest: int) -> str | None:
+    if _different(a, b) < fewest:
+        return f"fewer than {fewest} different matches"
+    if thin(a, threshold) or thin(b, threshold):
+        return "the matches lie on a line or in one place"
+    return None
+
+
+def _different(a: Points, b: Points) -> int:
+    """Number of different matches: a keypoint of two orientations may give the same one twice, and proves it once."""
+    return len(np.unique(np.hstack([a, b]), axis=0))
+
+
+def _order(weights: Points | None, count: int) -> NDArray[np.intp]:
+    return np.arange(count) if weights is None else np.argsort(-weights, kind="stable")
+
+
+def _box(points: Points) -> tuple[int, int]:
+    if not len(points):
+        return 1, 1
+    width, height = np.ceil(np.ptp(points, axis=0)).astype(int) + 1
+    return int(width), int(height)
+
+
+def _rays(points: Points, camera: Points) -> Points:
+    rays = np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(camera).T
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
+
+
+def _intrinsics(camera: ArrayLike, name: str) -> Points:
+    matrix = np.asarray(camera, dtype=np.float64)
+    sound = matrix.shape == (3, 3) and np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0
+    if not sound or matrix[1, 0] != 0 or matrix[2].tolist() != [0, 0, 1]:
+        raise InputError(f"{name} is not [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal lengths in pixels")
+    return matrix
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _refused(count: int, reason: str) -> Epipolar:
+    return Epipolar(None, np.zeros(count, dtype=bool), np.full(count, np.inf), reason)

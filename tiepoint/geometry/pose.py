@@ -1,0 +1,67 @@
+"""The relative pose of two cameras from an essential matrix and matched directions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.types import Points
+
+TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+ROUNDS = 5
+
+
+def relative_pose(essential: Points, rays_a: Points, rays_b: Points, still: float) -> tuple[Points, Points]:
+    """The rotation (3, 3) and unit translation (3,), of the four an essential matrix has, that most points face.
+
+    Source: Hartley and Zisserman, Multiple View Geometry, 2nd edition, 9.6.2.
+
+    Args:
+        essential: (3, 3), b^T E a = 0.
+        rays_a: (N, 3) unit directions.
+        rays_b: (N, 3) of the matches.
+        still: angle in radians below which a parallax is noise; such points have no say.
+    """
+    u, _, vt = np.linalg.svd(essential)
+    u, vt = u * np.sign(np.linalg.det(u)), vt * np.sign(np.linalg.det(vt))
+    poses = [(u @ turn @ vt, sign * u[:, 2]) for turn in (TURN, TURN.T) for sign in (1, -1)]
+    votes = [
+        int((_in_front(*pose, rays_a, rays_b) & ~_parallel(pose[0], rays_a, rays_b, still)).sum()) for pose in poses
+    ]
+    return poses[int(np.argmax(votes))]
+
+
+def facing(rotation: Points, translation: Points, rays_a: Points, rays_b: Points, still: float) -> NDArray[np.bool_]:
+    """Which matches (N,) meet in front of both cameras, or so far away that they differ less than `still` radians."""
+    return _in_front(rotation, translation, rays_a, rays_b) | _parallel(rotation, rays_a, rays_b, still)
+
+
+def turning(rays_a: Points, rays_b: Points, width: float) -> Points:
+    """The rotation (3, 3) of directions (N, 3) of a to those of b: least squares over those within `width` radians.
+
+    Source: Kabsch, Acta Crystallographica A32, 1976.
+    """
+    kept = np.ones(len(rays_a), dtype=bool)
+    rotation = np.eye(3)
+    for _ in range(ROUNDS):
+        u, _, vt = np.linalg.svd(rays_b[kept].T @ rays_a[kept])
+        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+        near = np.linalg.norm(rays_a @ rotation.T - rays_b, axis=1) <= width
+        if near.sum() < 3 or np.array_equal(near, kept):
+            break
+        kept = near
+    return np.asarray(rotation)
+
+
+def _in_front(rotation: Points, translation: Points, rays_a: Points, rays_b: Points) -> NDArray[np.bool_]:
+    """Whether both depths are positive where two rays come closest.
+
+    By the normal equations of l_b b = l_a R a + t; their determinant is positive, and left out.
+    """
+    turned = rays_a @ rotation.T
+    across, along_a, along_b = (turned * rays_b).sum(axis=1), turned @ translation, rays_b @ translation
+    return np.asarray((across * along_b > along_a) & (along_b > across * along_a))
+
+
+def _parallel(rotation: Points, rays_a: Points, rays_b: Points, still: float) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(rays_a @ rotation.T - rays_b, axis=1) <= still)

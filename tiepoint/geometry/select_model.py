@@ -1,0 +1,63 @@
+"""Which transform matched points speak for: a similarity, an affine map or a homography."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tiepoint.geometry.gls import PARAMETERS, evidence, settle
+from tiepoint.geometry.robust import Estimate, Model, estimate, extent, flaw, residuals
+from tiepoint.types import Points
+
+ORDER = tuple(PARAMETERS)  # the simplest first
+ODDS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
+
+
+def choose(
+    points_a: ArrayLike,
+    points_b: ArrayLike,
+    models: Sequence[Model] = ORDER,
+    *,
+    threshold: float = 3.0,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    weights: ArrayLike | None = None,
+) -> tuple[Estimate, Model]:
+    """Fit `models` robustly, take the one that the correspondences speak for, and fit it as `correlated` tells.
+
+    The best robust fit (`estimate`) is the one of the least mean of min(residual, threshold)^2, weighted where there
+    are weights. From its inliers the evidence of every model is computed, and the simplest wins unless each two
+    parameters more are worth ODDS of it: a transform of fewer parameters errs less where no point holds it, as in
+    corners of sky or water. Where the inliers are too few for that, the robust fit of the simplest model stays. Where
+    nothing fits, the refusal of the last model is returned. Arguments and errors as `estimate`.
+    """
+    fits = [
+        (estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size, weights=weights), m) for m in models
+    ]
+    sound = [(fit, m, fit.matrix) for fit, m in fits if fit.matrix is not None]
+    if not sound:
+        return fits[-1]
+    a, b = np.asarray(points_a, dtype=np.float64), np.asarray(points_b, dtype=np.float64)
+    trust = None if weights is None else np.asarray(weights, dtype=np.float64)
+    width, height = size or extent(a)
+    costs = [(np.minimum(fit.residuals, threshold) ** 2 * (1 if trust is None else trust)).sum() for fit, _, _ in sound]
+    start = sound[int(np.argmin(costs))][2]
+
+    def settled(model: Model) -> Points | None:
+        return settle(a, b, model, start, (width, height), threshold=threshold, weights=trust)
+
+    candidates = sorted((m for _, m, _ in sound), key=PARAMETERS.__getitem__)
+    model, richest = candidates[0], candidates[-1]
+    found = settled(richest)
+    if found is not None and model != richest:
+        spoken = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
+        worth = {m: spoken[m] - 0.5 * ODDS * PARAMETERS[m] for m in candidates}
+        model = max(candidates, key=worth.__getitem__)
+        if model != richest:
+            found = settled(model)
+    if found is not None and flaw(found, width, height) is None:
+        distances = residuals(found, a, b)
+        return Estimate(found, distances <= threshold, distances), model
+    return next((fit, m) for fit, m, _ in sound if m == model)

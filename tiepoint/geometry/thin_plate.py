@@ -1,0 +1,184 @@
+"""The thin-plate spline: the smoothest warp near tie points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.geometry.displacement import (
+    GRID,
+    Size,
+    checked_smoothing,
+    checked_ties,
+    folded,
+    lattice,
+    pixels_of,
+    refuse_folds,
+    resample,
+)
+from tiepoint.geometry.least_squares import apply
+from tiepoint.images.raster import Raster
+from tiepoint.images.window import Window
+from tiepoint.types import Points
+
+CONTROLS = 500
+SMOOTHINGS = (0.0, *(10.0 ** (k / 2) for k in range(-18, 7)))
+EVALUATED = 8  # px between places at which the spline is evaluated when an image is warped
+INVERSE = 12  # places a side that hold the inverse, beside the tie points
+HELD = 1 << 21  # distances at a time
+
+
+@dataclass(frozen=True)
+class ThinPlate:
+    """A transform and a thin-plate spline of what it leaves over.
+
+    f(p) = M p + c (1, x, y) + sum_i w_i U(|p - a_i|), U(r) = r^2 log r, minimises sum_i |f(a_i) - b_i|^2 + smoothing N
+    E over N tie points, with the bending energy E = sum_ij w_i U(|a_i - a_j|) w_j, in coordinates of unit spread.
+    Smoothing 0 meets every tie point; much of it leaves an affine correction of M.
+
+    Source: Bookstein, PAMI 1989; Wahba, Spline Models for Observational Data, 1990, chapters 2 and 4.
+
+    Attributes:
+        matrix: (3, 3), M: a -> b.
+        controls: (K, 2) pixels of a.
+        bend: (K, 2), w.
+        trend: (3, 2), c.
+        centre: (2,), scale: pixels of a per unit, of the coordinates.
+        smoothing: as given or chosen.
+        folded: share of the places looked at, a grid over the image and the tie points, where the warp turns over.
+    """
+
+    matrix: Points
+    controls: Points
+    bend: Points
+    trend: Points
+    centre: Points
+    scale: float
+    smoothing: float
+    folded: float
+
+    @classmethod
+    def fit(
+        cls, a: ArrayLike, b: ArrayLike, matrix: ArrayLike, smoothing: float | None = None, *, size: Size | None = None
+    ) -> ThinPlate:
+        """Fit to tie points.
+
+        Args:
+            a: (N, 2) pixels, not on a line; of more than 500 as many are taken, spread evenly.
+            b: (N, 2) pixels.
+            matrix: (3, 3), the transform a -> b that they come from.
+            smoothing: 0 or more; None takes what predicts each tie point best from the others (leave-one-out, in closed
+                form), or the least above it that does not fold.
+            size: width and height of image a, where folds are looked for; the tie points' bounding box if None.
+
+        Raises:
+            InputError: see `checked_ties` and `checked_smoothing`.
+        """
+        places, partners, transform = checked_ties(a, b, matrix, CONTROLS)
+        fixed = None if smoothing is None else checked_smoothing(smoothing)
+        look = np.vstack([lattice(places, size, GRID), places])
+        return _solve(places, partners, transform, fixed, look)
+
+    def map(self, points: ArrayLike) -> Points:
+        """Pixels (N, 2) of a to those of b; infinite beyond the horizon of the matrix."""
+        places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        return apply(self.matrix, places) + self._displacement(places)
+
+    def inverse(self, size: Size | None = None) -> ThinPlate:
+        """The warp from b to a: a spline through where this one takes its tie points and a grid over image a.
+
+        Args:
+            size: width and height of image a; without it the grid covers the tie points alone.
+
+        Raises:
+            InputError: this warp folds.
+        """
+        refuse_folds(self.folded)
+        places = np.vstack([self.controls, lattice(self.controls, size, INVERSE)])
+        mapped = self.map(places)
+        mapped, first = np.unique(mapped, axis=0, return_index=True)
+        kept = np.isfinite(mapped).all(axis=1)
+        back = np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
+        return _solve(mapped[kept], places[first[kept]], back, 0.0, None)
+
+    def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse.
+
+        The spline is evaluated every 8 px and interpolated between. Returns what
+        `tiepoint.images.resample.warp_image` does.
+
+        Raises:
+            InputError: this warp folds.
+        """
+        height, width = image.pixels.shape
+        back = self.inverse((width, height))
+        return resample(image, back._block, shape, fill)
+
+    def _block(self, window: Window) -> Points:
+        x = np.arange(0, window.width + EVALUATED, EVALUATED)
+        y = np.arange(0, window.height + EVALUATED, EVALUATED)
+        nodes = np.stack(np.meshgrid(x + window.x, y + window.y), axis=-1).reshape(-1, 2).astype(np.float64)
+        values = self._displacement(nodes).reshape(len(y), len(x), 2)
+        row, down = np.divmod(np.arange(window.height), EVALUATED)
+        column, right = np.divmod(np.arange(window.width), EVALUATED)
+        part = (down / EVALUATED)[:, None, None]
+        values = (1 - part) * values[row] + part * values[row + 1]
+        part = (right / EVALUATED)[None, :, None]
+        values = (1 - part) * values[:, column] + part * values[:, column + 1]
+        return np.asarray(apply(self.matrix, pixels_of(window)).reshape(values.shape) + values)
+
+    def _displacement(self, places: Points) -> Points:
+        unit = (places - self.centre) / self.scale
+        result = self.trend[0] + unit @ self.trend[1:]
+        centres = (self.controls - self.centre) / self.scale
+        rows = max(1, HELD // len(centres))
+        for start in range(0, len(unit), rows):
+            part = slice(start, start + rows)
+            result[part] += _kernel(unit[part], centres) @ self.bend
+        return np.asarray(result)
+
+
+def _kernel(points: Points, centres: Points) -> Points:
+    """U(r) = r^2 log r between points (N, 2) and centres (K, 2): (N, K)."""
+    squares = (points[:, :1] - centres[:, 0]) ** 2 + (points[:, 1:] - centres[:, 1]) ** 2
+    return np.asarray(0.5 * squares * np.log(np.maximum(squares, 1e-300)))
+
+
+def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None, look: Points | None) -> ThinPlate:
+    """The spline of a smoothing that is `fixed`, or chosen; folds are looked for at the places `look`."""
+    centre = places.mean(axis=0)
+    scale = float(np.sqrt(((places - centre) ** 2).sum(axis=1).mean()))
+    unit = (places - centre) / scale
+    left = partners - apply(matrix, places)
+    kernel = _kernel(unit, unit)
+    # Bending has no part that is affine at the points: it lies in `basis`, in which its energy is diagonal.
+    q, r = np.linalg.qr(np.column_stack([np.ones(len(unit)), unit]), mode="complete")
+    energies, vectors = np.linalg.eigh(q[:, 3:].T @ kernel @ q[:, 3:])
+    energies = np.maximum(energies, 1e-14 * energies.max())
+    basis = q[:, 3:] @ vectors
+    seen = basis.T @ left
+
+    def spline(smoothing: float) -> ThinPlate:
+        bend = basis @ (seen / (energies + smoothing * len(unit))[:, None])
+        trend = np.linalg.solve(r[:3], q[:, :3].T @ (left - kernel @ bend))
+        found = ThinPlate(matrix, places, bend, trend, centre, scale, smoothing, 0.0)
+        return found if look is None else replace(found, folded=folded(found.map, matrix, look))
+
+    if fixed is not None:
+        return spline(fixed)
+    missed = []
+    for smoothing in SMOOTHINGS:
+        # What the fit without a point misses it by: its residual over 1 - leverage, in which the smoothing cancels.
+        shrink = 1 / (energies + smoothing * len(unit))
+        away = (basis @ (shrink[:, None] * seen)) / np.maximum(basis**2 @ shrink, 1e-30)[:, None]
+        missed.append(float((away**2).sum()))
+    chosen = int(np.argmin(missed))
+    found = spline(SMOOTHINGS[chosen])
+    for smoothing in SMOOTHINGS[chosen + 1 :]:
+        if found.folded == 0:
+            break
+        found = spline(smoothing)
+    return found

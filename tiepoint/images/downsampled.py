@@ -1,0 +1,93 @@
+"""An image at a whole fraction of its size, read in windows and averaged block by block, so that memory is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.images.pixels import value_range
+from tiepoint.images.raster import Raster, Reader
+from tiepoint.images.window import Window, scaling
+
+TILE = 2048  # px
+HALF = 0.5  # of the pixels that a mean is of, that have to be valid
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """`reader`, `factor` times smaller: pixel (x, y) is the mean of the pixels from (x, y) * factor on, factor a side.
+
+    Only valid pixels go into a mean; it is valid where at least half of them are. At the right and lower border the
+    last column and row are repeated to make the last means full.
+
+    Attributes:
+        reader: the image.
+        factor: 1 reads it as it is.
+        tile: the largest side of a window of the image that is read at once, px.
+    """
+
+    reader: Reader
+    factor: int
+    tile: int = TILE
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.reader.shape
+        return -(-height // self.factor), -(-width // self.factor)
+
+    @property
+    def up(self) -> NDArray[np.float64]:
+        """(3, 3), maps its pixels (x, y, 1) to the image's; pixel centres are at integers in both."""
+        return scaling(self.factor)
+
+    def read(self, window: Window | None = None, progress: Callable[[int, int], None] | None = None) -> Raster:
+        """A window, float32, or the whole, whose `limits` are then its own: means spread less than the pixels do.
+
+        `progress` is called with (blocks done, blocks in all).
+        """
+        place = Window(0, 0, self.shape[1], self.shape[0]) if window is None else window
+        pixels = np.empty((place.height, place.width), dtype=np.float32)
+        mask = np.ones(pixels.shape, dtype=bool)
+        step = max(1, self.tile // self.factor)
+        parts = [(y, x) for y in range(0, place.height, step) for x in range(0, place.width, step)]
+        for done, (y, x) in enumerate(parts, 1):
+            height, width = min(step, place.height - y), min(step, place.width - x)
+            block = self.reader.read(self._of(Window(place.x + x, place.y + y, width, height)))
+            here = slice(y, y + height), slice(x, x + width)
+            pixels[here], valid = _means(block, self.factor)
+            if valid is not None:
+                mask[here] = valid
+            if progress:
+                progress(done, len(parts))
+        held = None if mask.all() else mask
+        limits = value_range(pixels, held) if window is None else self.reader.limits
+        return Raster(pixels, held, limits, name=self.reader.name)
+
+    def _of(self, window: Window) -> Window:
+        """The part of the image that a window shows."""
+        rows, columns = self.reader.shape
+        x, y = window.x * self.factor, window.y * self.factor
+        width, height = window.width * self.factor, window.height * self.factor
+        return Window(x, y, min(width, columns - x), min(height, rows - y))
+
+
+def _means(block: Raster, factor: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    means = _averaged(block.pixels, factor)
+    if block.mask is None:
+        return means, None
+    share = _averaged(block.mask, factor)
+    alone = _averaged(np.where(block.mask, block.pixels, 0), factor) / np.maximum(share, 1e-6)
+    return np.where(share > 0, alone, means), share >= HALF
+
+
+def _averaged(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    height, width = image.shape
+    full = np.pad(image.astype(np.float32), ((0, -height % factor), (0, -width % factor)), mode="edge")
+    size = (full.shape[1] // factor, full.shape[0] // factor)
+    return np.asarray(cv2.resize(full, size, interpolation=cv2.INTER_AREA))

@@ -1,0 +1,191 @@
+"""Georeferences: kept from a GeoTIFF, and written with another image's pixels (needs the extra `geo`)."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file
+from tiepoint.images.tiff import Damaged, read_tags
+
+BLOCK = 512  # side of the tiles that are written
+CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps; its own choice is 5 % of the memory
+LONGITUDE_LATITUDE = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Geo:
+    """Where an image lies on a map.
+
+    Convention: `transform` is the file's own, as GDAL and rasterio hold it: (a, b, c, d, e, f) with
+    X = a x + b y + c and Y = d x + e y + f, x and y counted from the top-left pixel's *corner*. `matrix`, `to_map` and
+    `to_pixels` count from its centre, as all of this package.
+
+    Attributes:
+        transform: six numbers.
+        crs: coordinate reference system as WKT; "" where the file names none.
+        epsg: its EPSG number, None where it has none.
+    """
+
+    transform: tuple[float, float, float, float, float, float]
+    crs: str = ""
+    epsg: int | None = None
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3), maps a pixel (x, y, 1), centres at integers, to (X, Y, 1)."""
+        a, b, c, d, e, f = self.transform
+        return np.array([[a, b, c + (a + b) / 2], [d, e, f + (d + e) / 2], [0, 0, 1]])
+
+    def to_map(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map coordinates (N, 2) of pixels (N, 2)."""
+        return _apply(self.matrix, points)
+
+    def to_pixels(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Pixels (N, 2) of map coordinates (N, 2)."""
+        return _apply(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64), points)
+
+    def shifted(self, x: int, y: int) -> Geo:
+        """The georeference of the part of the image whose top-left pixel is (x, y)."""
+        a, b, c, d, e, f = self.transform
+        return replace(self, transform=(a, b, a * x + b * y + c, d, e, d * x + e * y + f))
+
+    def to_lonlat(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Longitude and latitude (N, 2) in degrees, WGS 84, of pixels (N, 2). Raises InputError without a crs."""
+        if not self.crs:
+            raise InputError(
+                "the georeference names no coordinate reference system: assign one first (gdal_edit -a_srs)"
+            )
+        rasterio = import_rasterio("a map projection")
+        from rasterio.warp import transform
+
+        places = self.to_map(points)
+        with gdal(rasterio):
+            longitudes, latitudes = transform(self.crs, LONGITUDE_LATITUDE, places[:, 0], places[:, 1])[:2]
+        return np.stack([longitudes, latitudes], axis=1).reshape(-1, 2)
+
+
+def import_rasterio(what: str) -> Any:
+    """The module rasterio. Raises InputError with the line that installs it; `what` says what it is needed for."""
+    try:
+        import rasterio
+    except ImportError:
+        raise InputError(f"{what}: needs rasterio: pip install 'tiepoint[geo]'") from None
+    # GDAL's messages come as exceptions too; without a handler logging would print them a second time.
+    logger = logging.getLogger("rasterio")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return rasterio
+
+
+@contextmanager
+def gdal(rasterio: Any) -> Iterator[None]:
+    """GDAL with little memory for blocks, and in one thread: what others report goes to standard error."""
+    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
+        yield
+
+
+def gdal_errors(rasterio: Any) -> tuple[type[Exception], ...]:
+    """What rasterio raises for a file that GDAL cannot read or write; some of GDAL's errors pass it unchanged."""
+    from rasterio._err import CPLE_BaseError
+
+    return rasterio.errors.RasterioError, CPLE_BaseError
+
+
+def write_geotiff(
+    path: str | Path,
+    pixels: NDArray[Any],
+    geo: Geo | None,
+    nodata: float | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    names: Sequence[str] = (),
+) -> None:
+    """Write an image as GeoTIFF, tiled and compressed without loss, atomically.
+
+    Args:
+        path: file to write.
+        pixels: (H, W) or (C, H, W), whole numbers or floats.
+        geo: georeference of these pixels: that of the image whose grid they are on.
+        nodata: the value that pixels outside `mask` get; None writes the mask itself into the file.
+        mask: (H, W), valid pixels; None if all are.
+        names: of the bands.
+
+    Raises:
+        InputError: without rasterio, or a type of pixels or a nodata value that cannot be written.
+        OSError: a full disk, also one that GDAL did not report.
+    """
+    planes = pixels[None] if pixels.ndim == 2 else pixels
+    if mask is not None and nodata is not None:
+        planes = np.where(mask, planes, np.asarray(nodata).astype(planes.dtype))
+    with geotiff_writer(path, planes.shape, planes.dtype, geo, nodata, names) as dataset:
+        dataset.write(planes)
+        if mask is not None and nodata is None:
+            dataset.write_mask(mask)
+
+
+@contextmanager
+def geotiff_writer(
+    path: str | Path, shape: tuple[int, ...], dtype: np.dtype[Any], geo: Geo | None, nodata: float | None = None,
+    names: Sequence[str] = (),
+) -> Iterator[Any]:  # fmt: skip
+    """Yield a rasterio dataset (C, H, W) to write windows to; the file is in place when all is written and checked."""
+    rasterio = import_rasterio(f"{path}: a GeoTIFF")
+    if dtype not in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64):
+        raise InputError(f"{path}: pixels are {dtype}: give 8, 16 or 32 bits, or floats")
+    if nodata is not None and dtype.kind in "iu" and not _held(nodata, dtype):
+        raise InputError(f"{path}: nodata is {nodata:g}, which {dtype} does not hold: give another")
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "count": shape[0], "height": shape[1], "width": shape[2], "dtype": dtype.name,
+        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "deflate", "bigtiff": "if_safer",
+        "nodata": nodata,
+    }  # fmt: skip
+    if geo is not None:
+        profile |= {"transform": rasterio.Affine(*geo.transform), "crs": geo.crs or None}
+    with atomic_file(path) as temporary:
+        try:
+            with (
+                rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True),
+                quiet(rasterio),
+                rasterio.open(temporary, "w", **profile) as dataset,
+            ):
+                for index, name in enumerate(names, 1):
+                    dataset.set_band_description(index, name)
+                yield dataset
+        except gdal_errors(rasterio) as error:
+            raise OSError(errno.EIO, f"could not be written ({error})", str(path)) from None
+        # Blocks that GDAL writes as it closes the file fail without an exception.
+        try:
+            with temporary.open("rb") as file:
+                whole = not read_tags(file).sparse
+        except Damaged:
+            whole = False
+        if not whole:
+            raise OSError(errno.EIO, "could not be written whole", str(path))
+
+
+@contextmanager
+def quiet(rasterio: Any) -> Iterator[None]:
+    """rasterio warns of images without a georeference, which are the usual ones here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        yield
+
+
+def _held(value: float, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+    rows = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    return rows @ matrix[:2, :2].T + matrix[:2, 2]

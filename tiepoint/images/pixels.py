@@ -1,0 +1,179 @@
+"""Reading and writing images, and what their bit depth means."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.files import atomic_file
+from tiepoint.images.header import Header, check_opencv, check_size, complete, inspect, opened
+from tiepoint.types import Image
+
+DTYPES = (np.uint8, np.uint16, np.float32)
+PERCENTILES = (0.1, 99.9)
+SAMPLE = 1_000_000
+
+
+def read_grey(path: str | Path) -> NDArray[Any]:
+    """Read an image as grey (H, W), uint8, uint16 or float32 as stored. Colour becomes luma (ITU-R BT.601).
+
+    Pixels lie as stored: an EXIF orientation is not applied, as in COLMAP. Float64 is read as float32. What has other
+    bands, masks or a georeference is read by `tiepoint.images.raster.read_image`.
+    Raises InputError for a file that is missing, empty, truncated, no image, of another type, with NaN or infinity, or
+    over the limit of `tiepoint.images.header`.
+    """
+    image = _read(path)
+    if image.ndim == 3:
+        image = cv2.cvtColor(_checked(image, path), cv2.COLOR_BGRA2GRAY if image.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
+    return _checked(image, path)
+
+
+def read_planes(path: str | Path, color: bool = False, floats: bool = True) -> NDArray[Any]:
+    """Read an image as grey (1, H, W), or with `color` as RGB (3, H, W), a grey one repeated; else as `read_grey`.
+
+    Without `floats` an InputError is raised for what is neither uint8 nor uint16.
+    """
+    image = _checked(_read(path), path) if color else read_grey(path)
+    if image.dtype == np.float32 and not floats:
+        raise InputError(f"{path}: grey values are {image.dtype}: give uint8 or uint16")
+    if not color:
+        return image[None]
+    planes = np.stack([image] * 3) if image.ndim == 2 else image[..., 2::-1].transpose(2, 0, 1)  # OpenCV's order is BGR
+    return np.ascontiguousarray(planes)
+
+
+def as_grey(image: Image, name: str = "image") -> tuple[NDArray[Any], str]:
+    """An image given as a path or an array, as grey (H, W), and the name that errors call it by.
+
+    Arrays are (H, W), (1, H, W), or (3, H, W) in RGB order, uint8, uint16 or float. Raises InputError.
+    """
+    if isinstance(image, str | Path):
+        return read_grey(image), str(image)
+    array = np.asarray(image)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) not in (1, 3)):
+        raise InputError(f"{name}: shape {array.shape}: give (H, W), (1, H, W) or RGB as (3, H, W)")
+    array = _checked(array, name)
+    if array.ndim == 3:
+        array = array[0] if len(array) == 1 else cv2.cvtColor(np.dstack(list(array)), cv2.COLOR_RGB2GRAY)
+    return np.ascontiguousarray(array), name
+
+
+def decode(data: NDArray[np.uint8], path: str | Path, max_pixels: int | None = None) -> NDArray[Any]:
+    """Decode the bytes of an image file as stored, (H, W) or (H, W, C) in BGR order; `path` names it in errors.
+
+    `max_pixels` replaces the limit of `tiepoint.images.header`, which is checked before anything is decoded.
+    """
+    header = inspect(BytesIO(data.tobytes()), path)
+    check_size(header.width, header.height, path, max_pixels)
+    return decode_as(header, data, path)
+
+
+def decode_as(header: Header, data: NDArray[np.uint8], path: str | Path) -> NDArray[Any]:
+    """`decode`, for who has inspected the header and checked the size."""
+    check_opencv(header, path)
+    if header.kind in ("png", "jpeg") and not complete(data.tobytes()):
+        raise InputError(f"{path}: is truncated or damaged: copy it again")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        image = cv2.imdecode(_as_stored(data, header, path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if image is None:
+        raise InputError(f"{path}: truncated or not an image that OpenCV reads (PNG, JPEG, TIFF ...)")
+    return np.asarray(image)
+
+
+def write_image(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image (H, W) or (H, W, 3) RGB, atomically; the suffix chooses the format."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    with atomic_file(path) as temporary:
+        try:
+            data = cv2.imencode(temporary.suffix, image)[1]
+        except cv2.error:
+            raise InputError(f"{path}: no image format has this suffix: use .png or .jpg") from None
+        temporary.write_bytes(data.tobytes())
+
+
+def value_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """The grey values that stand for 0 and 1: 0 and 255 for uint8, else the image's 0.1 and 99.9 percentiles.
+
+    16-bit and float images seldom fill their range. Where the percentiles coincide, the minimum and maximum are taken.
+    Only pixels where `mask` is True count; (0, 1) where it has none.
+    """
+    return (0.0, 255.0) if image.dtype == np.uint8 else percentile_range(image, mask)
+
+
+def percentile_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """The 0.1 and 99.9 percentiles, as `value_range`, whatever the depth."""
+    values = image.reshape(-1) if mask is None else image[mask]
+    sample = values[:: max(1, values.size // SAMPLE)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
+    return (low, high) if high > low else (float(values.min()), float(values.max()))
+
+
+def to_unit(image: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.float32]:
+    """Grey values mapped linearly, `limits` to 0 and 1, float32; values beyond the limits are kept, not clipped."""
+    low, high = limits
+    return (image.astype(np.float32) - np.float32(low)) * np.float32(1 / max(high - low, 1e-30))
+
+
+def to_uint8(image: NDArray[Any], limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """An 8-bit version for detectors and for display, stretched by `limits`, the image's `value_range` if None.
+
+    uint8 is returned as it is.
+    """
+    if image.dtype == np.uint8:
+        return np.asarray(image, dtype=np.uint8)
+    limits = value_range(image) if limits is None else limits
+    stretched: NDArray[np.uint8] = np.rint(to_unit(image, limits).clip(0, 1) * 255).astype(np.uint8)
+    return stretched
+
+
+def _read(path: str | Path) -> NDArray[Any]:
+    """A grey (H, W) or colour (H, W, 3 or 4) image as stored, in BGR order."""
+    with opened(path) as file:  # the size is checked before a file that is too large is read
+        header = inspect(file, path)
+        check_size(header.width, header.height, path)
+        file.seek(0)
+        image = decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path)
+    if image.ndim == 3 and image.shape[2] not in (3, 4):
+        raise InputError(f"{path}: has {image.shape[2]} bands: give a grey or a colour image")
+    return image
+
+
+def _as_stored(data: NDArray[np.uint8], header: Header, path: str | Path) -> NDArray[np.uint8]:
+    """The bytes for OpenCV, which turns TIFFs by their orientation, and misreads some without an error."""
+    tags = header.tiff
+    if tags is None:
+        return data
+    if tags.dtype not in ("uint8", "uint16", "float32", "float64"):
+        raise InputError(f"{path}: grey values are {tags.dtype or 'of no usual type'}: give uint8, uint16 or float32")
+    if not tags.plain:
+        apart = " stored apart" if tags.planar else ""
+        raise InputError(f"{path}: has {tags.bands} bands{apart}: give a grey or a colour image, its bands interleaved")
+    if tags.orientation_at is None:
+        return data
+    data = data.copy()
+    data[tags.orientation_at : tags.orientation_at + 2] = [1, 0] if tags.little else [0, 1]
+    return data
+
+
+def _checked(image: NDArray[Any], name: str | Path) -> NDArray[Any]:
+    if image.dtype == np.float64:
+        image = image.astype(np.float32)
+    if image.dtype not in DTYPES:
+        raise InputError(f"{name}: grey values are {image.dtype}: give uint8, uint16 or float32")
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        raise InputError(f"{name}: holds NaN or infinite values: fill them first")
+    return image

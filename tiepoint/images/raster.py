@@ -1,0 +1,235 @@
+"""Images as users have them, as one grey with a mask: any depth, any number of bands, whole or in windows.
+
+TIFF and JPEG 2000 are read through rasterio where it is installed (the extra `geo`), and only then have a georeference.
+Without it, and all other formats, through OpenCV; what OpenCV cannot read or would misread is refused.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.images.gdal_source import GdalSource
+from tiepoint.images.geo import Geo
+from tiepoint.images.header import Header, check_size, inspect, opened, upright
+from tiepoint.images.pixels import decode_as, to_uint8, to_unit, value_range
+from tiepoint.images.sources import ArraySource, Source, choose, render, sampling
+from tiepoint.images.window import Window
+from tiepoint.types import Mask, Planes
+
+RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Raster:
+    """One grey image, or a window of it.
+
+    Attributes:
+        pixels: (H, W), uint8, uint16 or float32 and finite. Pixels that are not valid hold the image's median, which
+            makes weaker edges than nodata values do.
+        mask: (H, W) bool, valid pixels; None if all are.
+        limits: the grey values that stand for 0 and 1, see `tiepoint.images.pixels.value_range`; of valid pixels, and
+            of the whole image also in a window.
+        geo: georeference of these pixels, or None.
+        name: what errors call it.
+        bands: names of the bands of the image that it comes from.
+        orientation: by which the stored image was turned, see `tiepoint.images.header`; 1 if it was not.
+    """
+
+    pixels: Planes
+    mask: Mask | None
+    limits: tuple[float, float]
+    geo: Geo | None = None
+    name: str = "image"
+    bands: tuple[str, ...] = ("1",)
+    orientation: int = 1
+
+    def to_uint8(self) -> NDArray[np.uint8]:
+        """An 8-bit version for detectors and for display, stretched by `limits`; uint8 as it is."""
+        return to_uint8(self.pixels, self.limits)
+
+    def to_unit(self) -> NDArray[np.float32]:
+        """`limits` mapped to 0 and 1, float32, not clipped."""
+        return to_unit(self.pixels, self.limits)
+
+
+class Reader:
+    """An image that is read in windows, each with the grey and the limits of the whole. A context manager.
+
+    Statistics are those of about a million pixels, evenly spaced: limits, ranges of bands, and the median.
+
+    Attributes:
+        source: the bands.
+        shape: rows and columns, upright.
+        limits: see `Raster`.
+        bands: names of all bands.
+        geo: georeference or None.
+        name: what errors call it.
+
+    Raises:
+        InputError: an unknown band, or an image without a valid pixel.
+    """
+
+    def __init__(
+        self, source: Source, band: int | str | None = None, orientation: int = 1, max_pixels: int | None = None
+    ) -> None:
+        self.source, self.shape, self.bands, self.geo, self.name = (
+            source, source.shape, source.bands, source.geo, source.name,
+        )  # fmt: skip
+        self._orientation, self._max_pixels = orientation, max_pixels
+        self._grey = choose(source, band)
+        pixels, mask = render(source, self._grey, self._whole(), sampling(self.shape))
+        values = pixels.reshape(-1) if mask is None else pixels[mask]
+        if not len(values):
+            raise InputError(f"{self.name}: holds no valid pixel: all are nodata, transparent or NaN")
+        self.limits = value_range(values)
+        self._fill = np.median(values).astype(values.dtype)
+
+    def read(self, window: Window | None = None) -> Raster:
+        """A window, or the whole image, which must not have more pixels than the limit of `tiepoint.images.header`."""
+        window = self._whole() if window is None else window
+        check_size(window.width, window.height, self.name, self._max_pixels, ", or read it by tiles")
+        pixels, mask = render(self.source, self._grey, window)
+        if mask is not None:
+            pixels = np.where(mask, pixels, self._fill)
+        geo = None if self.geo is None else self.geo.shifted(window.x, window.y)
+        pixels = np.ascontiguousarray(pixels)
+        return Raster(pixels, mask, self.limits, geo, self.name, self.bands, self._orientation)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.source.close()
+
+    def _whole(self) -> Window:
+        return Window(0, 0, self.shape[1], self.shape[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_image(
+    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None
+) -> Raster:
+    """Read an image as one grey with the mask of its valid pixels.
+
+    By default a colour image becomes its luma, an image of one band stays as it is, and any other becomes the mean of
+    its bands, each stretched between its 0.1 and 99.9 percentiles: float32 in 0..1. An alpha channel is no band.
+    Pixels are not valid where they are nodata, fully transparent, outside the file's mask, NaN or infinite.
+
+    Args:
+        path: of the image.
+        band: take one band, by its number from 1 or by its name.
+        orient: turn the image upright by its EXIF orientation; coordinates are then those of the upright image. An
+            image with a georeference lies as its georeference says and is never turned.
+        max_pixels: refuse larger images before they are decoded; None for the limit of `tiepoint.images.header`.
+
+    Raises:
+        InputError: a file that is missing, empty, truncated, damaged, too large or no image, an unknown band, no valid
+            pixel, or one that needs rasterio where it is not installed.
+    """
+    with _open(path, band, orient, max_pixels, whole=True) as reader:
+        return reader.read()
+
+
+def open_image(
+    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None
+) -> Reader:
+    """Open an image to read it in windows; see `read_image` for the arguments and errors.
+
+    Memory is bounded by the window for TIFF and JPEG 2000 with rasterio, unless an orientation must be undone. Other
+    files are decoded as a whole and held, so the limit of pixels is checked here.
+    """
+    return _open(path, band, orient, max_pixels, whole=False)
+
+
+def _open(path: str | Path, band: int | str | None, orient: bool, max_pixels: int | None, whole: bool) -> Reader:
+    with opened(path) as file:
+        header = inspect(file, path)
+        tags = header.tiff
+        windowed = header.kind in ("tiff", "jp2") and _has_rasterio()
+        if whole or not windowed:
+            check_size(header.width, header.height, path, max_pixels)
+        if windowed or (tags is not None and not (tags.plain and tags.pages == 1)):
+            source: Source = GdalSource(path, header, max_pixels)
+        else:
+            file.seek(0)
+            source = _decoded(decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path), header, path)
+    try:
+        located = source.geo is not None or (tags is not None and tags.georeferenced)
+        orientation = header.orientation if orient and not located else 1
+        if orientation != 1:
+            check_size(header.width, header.height, path, max_pixels)
+            source = _turned(source, orientation)
+        return Reader(source, band, orientation, max_pixels)
+    except BaseException:
+        source.close()
+        raise
+
+
+def as_raster(image: str | Path | NDArray[Any] | Raster, name: str = "image", band: int | str | None = None) -> Raster:
+    """An image given as a path, an array or a raster, as a raster.
+
+    Arrays are (H, W) or (C, H, W) of real numbers, three bands being RGB; NaN, infinity and what a masked array masks
+    are not valid. Raises InputError.
+    """
+    if isinstance(image, Raster):
+        return image
+    if isinstance(image, str | Path):
+        return read_image(image, band)
+    array = np.asanyarray(image)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
+    planes = array if array.ndim == 3 else array[None]
+    if planes.ndim == 3 and planes.shape[2] <= 4 < min(planes.shape[:2]):
+        raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
+    mask = None
+    if isinstance(planes, np.ma.MaskedArray):
+        mask = ~np.asarray(np.ma.getmaskarray(planes).all(axis=0))
+        planes = planes.data
+    colour = len(planes) == 3
+    bands = RGB if colour else tuple(str(i) for i in range(1, len(planes) + 1))
+    source = ArraySource(name, planes, bands, (0, 1, 2) if colour else None, mask)
+    return Reader(source, band, max_pixels=planes.size).read()
+
+
+def _decoded(image: NDArray[Any], header: Header, path: str | Path) -> ArraySource:
+    """What OpenCV decoded: (H, W) or (H, W, 3 or 4) in BGR order. The fourth band of a TIFF may be no alpha."""
+    tags = header.tiff
+    nodata = tags.nodata if tags is not None else None
+    if image.ndim == 2:
+        return ArraySource(str(path), image[None], ("1",), nodata=nodata)
+    if image.shape[2] not in (3, 4):
+        raise InputError(f"{path}: has {image.shape[2]} bands: convert it to a TIFF")
+    planes = image[..., 2::-1].transpose(2, 0, 1)
+    if image.shape[2] == 3:
+        return ArraySource(str(path), planes, RGB, (0, 1, 2), nodata=nodata)
+    last = image[..., 3]
+    if tags is not None and not tags.alpha:
+        return ArraySource(str(path), np.concatenate([planes, last[None]]), (*RGB, "4"), (0, 1, 2), nodata=nodata)
+    return ArraySource(str(path), planes, RGB, (0, 1, 2), mask=last > 0, nodata=nodata)
+
+
+def _turned(source: Source, orientation: int) -> ArraySource:
+    """The source as an array in memory, upright."""
+    window = Window(0, 0, source.shape[1], source.shape[0])
+    planes, valid = source.read(range(len(source.bands)), window)
+    source.close()
+    mask = None if valid is None else np.ascontiguousarray(upright(np.asarray(valid.any(axis=0)), orientation))
+    planes = np.ascontiguousarray(upright(planes, orientation))
+    return ArraySource(source.name, planes, source.bands, source.colours, mask)
+
+
+def _has_rasterio() -> bool:
+    return importlib.util.find_spec("rasterio") is not None

@@ -1,0 +1,173 @@
+"""An image resampled onto another's pixel grid, block by block, in its own depth.
+
+Bilinear at exact coordinates: OpenCV's remap rounds them to 1/32 px and takes no image wider than 32767 px. Nothing is
+filtered first, so an image that becomes smaller by more than two aliases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.images.geo import BLOCK, Geo, geotiff_writer
+from tiepoint.images.raster import Raster, Reader
+from tiepoint.images.window import Window
+from tiepoint.types import Mask, Planes
+
+MOST = 2**24  # values of the source that a block may need at once
+ROUNDING = 1e-6  # px beyond the border, or weight of a pixel that is not valid, that rounding alone may give
+Read = Callable[[Window], tuple[Planes, Mask | None]]
+
+
+def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
+    """Resample an image onto the grid of another.
+
+    Args:
+        image: what is resampled.
+        matrix: (3, 3), maps its pixels to the other image's.
+        shape: rows and columns of the other image.
+        fill: of pixels without a value.
+
+    Returns:
+        (H, W) of the image's dtype, and (H, W) bool: False where a pixel lies outside the image, where any pixel that
+        it is interpolated from is not valid, or beyond the horizon of the matrix.
+
+    Raises:
+        InputError: a matrix that is not finite or has no inverse.
+    """
+
+    def read(window: Window) -> tuple[Planes, Mask | None]:
+        return image.pixels[window.slices][None], None if image.mask is None else image.mask[window.slices][None]
+
+    height, width = image.pixels.shape
+    inverse = _inverse(matrix, (height, width))
+    pixels = np.full(shape, fill, dtype=image.pixels.dtype)
+    mask = np.zeros(shape, dtype=bool)
+    for window in _blocks(shape):
+        for part, planes, valid in _warp(read, (height, width), inverse, window):
+            pixels[part.slices] = np.where(valid[0], planes[0], pixels[part.slices])
+            mask[part.slices] = valid[0]
+    return pixels, mask
+
+
+def warp_to_geotiff(
+    reader: Reader, matrix: ArrayLike, shape: tuple[int, int], path: str | Path, geo: Geo | None,
+    nodata: float | None = None, progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Resample all bands of an image onto the grid of another and write them, in bounded memory.
+
+    Args:
+        reader: the image that is resampled, from `tiepoint.images.raster.open_image`; its bands keep their depth.
+        matrix: (3, 3), maps its upright pixels to the other image's.
+        shape: rows and columns of the other image.
+        path: GeoTIFF to write, atomically.
+        geo: the other image's georeference.
+        nodata: value of pixels without one; None writes a mask into the file instead, one for all bands.
+        progress: called with (blocks done, blocks in all).
+
+    Raises:
+        InputError: what `warp_image` and `write_geotiff` refuse.
+    """
+    source = reader.source
+    bands = range(len(source.bands))
+    first, _ = source.read(bands, Window(0, 0, 1, 1))
+    inverse = _inverse(matrix, source.shape)
+    blocks = list(_blocks(shape))
+    with geotiff_writer(path, (len(bands), *shape), first.dtype, geo, nodata, source.bands) as dataset:
+        for done, window in enumerate(blocks, 1):
+            pixels = np.full((len(bands), window.height, window.width), 0 if nodata is None else nodata, first.dtype)
+            held = np.zeros((window.height, window.width), dtype=bool)
+            for part, planes, valid in _warp(
+                lambda w: source.read(bands, w), source.shape, inverse, window, len(bands)
+            ):
+                rows, columns = Window(part.x - window.x, part.y - window.y, part.width, part.height).slices
+                pixels[:, rows, columns] = np.where(valid, planes, pixels[:, rows, columns])
+                held[rows, columns] = valid.any(axis=0)
+            place = ((window.y, window.y + window.height), (window.x, window.x + window.width))
+            dataset.write(pixels, window=place)
+            if nodata is None:
+                dataset.write_mask(held, window=place)
+            if progress:
+                progress(done, len(blocks))
+
+
+def _warp(
+    read: Read, size: tuple[int, int], inverse: NDArray[np.float64], window: Window, bands: int = 1
+) -> Iterator[tuple[Window, Planes, Mask]]:
+    """Yield the parts of a window that show the source, with pixels and validity (C, h, w)."""
+    y, x = np.mgrid[window.slices].astype(np.float64)
+    u, v, w = (row[0] * x + row[1] * y + row[2] for row in inverse)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u, v = u / w, v / w
+        inside = (w > 0) & (u >= -ROUNDING) & (u <= size[1] - 1 + ROUNDING)
+        inside &= (v >= -ROUNDING) & (v <= size[0] - 1 + ROUNDING)
+    if not inside.any():
+        return
+    left, top = int(max(u[inside].min(), 0)), int(max(v[inside].min(), 0))
+    right, bottom = int(min(u[inside].max() + 1, size[1] - 1)), int(min(v[inside].max() + 1, size[0] - 1))
+    needed = Window(left, top, right - left + 1, bottom - top + 1)
+    if needed.width * needed.height * bands > MOST and max(window.width, window.height) > 1:
+        for part in _halves(window):
+            yield from _warp(read, size, inverse, part, bands)
+        return
+    planes, valid = read(needed)
+    u, v = (np.where(inside, a, start) - start for a, start in ((u, left), (v, top)))
+    yield window, *_bilinear(planes, valid, u, v, inside)
+
+
+def _bilinear(
+    planes: Planes, valid: Mask | None, u: NDArray[np.float64], v: NDArray[np.float64], inside: Mask
+) -> tuple[Planes, Mask]:
+    """Pixels and validity (C, h, w) at (u, v), each (h, w)."""
+    height, width = planes.shape[1:]
+    u, v = u.clip(0, width - 1), v.clip(0, height - 1)
+    left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    a, b = u - left, v - top
+    corners = (
+        (top, left, (1 - a) * (1 - b)),
+        (top, right, a * (1 - b)),
+        (bottom, left, (1 - a) * b),
+        (bottom, right, a * b),
+    )
+    values = np.zeros((len(planes), *u.shape))
+    lost = np.zeros((len(planes), *u.shape))
+    for rows, columns, weight in corners:
+        held = planes[:, rows, columns].astype(np.float64)
+        good = np.isfinite(held) if valid is None else np.isfinite(held) & valid[:, rows, columns]
+        values += weight * np.where(good, held, 0)
+        lost += weight * ~good
+    if planes.dtype.kind in "iu":
+        values = np.rint(values)
+    return values.astype(planes.dtype), inside & (lost <= ROUNDING)
+
+
+def _inverse(matrix: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Target pixels to source pixels, its third coordinate above 0 for all that the middle of the source can see."""
+    forward = np.asarray(matrix, dtype=np.float64)
+    if forward.shape != (3, 3) or not np.isfinite(forward).all():
+        raise InputError("the matrix must be 3 x 3 and finite")
+    if forward[2] @ ((size[1] - 1) / 2, (size[0] - 1) / 2, 1) < 0:
+        forward = -forward
+    try:
+        return np.asarray(np.linalg.inv(forward))
+    except np.linalg.LinAlgError:
+        raise InputError("the matrix has no inverse: it maps the image to a line or a point") from None
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
+    """The blocks of a GeoTIFF as it is written, row by row."""
+    for y in range(0, shape[0], BLOCK):
+        for x in range(0, shape[1], BLOCK):
+            yield Window(x, y, min(BLOCK, shape[1] - x), min(BLOCK, shape[0] - y))
+
+
+def _halves(window: Window) -> tuple[Window, Window]:
+    x, y, width, height = window.x, window.y, window.width, window.height
+    if width >= height:
+        return Window(x, y, width // 2, height), Window(x + width // 2, y, width - width // 2, height)
+    return Window(x, y, width, height // 2), Window(x, y + height // 2, width, height - height // 2)

@@ -1,0 +1,33 @@
+"""Windows of an image, the scaling between an image and its reduction, and the suffixes of image files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tiepoint.types import Matrix
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".jp2")
+
+
+@dataclass(frozen=True)
+class Window:
+    """The columns x to x + width - 1 and the rows y to y + height - 1 of an image."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """To index an array (..., H, W)."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+
+def scaling(factor: float) -> Matrix:
+    """(3, 3), from pixels of an image to those of one `factor` times as large; centres are at integers in both."""
+    matrix = np.diag([factor, factor, 1.0])
+    matrix[:2, 2] = 0.5 * factor - 0.5
+    return matrix

@@ -1,1 +1,0 @@
-"""Whole images: frames, patches, keypoints, matches, geometry."""

@@ -1,5 +1,0 @@
-"""A registration as one page of HTML."""
-
-from tiepoint.imaging.report.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,1 @@
+"""Losses on descriptors that weigh every negative of the batch, not only the hardest."""

@@ -1,0 +1,104 @@
+"""KGL-Net's loss: a descriptor finds hard pairs for a metric network, and their features guide each other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiepoint.losses import regularizers
+from tiepoint.losses.batch import within
+from tiepoint.losses.relational.labelled import Codes, Patches, Relate, check_batch
+from tiepoint.losses.triplet import Triplet
+
+EPS = 1e-6  # under the root of all distances
+
+
+class GuidedLoss(nn.Module):
+    """L = triplet + norm * lengths + metric * BCE + guidance * features, on N matching pairs.
+
+    - triplet: sum_i max(0, margin + d+ + d+^2 - d- - d-^2) at alpha = 2, which is HyNet's alpha (1 - s) + d; d is the
+      L2 distance of the unit descriptors, sqrt(2 - 2s + 1e-6), d- that of the hardest of the negatives of pair i within
+      and across the spectra, see `tiepoint.losses.triplet.Triplet`.
+    - lengths: sum_i (|v_i| - |n_i|)^2 of the descriptors before their normalisation.
+    - BCE: mean over the logits of the N matching pairs and of N hard ones, (vis i, nir j), where j is the other point
+      whose nir descriptor is nearest to that of vis i. The network relates their codes.
+    - features: MSE(common, private) of vis plus that of nir; the gradient flows into both.
+
+    Options:
+        margin, alpha: of the triplet.
+        guard: distance d up to which a negative is a duplicate of the point. The triplet passes it over; in the search
+            for hard pairs, as released, it counts as further away by 2. A matching pair never is a hard one.
+        norm, metric, guidance: weights of the terms.
+
+    Source: Yu et al., KGL-Net, arXiv 2412.11161, 2024, and its released code; the triplet is HyNet's, Tian et al.,
+    NeurIPS 2020.
+    """
+
+    matching_only = True
+
+    def __init__(
+        self,
+        *,
+        margin: float = 1.2,
+        alpha: float = 2.0,
+        guard: float = 0.008,
+        norm: float = 0.1,
+        metric: float = 1.0,
+        guidance: float = 1.0,
+    ) -> None:
+        super().__init__()
+        within("guard", guard, 0, 2, "[)")
+        for name, value in (("norm", norm), ("metric", metric), ("guidance", guidance)):
+            within(name, value, 0, math.inf, "[)")
+        self.triplet = Triplet(
+            measure="hybrid", form="hinge", margin=margin, alpha=alpha, candidates="four", reduction="sum", eps=EPS,
+            guard=math.sqrt(max(guard**2 - EPS, 0)),  # the same limit, for distances without EPS
+        )  # fmt: skip
+        self.guard, self.norm, self.metric, self.guidance = guard, norm, metric, guidance
+
+    def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
+        """Loss of a batch, scalar float32.
+
+        Args:
+            output: `tiepoint.nets.relational.kglnet.Guided`, not of a pruned network.
+            labels: (N,), all 1; N at least 2.
+            patches: not used.
+            relate: the network's, which gives the logits of the hard pairs.
+            progress: not used.
+
+        Raises InputError for a pruned network's output, ValueError for a batch that does not fit.
+        """
+        labels = check_batch(self, output, labels, patches, "descriptors", "common", "codes")
+        if len(labels) < 2:
+            raise ValueError("GuidedLoss takes 2 pairs or more: the non-matches of a pair are the other ones")
+        raw = [x.float() for x in output.descriptors]
+        vis, nir = (F.normalize(x, dim=1) for x in raw)
+        hard = self._relate(relate, output.codes, self._nearest(vis, nir)).float()
+        logits = torch.cat([output.main.float(), hard])
+        bce = F.binary_cross_entropy_with_logits(logits, torch.cat([labels, torch.zeros_like(hard)]))
+        private = (codes[0] for codes in output.codes)
+        errors = [F.mse_loss(a.float(), b.float()) for a, b in zip(output.common, private, strict=True)]
+        loss: Tensor = self.triplet(vis, nir) + self.norm * regularizers.norm_difference(*raw)
+        return loss + self.metric * bce + self.guidance * torch.stack(errors).sum()
+
+    @torch.no_grad()
+    def _nearest(self, vis: Tensor, nir: Tensor) -> Tensor:
+        """For each vis descriptor the row (N,) of the nearest nir one of another point."""
+        with torch.autocast(vis.device.type, enabled=False):
+            distance = (2 - 2 * (vis @ nir.T)).abs().add(EPS).sqrt()
+        distance = torch.where(distance <= self.guard, distance + 2, distance)
+        return distance.fill_diagonal_(torch.inf).argmin(dim=1)
+
+    @staticmethod
+    def _relate(relate: Relate, codes: tuple[Codes, Codes], rows: Tensor) -> Tensor:
+        """Logits (N,) of each vis patch and the nir patch of `rows`, in the precision in which the codes were made."""
+        vis, nir = codes[0], tuple(part[rows] for part in codes[1])
+        kind = vis[0].dtype
+        if kind in (torch.float16, torch.bfloat16):
+            with torch.autocast(vis[0].device.type, dtype=kind):
+                return relate(vis, nir)
+        return relate(vis, nir)

@@ -1,0 +1,83 @@
+"""Loading of describers and relaters, by name or path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tiepoint import nets
+from tiepoint.errors import InputError
+from tiepoint.models.classical import SIFT
+from tiepoint.models.describer import Describer, LearnedDescriber
+from tiepoint.models.opencv import KINDS, OpenCV
+from tiepoint.models.relater import LearnedRelater, Precision
+from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
+from tiepoint.nets.checkpoints import load_checkpoint, read_torch
+
+
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compile: bool = False,
+) -> Describer | LearnedRelater:
+    """Load a describer, or a relater where the weights are of a network that relates pairs of patches.
+
+    Args:
+        name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), one of OpenCV's ("opencv-vgg",
+            see `tiepoint.models.opencv`), a .safetensors file with its card beside it, a run folder of `tiepoint
+            train`, or a torch checkpoint (.pt, .pth, .params) by the authors or from kornia, see
+            `tiepoint.nets.checkpoints.load_checkpoint`.
+        device: where to put the weights.
+        precision: of a relater, see `LearnedRelater`; describers take "fp32" alone.
+        compile: likewise; describers are not compiled.
+
+    Raises:
+        InputError: nothing of that name, a file that does not fit, or `precision` or `compile` for a describer.
+    """
+    name, path = str(name_or_path), weights_path(name_or_path)
+    model: Describer
+    if name in ("sift", "rootsift"):
+        model = SIFT(root=name == "rootsift")
+    elif name in KINDS:
+        model = OpenCV(name)
+    elif path.suffix in TORCH_FILES:
+        network, net = load_checkpoint(read_torch(path), name)
+        model = LearnedDescriber(net, path.stem, {"network": network}).to(device)
+    elif path.is_file():
+        net, card = read_weights(path)
+        own = str(card.get("name", path.stem))
+        if card["network"] in nets.RELATERS:
+            return LearnedRelater(net, own, card, precision=precision, compile=compile).to(device)
+        model = LearnedDescriber(net, own, card).to(device)
+    else:
+        choices = sorted([*(p.stem for p in WEIGHTS.glob("*.safetensors")), "sift", "rootsift", *KINDS])
+        raise InputError(f"{name}: no such describer, relater or file: there are {', '.join(choices)}, or give a path")
+    if precision != "fp32" or compile:
+        raise InputError(f"{name}: is a describer: precision and compile are for relaters")
+    return model
+
+
+def load_describer(describer: str | Path | Describer | LearnedRelater, device: str | torch.device = "cpu") -> Describer:
+    """Load a describer by name or path, or return a loaded one. Raises InputError for a relater, and as `load`."""
+    model = load(describer, device) if isinstance(describer, str | Path) else describer
+    if isinstance(model, LearnedRelater):
+        raise InputError(f"{_title(describer)}: relates pairs of patches and describes none: give a describer")
+    return model
+
+
+def load_relater(
+    relater: str | Path | Describer | LearnedRelater, device: str | torch.device = "cpu"
+) -> LearnedRelater:
+    """Load a relater by name or path, or return a loaded one. Raises InputError for a describer, and as `load`."""
+    model = load(relater, device) if isinstance(relater, str | Path) else relater
+    if not isinstance(model, LearnedRelater):
+        raise InputError(f"{_title(relater)}: describes single patches and relates no pairs: give a relater")
+    return model
+
+
+def _title(model: str | Path | Describer | LearnedRelater) -> str:
+    """What errors call a model: as it was given, or its name."""
+    return str(model) if isinstance(model, str | Path) else model.name

@@ -1,0 +1,56 @@
+"""What FIL-Net and RRL-Net share: from the features of two patches at five scales to match logits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import Tensor, nn
+
+from tiepoint.errors import InputError
+from tiepoint.nets.blocks.aggregation import Aggregation
+from tiepoint.nets.blocks.fil import FIL, Interaction
+from tiepoint.nets.blocks.heads import Head, ModuleHead
+from tiepoint.nets.relation import Codes
+
+
+class InteractionNetwork(nn.Module):
+    """A FIL module at each scale, the aggregation of their private features, and heads.
+
+        F_s(vis), F_s(nir) -> FIL s -+-> private features -> aggregation -> stage heads, the last one the main, "stage5"
+                                     +-> common features --> module heads
+
+    `widths` are the channels of each F_s, `trunk` those of the aggregation's stages. `aux_stages`, among 1 to
+    len(widths), get a module head and, but for the last, a stage head for training. Raises InputError for others.
+
+    Source: Yu et al., FIL-Net, IEEE TIP 2023, and RRL-Net, Information Fusion 2025.
+    """
+
+    def __init__(self, widths: Sequence[int], trunk: Sequence[int], aux_stages: Collection[int]) -> None:
+        super().__init__()
+        last = len(widths)
+        if not set(aux_stages) <= set(range(1, last + 1)):
+            raise InputError(f"aux_stages {list(aux_stages)}: stages are 1 to {last}")
+        helped = sorted(set(aux_stages), reverse=True)
+        self.fils = nn.ModuleList(FIL(width) for width in widths)
+        self.aggregation = Aggregation([2 * width for width in widths], trunk)
+        self.head = Head(trunk[-1])
+        self.stage_heads = nn.ModuleDict({str(s): Head(trunk[s - 1]) for s in helped if s < last})
+        self.module_heads = nn.ModuleDict({str(s): ModuleHead(widths[s - 1]) for s in helped})
+
+    def forward(self, vis: Codes, nir: Codes) -> Tensor:
+        """Give the main head's logit (N,) of N coded pairs."""
+        _, stages = self._gather(vis, nir)
+        logits: Tensor = self.head(stages[-1])
+        return logits
+
+    def all_logits(self, vis: Codes, nir: Codes) -> dict[str, Tensor]:
+        """Give the logits (N,) of every head that is there, in either mode, of N coded pairs; the main head's first."""
+        interactions, stages = self._gather(vis, nir)
+        logits = {f"stage{len(stages)}": self.head(stages[-1])}
+        logits |= {f"stage{s}": head(stages[int(s) - 1]) for s, head in self.stage_heads.items()}
+        return logits | {f"module{s}": head(interactions[int(s) - 1].common) for s, head in self.module_heads.items()}
+
+    def _gather(self, vis: Codes, nir: Codes) -> tuple[list[Interaction], tuple[Tensor, ...]]:
+        """Interactions of every scale, and the aggregation's stages."""
+        interactions = [fil(a, b) for fil, a, b in zip(self.fils, vis, nir, strict=True)]
+        return interactions, self.aggregation([interaction.private for interaction in interactions])

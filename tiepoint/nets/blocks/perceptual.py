@@ -1,0 +1,111 @@
+"""Frozen networks whose features say how alike two images look: the perceptual terms of losses compare these.
+
+Each maps patches to maps of features. Its weights need no gradient, and the gradient flows through it to the patches.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.errors import InputError
+from tiepoint.nets.checkpoints import read_torch
+from tiepoint.nets.inputs import check_shape, resize
+from tiepoint.nets.towers.sdgmnet import SDGMNet
+
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions of VGG-19's blocks
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB images in 0..1
+
+
+class VGG19Features(nn.Module):
+    """VGG-19 up to block5_conv4 after its ReLU: (N, 1 or 3, S, S) -> (N, 512, S / 16, S / 16), S at least 16.
+
+    One channel is repeated to three. 20,024,384 parameters, read from `path`: a state dict in torchvision's layout
+    (features.0.weight to features.34.bias; other keys are passed over), a torch or .safetensors file.
+
+    `normalise` takes the mean and the standard deviation of ImageNet off patches in 0..1, as the weights expect. The
+    default leaves patches as they are, as RRL-Net and SPIMNet do, and the papers' weights of the perceptual terms
+    belong to that. Their weights come from Keras, though, and were made for 0..255 minus a mean, torchvision's for
+    inputs of deviation 1: the features here are of another scale than theirs either way, which no choice mends.
+
+    Raises InputError for a file that cannot be read or is no VGG-19.
+
+    Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, configuration E.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, path: str | Path, normalise: bool = False) -> None:
+        super().__init__()
+        self.normalise = normalise
+        with torch.device("meta"):  # no time on fresh weights
+            self.features = _vgg19()
+        state = _read(Path(path))
+        weights = {}
+        for key, own in self.state_dict().items():
+            if key not in state:
+                raise InputError(f"{path}: no weights of VGG-19 in torchvision's layout ({key} is missing)")
+            if state[key].shape != own.shape:
+                shapes = f"{tuple(state[key].shape)}, not {tuple(own.shape)}"
+                raise InputError(f"{path}: no weights of VGG-19 in torchvision's layout ({key} is {shapes})")
+            weights[key] = state[key].float()
+        self.load_state_dict(weights, assign=True)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Maps (N, 512, S / 16, S / 16), all >= 0, of `patches` (N, 1 or 3, S, S). Raises InputError for others."""
+        if patches.ndim != 4 or patches.shape[1] not in (1, 3) or min(patches.shape[2:]) < 16:
+            raise InputError(f"patches {tuple(patches.shape)}: VGG-19 takes (N, 1 or 3, S, S) with S >= 16")
+        x = patches.expand(-1, 3, -1, -1)
+        maps: Tensor = self.features((x - self.mean) / self.std if self.normalise else x)
+        return maps
+
+
+class SDGMNetFeatures(nn.Module):
+    """What SDGMNet's last convolution sees: (N, 1, S, S) in 0..1 -> (N, 128, 8, 8).
+
+    Features for where VGG-19 does not fit: of patches and not of photographs, in one channel, 287,779 parameters.
+    Patches are reduced to 32x32 first. `net` is copied, and stays as it is.
+    """
+
+    def __init__(self, net: SDGMNet) -> None:
+        super().__init__()
+        layers = (net.layer1, net.layer2, net.layer3, net.layer4, net.layer5, net.layer6)
+        self.layers = copy.deepcopy(nn.Sequential(*layers))
+        self.eval().requires_grad_(False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Maps (N, 128, 8, 8) of `patches` (N, 1, S, S), float in 0..1. Raises InputError for other shapes."""
+        check_shape(patches, "SDGMNetFeatures")
+        maps: Tensor = self.layers(resize(patches, SDGMNet.input_size))
+        return maps
+
+
+def _vgg19() -> nn.Sequential:
+    """Convolutions 3x3 and ReLU, with a pooling between two blocks, numbered as in torchvision."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for channels, count in BLOCKS:
+        layers += [nn.MaxPool2d(2)] if layers else []
+        for _ in range(count):
+            layers += [nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU(inplace=True)]
+            inputs = channels
+    return nn.Sequential(*layers)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return read_torch(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,1 @@
+"""Networks that relate two patches of different spectra: a pair in, a match logit out."""

@@ -1,0 +1,100 @@
+"""EFR-Net: features of their own for each relation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.nets.blocks.heads import Head
+from tiepoint.nets.blocks.keras import conv_norm, initialise
+from tiepoint.nets.blocks.mgla import gate
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+
+WIDTHS = (32, 64, 128, 256)
+
+
+class EFRNet(MultiLossRelater):
+    """Two relations of the pair, each from two feature networks of its own; no weights are shared.
+
+        vis, nir -> features -> |F_vis - F_nir| -> convolution -+-> head, training only, "difference"
+                                                                |-> [., .] -> convolution -> head, "both", the main one
+        vis, nir -> features ->  F_vis * F_nir  -> convolution -+-> head, training only, "product"
+
+    Codes are the two features of a patch, (N, 256, 4, 4) each, first the difference's. 9,166,915 parameters,
+    batch-norm statistics included, 8,640,577 after `tiepoint.nets.relation.deploy`. Assumed: the difference
+    comes before the product where the two are joined.
+
+    Source: Yu et al., EFR-Net, IEEE TGRS 2023, and its released code.
+    """
+
+    input_size = 64
+    training_only = ("relation_heads",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.for_difference = nn.ModuleDict({"vis": features(), "nir": features()})
+        self.for_product = nn.ModuleDict({"vis": features(), "nir": features()})
+        self.difference = conv_norm(256, 256)
+        self.product = conv_norm(256, 256)
+        self.both = conv_norm(512, 512)
+        self.head = Head(512)
+        self.relation_heads = nn.ModuleDict({"difference": Head(256), "product": Head(256)})
+        initialise(self)
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": two features (N, 256, 4, 4)."""
+        return self.for_difference[spectrum](patches), self.for_product[spectrum](patches)
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Give the main head's logit (N,) of N coded pairs."""
+        return self._judge(*self._relations(vis, nir).values())
+
+    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+        """Give the outputs of every head that is there, in either mode, of N coded pairs."""
+        relations = self._relations(vis, nir)
+        others = {name: head(relations[name]) for name, head in self.relation_heads.items()}
+        return Relation({"both": self._judge(*relations.values())} | others)
+
+    def _relations(self, vis: Codes, nir: Codes) -> dict[str, Tensor]:
+        """Difference and product, each (N, 256, 4, 4)."""
+        difference = self.difference((vis[0] - nir[0]).abs())
+        return {"difference": difference, "product": self.product(vis[1] * nir[1])}
+
+    def _judge(self, difference: Tensor, product: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.both(torch.cat([difference, product], dim=1)))
+        return logits
+
+
+def features(size: int = 64) -> nn.Sequential:
+    """Four scales of two 3x3 convolutions, pooling and attention: (N, 1, 64, 64) -> (N, 256, 4, 4)."""
+    scales = []
+    channels = 1
+    for width in WIDTHS:
+        size //= 2
+        attention = AverageAttention(width, size, size)
+        scales.append(nn.Sequential(conv_norm(channels, width), conv_norm(width, width), nn.MaxPool2d(2), attention))
+        channels = width
+    return nn.Sequential(*scales)
+
+
+class AverageAttention(nn.Module):
+    """Weighs features (N, C, H, W) along channels, height and width, each by its averages over the other two.
+
+    The averages of a dimension pass a convolution along it and a sigmoid, as in ECA-Net; the three gates multiply. MGLA
+    takes weighted averages instead, see `tiepoint.nets.blocks.mgla`, and the lengths of the convolutions are the same.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.over_channels = gate(channels)
+        self.over_height = gate(height)
+        self.over_width = gate(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate `x` (N, C, H, W)."""
+        n, c, h, w = x.shape
+        channels = self.over_channels(x.mean(dim=(2, 3)).unsqueeze(1)).view(n, c, 1, 1)
+        height = self.over_height(x.mean(dim=(1, 3)).unsqueeze(1)).view(n, 1, h, 1)
+        width = self.over_width(x.mean(dim=(1, 2)).unsqueeze(1)).view(n, 1, 1, w)
+        gated: Tensor = x * channels * (height * width)
+        return gated

@@ -1,0 +1,126 @@
+"""KGL-Net: a descriptor and a metric network that guide each other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from tiepoint.nets.blocks.heads import Head
+from tiepoint.nets.blocks.layers import FRN, TLU, Stage, unit_length
+from tiepoint.nets.relation import Codes
+
+
+class Guided(NamedTuple):
+    """What KGL-Net returns in training mode. Its losses mine negatives by the descriptors and relate the codes of
+    those, see `KGLNet.relate`; a pruned network has neither descriptors nor common features."""
+
+    logits: dict[str, Tensor]
+    """match logit (N,) of the metric network, as "metric" """
+    codes: tuple[Codes, Codes]
+    """private features of vis and of nir, (N, 256, 8, 8) each"""
+    common: tuple[Tensor, ...] = ()
+    """features of the descriptor, (N, 256, 8, 8) of vis and of nir: a loss pulls them and the codes together"""
+    descriptors: tuple[Tensor, ...] = ()
+    """of vis and of nir, (N, 128) each, before normalisation"""
+
+    @property
+    def main(self) -> Tensor:
+        """Match logit (N,)."""
+        return self.logits["metric"]
+
+
+class KGLNet(nn.Module):
+    """Low features of each spectrum, and from them a descriptor and a metric network.
+
+        vis -> low(vis) -+-> common, shared -> tail, shared -> descriptor       training only
+                         +-> private(vis) --+
+                                            +-> |difference| -> convolution -> head, the main one, "metric"
+                         +-> private(nir) --+
+        nir -> low(nir) -+-> common, shared -> tail, shared -> descriptor       training only
+
+    Codes are the private features, (N, 256, 8, 8). 6,409,713 parameters, 3,203,175 after
+    `tiepoint.nets.relation.deploy`, batch-norm statistics (of the tail) not counted, as published. Convolutions start
+    normal with fan out; biases and dense layers are assumed to start as PyTorch's do.
+
+    Source: Yu et al., KGL-Net, arXiv 2412.11161, 2024, and its released code.
+    """
+
+    input_size = 64
+    training_only = ("descriptor",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.ModuleDict({"vis": low(), "nir": low()})
+        self.private = nn.ModuleDict({"vis": high(), "nir": high()})
+        self.metric = nn.Sequential(Stage(*block(256, 256)), Head(256))
+        tail = nn.Sequential(nn.Conv2d(256, 128, 8), nn.BatchNorm2d(128), nn.Flatten())
+        self.descriptor = nn.ModuleDict({"common": high(), "tail": tail})
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
+
+    def forward(self, vis: Tensor, nir: Tensor) -> Guided | Tensor:
+        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
+        lows = self.low["vis"](vis), self.low["nir"](nir)
+        codes = (self.private["vis"](lows[0]),), (self.private["nir"](lows[1]),)
+        logit = self.relate(*codes)
+        if not self.training:
+            return logit
+        if not self.descriptor:
+            return Guided({"metric": logit}, codes)
+        common = tuple(self.descriptor["common"](x) for x in lows)
+        return Guided({"metric": logit}, codes, common, tuple(self.descriptor["tail"](x).float() for x in common))
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": the private feature (N, 256, 8, 8)."""
+        return (self.private[spectrum](self.low[spectrum](patches)),)
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Give the logit (N,) of N coded pairs."""
+        logits: Tensor = self.metric((vis[0] - nir[0]).abs())
+        return logits
+
+    def describe(self, patches: Tensor, spectrum: str) -> Tensor:
+        """Describe `patches` (N, 1, 64, 64) of "vis" or "nir" as unit vectors (N, 128); not for a pruned network."""
+        common = self.descriptor["common"](self.low[spectrum](patches))
+        return unit_length(self.descriptor["tail"](common).float())
+
+
+def low() -> Stage:
+    """Features near the pixels: (N, 1, 64, 64) -> (N, 64, 32, 32). 65,577 parameters."""
+    return Stage(
+        *(FRN(1), TLU(1)),
+        *(*block(1, 32), *block(32, 32), ECA(3)),
+        *(*block(32, 64, stride=2), *block(64, 64), ECA(3)),
+    )
+
+
+def high() -> Stage:
+    """Features far from the pixels: (N, 64, 32, 32) -> (N, 256, 8, 8). 1,109,002 parameters."""
+    return Stage(
+        *(*block(64, 128, stride=2), *block(128, 128), ECA(5)),
+        *(*block(128, 256, stride=2), *block(256, 256), ECA(5)),
+    )
+
+
+def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution 3x3 with bias, FRN and TLU."""
+    return [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), FRN(outputs), TLU(outputs)]
+
+
+class ECA(nn.Module):
+    """Weighs channels by their averages, which pass a convolution along the channels, without bias, and a sigmoid.
+
+    Source: Wang et al., ECA-Net, CVPR 2020.
+    """
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate `x` (N, C, H, W)."""
+        means = x.mean(dim=(2, 3))
+        gates: Tensor = self.convolution(means.unsqueeze(1)).sigmoid()
+        return x * gates.view(*means.shape, 1, 1)

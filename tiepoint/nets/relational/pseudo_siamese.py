@@ -1,0 +1,40 @@
+"""The Pseudo-Siamese network for patches of two spectra: a tower for each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relational.siamese import centred, head, tower
+
+
+class PseudoSiamese(nn.Module):
+    """The Siamese network with a tower for each spectrum, which share no weights. 2,080,001 parameters.
+
+    Input, output and initialisation are those of `tiepoint.nets.relational.siamese.Siamese`.
+
+    Source: Aguilera et al., CVPR workshops 2016, after Zagoruyko and Komodakis, CVPR 2015.
+    """
+
+    input_size = 64
+    training_only: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({"vis": tower(1), "nir": tower(1)})
+        self.head = head()
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Patches (N, 1, 64, 64), float in 0..1, of `spectrum` "vis" or "nir" -> the feature (N, 256)."""
+        return (self.towers[spectrum](centred(patches)),)
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Features of N vis and of N nir patches -> match logit (N,)."""
+        logit: Tensor = self.head(torch.cat([*vis, *nir], dim=1))
+        return logit[:, 0].float()
+
+    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
+        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        return Relation({"match": logit}) if self.training else logit

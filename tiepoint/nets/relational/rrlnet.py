@@ -1,0 +1,65 @@
+"""RRL-Net: relational representation learning across spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from torch import Tensor, nn
+
+from tiepoint.nets.blocks.decoder import Decoder
+from tiepoint.nets.blocks.interaction import InteractionNetwork
+from tiepoint.nets.blocks.keras import initialise
+from tiepoint.nets.blocks.light_encoder import LightEncoder
+from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+
+WIDTHS = (16, 32, 64, 128, 256)  # channels of each scale, in an encoder
+TRUNK = (32, 64, 128, 256, 512)  # and in the aggregation
+
+
+class RRLNet(MultiLossRelater):
+    """Auto-encoded features of each patch, their interaction at five scales, and what they differ in, gathered.
+
+        vis -> encoder -> F1 .. F5 -> decoder -> vis again
+                          |     |
+                         FIL .. FIL   -> common features  -> module heads
+                          |     |
+        nir -> encoder -> F1 .. F5 -> decoder -> nir again
+                          |     |
+                         aggregation  -> stage heads, of which the last, "stage5", is the main one
+
+    Patches (N, 1, 64, 64), float in 0..1. The two encoders share no weights, so vis and nir are not exchangeable.
+    Codes are F1 .. F5: 126,976 numbers a patch. `aux_stages` are the stages that get a stage head and a module head
+    for training: the released code has (3, 4, 5), the paper's figure (1, 2, 3, 4, 5). Raises InputError for others.
+    `attention` False leaves MGLA out of encoders and decoders, an ablation.
+
+    12,829,412 parameters, batch-norm statistics included, 9,404,025 after `tiepoint.nets.relation.deploy`.
+
+    Source: RRL-Net, Information Fusion 2025, and its released code, but for the decoder's bilinear grid (see there).
+    """
+
+    input_size = 64
+    training_only = ("decoders", "interaction.stage_heads", "interaction.module_heads")
+    trunk = "interaction.aggregation"  # most of the work, and the part that suffers least from rounding
+
+    def __init__(self, aux_stages: Collection[int] = (3, 4, 5), attention: bool = True) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({name: LightEncoder(WIDTHS, attention=attention) for name in ("vis", "nir")})
+        self.interaction = InteractionNetwork(WIDTHS, TRUNK, aux_stages)
+        self.decoders = nn.ModuleDict({name: Decoder(WIDTHS[-1], attention=attention) for name in ("vis", "nir")})
+        initialise(self)
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 16, 64, 64) to F5 (N, 256, 4, 4)."""
+        codes: Codes = self.encoders[spectrum](patches)
+        return codes
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Give the main head's logit (N,) of N coded pairs."""
+        logits: Tensor = self.interaction(vis, nir)
+        return logits
+
+    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+        """Give the outputs of every head and decoder that is there, in either mode, of N coded pairs."""
+        codes = {"vis": vis, "nir": nir}
+        patches = tuple(decoder(codes[spectrum][-1]) for spectrum, decoder in self.decoders.items())
+        return Relation(self.interaction.all_logits(vis, nir), patches)

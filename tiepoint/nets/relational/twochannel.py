@@ -1,0 +1,43 @@
+"""The 2-channel network: the two patches are the channels of one image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relational.siamese import centred, tower
+
+
+class TwoChannel(nn.Module):
+    """The tower of the Siamese network on both patches at once, vis first, and one dense layer.
+
+    913,377 parameters. Each patch enters minus its own mean. It mixes the patches in its first layer, so nothing can be
+    computed for one patch alone. What `tiepoint.nets.relational.siamese.Siamese` says of output and initialisation
+    holds here.
+
+    Source: Aguilera et al., CVPR workshops 2016; the released code has one dense layer, where Zagoruyko and Komodakis,
+    CVPR 2015, have two.
+    """
+
+    input_size = 64
+    training_only: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = tower(2)
+        self.head = nn.Linear(256, 1)
+
+    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+        """Patches (N, 1, 64, 64), float in 0..1, minus their means; both spectra are treated alike."""
+        return (centred(patches),)
+
+    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+        """Centred vis and nir patches -> match logit (N,)."""
+        logit: Tensor = self.head(self.tower(torch.cat([*vis, *nir], dim=1)))
+        return logit[:, 0].float()
+
+    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
+        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        return Relation({"match": logit}) if self.training else logit

@@ -1,0 +1,1 @@
+"""Networks that describe one patch: a patch in, a descriptor out."""

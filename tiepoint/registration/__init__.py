@@ -1,0 +1,1 @@
+"""Two views become a registration: the transform, its tie points, an error estimate and a verdict."""

@@ -1,0 +1,135 @@
+"""Whether a registration can be trusted: what speaks for it, as numbers, and the confidence that they amount to.
+
+    confidence = 1 / (1 + exp(-(w . x + c)))
+
+over the features x of `Evidence`, each standardised. The weights were fitted by logistic regression to registrations
+with known truth, right ones and wrong ones, of training images alone (scripts/calibrate_verdict.py), so that of the
+registrations of confidence p about the share p is right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHTS = Path(__file__).with_name("verdict.json")
+FEATURES = ("log_matches", "match_share", "log_windows", "support", "coverage", "score", "roundtrip")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a transform.
+
+    Attributes:
+        matches: keypoint matches that agree with it.
+        match_share: their share of all matches, in 0..1.
+        places: places of the overlap where the structure agrees with it, see `tiepoint.structure.align`.
+        windows: the area that the windows compared there cover, in windows; less than places where they overlap.
+        support: their share of all places tried, in 0..1.
+        coverage: share of the overlap's cells in which a place agrees, in 0..1.
+        score: median correlation of the structure at these places, in -1..1.
+        roundtrip: median distance, px, by which places miss themselves on the way from b to a and back, each way
+            correlated by itself; infinite where there are none.
+        spread: root mean square of the residuals of the places, px.
+    """
+
+    matches: int
+    match_share: float
+    places: int
+    windows: float
+    support: float
+    coverage: float
+    score: float
+    roundtrip: float
+    spread: float
+
+    def features(self) -> NDArray[np.float64]:
+        """The numbers that the confidence is made of, in the order of FEATURES."""
+        return np.array([
+            math.log1p(self.matches), self.match_share, math.log1p(self.windows), self.support, self.coverage,
+            self.score, math.log1p(min(self.roundtrip, 16.0)),
+        ])  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain, finite values; an infinite one becomes None."""
+        return {k: (round(v, 4) if math.isfinite(v) else None) for k, v in asdict(self).items()}
+
+
+def gathered(
+    agree: NDArray[np.bool_],
+    inliers: NDArray[np.bool_],
+    residuals: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    *,
+    windows: float,
+    support: float,
+    coverage: float,
+    roundtrip: float,
+) -> Evidence:
+    """The evidence of M keypoint matches, of which some agree, and of N places.
+
+    Args:
+        agree: (M,) the matches that agree with the transform.
+        inliers: (N,) the places that do.
+        residuals: (N,) of the places, px.
+        scores: (N,) their correlation.
+        windows: see `Evidence`, as the others.
+        support: likewise.
+        coverage: likewise.
+        roundtrip: likewise.
+    """
+    kept = residuals[inliers]
+    return Evidence(
+        matches=int(agree.sum()),
+        match_share=float(agree.mean()) if len(agree) else 0.0,
+        places=len(kept),
+        windows=windows,
+        support=support,
+        coverage=coverage,
+        score=float(np.median(scores[inliers])) if len(kept) else 0.0,
+        roundtrip=roundtrip,
+        spread=float(np.sqrt(np.mean(kept**2))) if len(kept) else math.inf,
+    )
+
+
+NOTHING = Evidence(0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, math.inf, math.inf)
+
+
+def confidence(evidence: Evidence) -> float:
+    """Probability, in 0..1, that the transform is good to 5 px at the image's corners."""
+    weights = _weights()
+    x = (evidence.features() - weights["mean"]) / weights["deviation"]
+    return float(1 / (1 + np.exp(-(x @ weights["weights"] + weights["constant"]))))
+
+
+def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
+    """Why the confidence stays under `least`, in words, the weightiest first; empty if it does not."""
+    found = confidence(evidence)
+    if found >= least:
+        return ()
+    weights = _weights()
+    shortfall = weights["weights"] * (weights["good"] - evidence.features()) / weights["deviation"]
+    words = {
+        "log_matches": f"only {evidence.matches} keypoint matches agree",
+        "match_share": f"only {100 * evidence.match_share:.0f} % of the keypoint matches agree",
+        "log_windows": f"what shows the same structure covers {evidence.windows:.0f} windows",
+        "support": f"the structure agrees at {100 * evidence.support:.0f} % of the places compared",
+        "coverage": f"what agrees covers {100 * evidence.coverage:.0f} % of the overlap",
+        "score": f"the structure correlates by {evidence.score:.2f} alone",
+        "roundtrip": f"places miss themselves by {evidence.roundtrip:.1f} px on the way there and back",
+    }
+    ranked = [FEATURES[k] for k in np.argsort(-shortfall) if shortfall[k] > 0][:3]
+    return (f"confidence {found:.2f}, less than {least:.2f}", *(words[name] for name in ranked))
+
+
+@cache
+def _weights() -> dict[str, Any]:
+    content = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+    return {key: np.array(value) if isinstance(value, list) else value for key, value in content.items()}

@@ -1,0 +1,222 @@
+"""A registration as one page of HTML that needs no other file and no network."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.files import write_text
+from tiepoint.images.raster import Raster, as_raster
+from tiepoint.matching.bands import Bands, band_of_each
+from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.report.html import data_url_within, json_script
+from tiepoint.report.payload import payload
+from tiepoint.report.pictures import LONGEST, outline, reduced, sprite, warped
+from tiepoint.types import Image
+from tiepoint.version import __version__
+
+PICTURE_LIMIT = 500_000  # bytes of each of three pictures and
+SHEET_LIMIT = 1_600_000  # of the patches: with base64 and the data about 4.5 MB
+NONE = "–"
+
+
+def write_report(
+    registration: Registration,
+    a: Image | Raster,
+    b: Image | Raster,
+    path: str | Path,
+    *,
+    band: Bands = None,
+    probabilities: ArrayLike | None = None,
+    title: str | None = None,
+) -> None:
+    """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
+
+    A refused registration is shown by its matches, side by side, without an overlay; so is one by a fundamental matrix,
+    by its tie points. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many tie points a thousand
+    are drawn; the page says so, and its data hold all.
+
+    Args:
+        registration: as `tiepoint.register` returned it.
+        a: the image that was registered, a path, an array or a `Raster` as for `register`.
+        b: the image it was registered to.
+        path: of the page, written atomically.
+        band: as given to `register`.
+        probabilities: that a match is right, 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
+            the registration's own if None.
+        title: heading of the page; the images' names if None.
+
+    Raises:
+        InputError: an unusable image, images of another size than the registered ones, unfit probabilities.
+    """
+    levels, names = [], []
+    matches, bands = registration.matches, band_of_each(band)
+    for image, name, size, taken in (
+        (a, "image a", matches.a.size, bands[0]),
+        (b, "image b", matches.b.size, bands[1]),
+    ):
+        raster = as_raster(image, name, taken)  # the pixels that were registered: turned, of a band, masked
+        height, width = raster.pixels.shape
+        name = raster.name
+        if (width, height) != size:
+            raise InputError(
+                f"{name}: {width}x{height} pixels, but what was registered has {size[0]}x{size[1]}: "
+                "give the registered images, in the same order"
+            )
+        levels.append(raster.to_uint8())
+        names.append(name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
+    data = payload(registration, (names[0], names[1]), probabilities)
+    write_text(path, _page(registration, data, levels, title or " to ".join(map(_short, names))))
+
+
+def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]], title: str) -> str:
+    parts = {
+        "title": escape(title),
+        "version": escape(__version__),
+        "state": "registered" if registration.accepted else "refused",
+        "view": "pair" if registration.transform is None else "overlay",
+        "verdict": "Registered" if registration.accepted else "Not registered",
+        "reasons": _reasons(registration),
+        "numbers": _numbers(data),
+        "facts": _facts(data),
+        "note": escape(_note(data)),
+        "noun": "tie point" if registration.accepted else "match",
+        "nouns": "tie points" if registration.accepted else "matches",
+        "pictures": _pictures(registration, data, levels),
+        "data": json_script(data),
+        "style": _asset("page.css"),
+        "script": _asset("page.js"),
+        "panel_script": _asset("panel.js"),
+    }
+    parts |= {f"overlay_{name}": "" for name in ("tools", "stage", "below", "script")}
+    if registration.transform is not None:
+        parts["overlay_script"] = f"<script>\n{_asset('overlay.js')}</script>"
+        for name in ("tools", "stage", "below"):
+            parts[f"overlay_{name}"] = Template(_asset(f"overlay_{name}.html")).substitute(_geometry(registration))
+    return Template(_asset("page.html")).substitute(parts)
+
+
+def _geometry(registration: Registration) -> dict[str, str]:
+    """The overlay's measures: pixels of b, whose centres are at integers."""
+    assert registration.transform is not None
+    width, height = registration.matches.b.size
+    corners = outline(registration.transform, registration.matches.a.size, registration.warp)
+    points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
+    return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
+
+
+def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]]) -> str:
+    """The page's pictures, each in it once; `use` elements show them where they are wanted."""
+    sizes = (registration.matches.a.size, registration.matches.b.size)
+    shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
+    if registration.transform is not None:
+        shown["moved"] = (warped(levels[0], registration.transform, sizes[1], warp=registration.warp), sizes[1])
+    images = [
+        f'<image id="picture-{name}" x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none" '
+        f'href="{data_url_within(picture, PICTURE_LIMIT)}"/>'
+        for name, (picture, (width, height)) in shown.items()
+    ]
+    lines = ['<svg width="0" height="0" aria-hidden="true" class="store"><defs>', *images, "</defs></svg>"]
+    if points := data["shown"]["points"]:
+        sheet = sprite(levels[0], levels[1], np.array(points))
+        lines.append(f'<img id="patches" class="store" alt="" src="{data_url_within(sheet, SHEET_LIMIT)}">')
+    return "\n".join(lines)
+
+
+def _reasons(registration: Registration) -> str:
+    items = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}.</li>" for reason in registration.reasons)
+    return f'<ul class="reasons">{items}</ul>' if items else ""
+
+
+def _numbers(data: dict[str, Any]) -> str:
+    """The numbers of the heading, as items of a description list."""
+    found, coverage = data["registration"], data["coverage"]
+    rows = [
+        ("Confidence", f"{found['confidence']:.2f}", ""),
+        ("Tie points", f"{found['inliers']:,}", f"of {found['correspondences']:,} correspondences"),
+        ("Residual, rms", NONE if found["rms"] is None else f"{found['rms']:.2f} px", "in B"),
+        ("Coverage", NONE if coverage is None else f"{100 * coverage:.0f} %", "of the overlap"),
+    ]
+    return "\n".join(
+        f"<div><dt>{name}</dt><dd>{value}{f' <small>{more}</small>' if more and value != NONE else ''}</dd></div>"
+        for name, value, more in rows
+    )
+
+
+def _facts(data: dict[str, Any]) -> str:
+    """The rows of the table below the images."""
+    found = data["registration"]
+    rows = [
+        (f"Image {name.upper()}", f"{data[name]['name']}, {data[name]['width']:,} × {data[name]['height']:,} px")
+        for name in "ab"
+    ]
+    rows += [
+        ("Keypoints", f"{found['keypoints_a']:,} in A, {found['keypoints_b']:,} in B"),
+        ("Describer", found["describer"]),
+        ("Transform", f"{found['model']} matrix" if found["model"] in TWO_VIEWS else found["model"]),
+    ]
+    if (warp := found["warp"]) is not None:
+        rows.append(("Warp", _warp(warp)))
+    lines = [f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in rows]
+    matrix = found["matrix"]
+    if matrix is not None:
+        cells = "\n".join("  ".join(f"{value:>13.6g}" for value in row) for row in matrix)
+        name = "Fundamental matrix" if found["model"] in TWO_VIEWS else "Matrix, A to B"
+        lines.append(f'<tr><th scope="row">{name}</th><td><pre id="matrix">{cells}</pre></td></tr>')
+    return "\n".join(lines)
+
+
+def _warp(trial: dict[str, Any]) -> str:
+    if not trial["taken"]:
+        return f"{trial['kind']}, not taken: {trial['reason']}"
+    return (
+        f"{trial['kind']}: held out, {trial['points']:,} tie points miss it by {trial['held_out_after']:.2f} px "
+        f"(median), the transform by {trial['held_out_before']:.2f} px"
+    )
+
+
+def _note(data: dict[str, Any]) -> str:
+    """What the page leaves out."""
+    found, shown, rejected = data["registration"], len(data["shown"]["rows"]), len(data["rejected"])
+    total = found["inliers"] if found["accepted"] else found["correspondences"]
+    notes = []
+    if shown < total and found["accepted"]:
+        notes.append(
+            f"{shown:,} of {total:,} tie points are drawn, evenly taken from the largest residual to the least."
+        )
+    elif shown < total:
+        notes.append(f"{shown:,} of {total:,} correspondences are drawn, evenly from the least alike to the most.")
+    others = found["correspondences"] - found["inliers"]
+    if rejected < others and found["accepted"]:
+        notes.append(f"{rejected:,} of {others:,} rejected correspondences are drawn.")
+    if max(data[name][side] for name in "ab" for side in ("width", "height")) > LONGEST:
+        notes.append(
+            f"Images are reduced to {LONGEST:,} px for this page; patches and coordinates are of the originals."
+        )
+    if found["accepted"] and found["model"] in TWO_VIEWS:
+        notes.append("Residuals are Sampson distances: how far a tie point is from the lines of the two views.")
+    elif found["accepted"]:
+        bent = found["warp"] is not None and found["warp"]["taken"]
+        way = "warp" if bent else "transform"
+        notes.append("Coverage is the share of the images' overlap inside the hull of the tie points.")
+        notes.append(f"Arrows point from where the {way} puts a point of A to its place in B.")
+        if bent:
+            notes.append(
+                "Residuals are of tie points held out: how far they are from where a warp of the others puts them."
+            )
+    return " ".join([*notes, "Pixel centres are at integers, x to the right, y down."])
+
+
+def _short(name: str) -> str:
+    return Path(name).name or name
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8")

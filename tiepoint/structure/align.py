@@ -1,0 +1,184 @@
+"""From a first transform to the one that the structure of both images confirms, and how far they confirm it.
+
+The images are compared from small to large: at each size the structure around places spread over the overlap is
+correlated (`tiepoint.structure.local_search`) and a transform is fitted to the shifts. Around a right transform nearly
+all places agree on it; around a wrong one their shifts are as good as random. So the share that agrees says whether it
+is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.geometry.robust import Model, residuals
+from tiepoint.geometry.select_model import ORDER, choose
+from tiepoint.images.window import scaling
+from tiepoint.structure.local_search import WHOLE, Refined, local_shifts
+from tiepoint.types import Mask, Points
+
+SMALLEST, LARGEST = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
+WINDOW = 96
+RADII = (16, 8)  # px: largest shift at the first size and at the others
+GRID = 8  # cells a side, for coverage
+SQUARE = 6  # px, a divisor of half a window
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A transform confirmed by structure.
+
+    Attributes:
+        matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
+        model: of the transform.
+        points: (N, 4) places with their partners: xa, ya, xb, yb in pixels.
+        inliers: (N,) bool, those that agree with the transform.
+        residuals: (N,) pixels of b.
+        scores: (N,) correlation of the structure around each place, in -1..1.
+        support: share of all places tried that agree.
+        coverage: share of the cells of b, 8 a side, in which a place agrees, among those that a reaches.
+    """
+
+    matrix: Points
+    model: Model
+    points: Points
+    inliers: NDArray[np.bool_]
+    residuals: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    support: float
+    coverage: float
+
+
+def align(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    matrix: Points,
+    *,
+    models: Sequence[Model] = ORDER,
+    threshold: float = 3.0,
+    seed: int = 0,
+    masks: tuple[Mask | None, Mask | None] = (None, None),
+) -> Alignment | None:
+    """Refine `matrix` (3, 3; a -> b), good to about 3 % of the image's longer side, see the module.
+
+    Args:
+        a, b: (H, W), grey, of any depth.
+        matrix: the first transform.
+        models: that may be fitted, see `tiepoint.geometry.select_model`.
+        threshold: largest residual of a place that agrees, pixels of b at full size.
+        seed: of the robust estimation.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+
+    Returns:
+        None where too few places are found, or no transform fits them.
+    """
+    found: tuple[Points, Model, Refined] | None = None
+    for number, side in enumerate(_sides(max(b.shape))):
+        zoom = min(1.0, side / max(b.shape))
+        down = scaling(zoom)
+        up = np.linalg.inv(down)
+        if not _sound(matrix, a.shape):
+            return None
+        shifts = local_shifts(
+            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW, radius=RADII[min(number, 1)],
+            masks=(_reduced(masks[0], zoom), _reduced(masks[1], zoom)),
+        )  # fmt: skip
+        refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
+        # At a small size places are good to a fraction of its larger pixels alone.
+        fit, model = choose(
+            refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0]),
+            weights=refined.weights,
+        )  # fmt: skip
+        if fit.matrix is None:
+            return None
+        matrix = fit.matrix
+        found = matrix, model, refined
+    if found is None:
+        return None
+    matrix, model, refined = found
+    distances = residuals(matrix, refined.a, refined.b)
+    inliers = distances <= threshold
+    points = np.hstack([refined.a, refined.b])
+    return Alignment(
+        matrix, model, points, inliers, distances, refined.scores, float(inliers.sum() / max(refined.tried, 1)),
+        coverage(refined.b[inliers], matrix, a.shape, b.shape),
+    )  # fmt: skip
+
+
+def roundtrip(
+    a: NDArray[Any], b: NDArray[Any], found: Alignment, masks: tuple[Mask | None, Mask | None] = (None, None)
+) -> float:
+    """Median distance, px of a, by which the structure of b, correlated with a, misses the transform's inverse.
+
+    At the places that agree; infinite where none is left.
+    """
+    places = found.points[found.inliers, :2]
+    if not len(places):
+        return math.inf
+    back = np.asarray(np.linalg.inv(found.matrix), dtype=np.float64)
+    shifts = local_shifts(b, a, back, window=WINDOW, radius=RADII[1], places=places, masks=masks[::-1])
+    if not len(shifts):
+        return math.inf
+    return float(np.median(residuals(back, shifts.a, shifts.b)))
+
+
+def coverage(points: Points, matrix: Points, shape_a: tuple[int, ...], shape_b: tuple[int, ...]) -> float:
+    """Share of the cells of b, GRID a side, that hold a point (N, 2), among those whose centre a reaches; 0 if none."""
+    height, width = shape_b
+    centres = (np.arange(GRID) + 0.5) / GRID
+    x, y = np.meshgrid(centres * width - 0.5, centres * height - 0.5)
+    back = _map(np.column_stack([x.ravel(), y.ravel()]), np.linalg.inv(matrix))
+    reached = ((back >= 0) & (back <= np.array([shape_a[1] - 1, shape_a[0] - 1]))).all(axis=1)
+    held = np.zeros(GRID * GRID, dtype=bool)
+    cells = np.clip(((points + 0.5) / [width, height] * GRID).astype(int), 0, GRID - 1)
+    held[cells[:, 1] * GRID + cells[:, 0]] = True
+    return float((held & reached).sum() / max(reached.sum(), 1))
+
+
+def independent(places: Points, shape: tuple[int, ...]) -> float:
+    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows; to SQUARE px."""
+    covered = np.zeros([-(-side // SQUARE) for side in shape[:2]], dtype=bool)
+    half = WINDOW // 2 // SQUARE
+    for x, y in np.rint(places / SQUARE).astype(int):
+        covered[max(0, y - half) : max(0, y + half), max(0, x - half) : max(0, x + half)] = True
+    return float(covered.sum() * (SQUARE / WINDOW) ** 2)
+
+
+def _sides(side: int) -> list[int]:
+    """Longer sides at which images of `side` px are compared; the last one twice, since the first shifts were large."""
+    last = min(side, LARGEST)
+    sides = [last, last]
+    while sides[0] > SMALLEST:
+        sides.insert(0, max(SMALLEST, sides[0] // 2))
+    return sides
+
+
+def _resized(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
+    grey = image.astype(np.float32)
+    if zoom == 1:
+        return grey
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+
+
+def _reduced(mask: Mask | None, zoom: float) -> Mask | None:
+    return None if mask is None else _resized(mask, zoom) > WHOLE
+
+
+def _map(points: Points, matrix: NDArray[np.floating]) -> Points:
+    if not len(points):
+        return points.reshape(-1, 2)
+    return np.asarray(cv2.perspectiveTransform(points.reshape(-1, 1, 2), matrix).reshape(-1, 2), dtype=np.float64)
+
+
+def _sound(matrix: Points, shape: tuple[int, ...]) -> bool:
+    """Whether the transform keeps all of image a before the horizon."""
+    height, width = shape[:2]
+    corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])
+    return bool(np.isfinite(matrix).all() and (corners @ matrix[2] > 1e-6).all())

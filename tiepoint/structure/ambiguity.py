@@ -1,0 +1,115 @@
+"""What agrees, and yet says little: mirrored images, texture that repeats, and too few windows to rule out chance.
+
+Around such transforms the structure of both images agrees as it does around right ones, so the evidence of
+`tiepoint.registration.verdict` does not tell them apart; what else would agree as well does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.structure.align import independent
+from tiepoint.structure.global_search import ROTATIONS, SCALES, correlate
+from tiepoint.structure.orientation_field import orientation_field
+from tiepoint.types import Mask, Points
+
+# On training images: of 39 pairs across spectra the better mirrored image correlates at most 0.67 times as well as the
+# right one, and images with their own mirror image at least 2.1 times as well; of 126 images none repeats itself by
+# more than 0.5, boards and bricks by 0.87 or more. Noise of many scales registers to other noise with scores to 0.15.
+MIRRORED, REPEATED, CHANCE = 1.25, 0.8, 0.2
+CONFIRMING = 50  # keypoint matches that a mirrored image, or chance, would not give: road scenes gave 30
+FEW_WINDOWS = 8.0
+SIDE = 512
+NEAR = 6.0  # px of the reduced image: the width of the correlation's own peak
+OVERLAP = 0.4
+ALIKE = 0.95  # of the best peak: a period's multiples are as good, up to rounding
+LEFT = 0.1  # confidence that an ambiguous transform keeps at most
+
+
+def ambiguities(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    places: Points,
+    score: float,
+    matches: int,
+    masks: tuple[Mask | None, Mask | None] = (None, None),
+    coarse: float | None = None,
+) -> tuple[str, ...]:
+    """Why a transform that the structure confirms may be wrong all the same, in words; empty where nothing says so.
+
+    Args:
+        a, b: (H, W), grey, of any depth.
+        places: (N, 2) pixels of b, where the structure agrees.
+        score: median correlation there, in -1..1.
+        matches: keypoint matches that agree with the transform; from CONFIRMING on they rule out mirrors and chance.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+        coarse: see `mirrored`.
+    """
+    found = []
+    strength, period = repetition(b, masks[1])
+    if strength > REPEATED:
+        found.append(f"the texture repeats every {np.hypot(*period):.0f} px: a transform off by that fits as well")
+    if matches >= CONFIRMING:
+        return tuple(found)
+    if mirrored(a, b, masks, coarse) > MIRRORED:
+        found.append("the images agree better when one is mirrored: flip it")
+    windows = independent(places, b.shape)
+    if windows < FEW_WINDOWS and score < CHANCE:
+        found.append(f"what agrees is {windows:.0f} windows that correlate by {score:.2f}, as chance would give")
+    return tuple(found)
+
+
+def mirrored(
+    a: NDArray[Any], b: NDArray[Any], masks: tuple[Mask | None, Mask | None] = (None, None), coarse: float | None = None
+) -> float:
+    """How much better a, flipped, correlates with b than a does, as a ratio; see `tiepoint.structure.global_search`.
+
+    The flipped image is tried at half of the rotations and scales, which finds what is turned by a few degrees.
+    `coarse` is the best score of `correlate` of both images, computed here if None.
+    """
+    best = correlate(a, b, masks=masks)[0].score if coarse is None else coarse
+    flipped = 0.0
+    for axis in (0, 1):
+        mask = None if masks[0] is None else np.flip(masks[0], axis)
+        found = correlate(
+            np.flip(a, axis), b, rotations=ROTATIONS[::2], scales=SCALES[::2], masks=(mask, masks[1])
+        )  # fmt: skip
+        flipped = max(flipped, found[0].score)
+    return flipped / max(best, 1e-6)
+
+
+def repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[float, tuple[float, float]]:
+    """How well an image's structure correlates with itself elsewhere, in 0..1, and where: x and y in pixels.
+
+    Of all shifts at which OVERLAP of the structure lies over structure, the nearest of the best peaks; 0 where there is
+    none. Texture finer than a few pixels of the reduced image (its longer side SIDE px) is not seen.
+
+    Args:
+        image: (H, W), grey, of any depth.
+        mask: valid pixels, (H, W) bool; None where all are.
+    """
+    zoom = min(1.0, SIDE / max(image.shape))
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
+    small = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    valid = None if mask is None else cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
+    field = orientation_field(np.asarray(small, dtype=np.float32), mask=valid)
+    shape = (cv2.getOptimalDFTSize(2 * size[1]), cv2.getOptimalDFTSize(2 * size[0]))
+    spectrum = np.fft.fft2(field, shape)
+    products = np.fft.ifft2(np.abs(spectrum) ** 2).real
+    power = np.fft.fft2(np.abs(field) ** 2, shape)
+    inside = np.fft.fft2(np.ones(field.shape), shape)
+    # Energy of the part of the field that the shifted image covers, and of the part that covers it.
+    energies = [np.fft.ifft2(p).real for p in (power.conj() * inside, power * inside.conj())]
+    ratio = (products / np.sqrt(np.maximum(energies[0] * energies[1], 1e-9))).astype(np.float32)
+    y, x = np.fft.fftfreq(shape[0], 1 / shape[0])[:, None], np.fft.fftfreq(shape[1], 1 / shape[1])[None]
+    enough = np.minimum(*energies) >= OVERLAP * max(float(np.square(np.abs(field)).sum()), 1e-3)
+    peaks = enough & (np.hypot(x, y) > NEAR) & (ratio >= cv2.dilate(ratio, np.ones((5, 5))))
+    if not peaks.any():
+        return 0.0, (0.0, 0.0)
+    best = peaks & (ratio >= ALIKE * ratio[peaks].max())
+    at = np.unravel_index(int(np.argmin(np.where(best, np.hypot(x, y), np.inf))), ratio.shape)
+    return max(0.0, float(ratio[at])), (float(x[0, at[1]] / zoom), float(y[at[0], 0] / zoom))

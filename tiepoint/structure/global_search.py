@@ -1,0 +1,103 @@
+"""A first transform without keypoints: the similarity under which the structure of two images agrees best.
+
+Both images are reduced; for every rotation and scale of a grid the fields of `tiepoint.structure.orientation_field` are
+correlated over all shifts by the Fourier transform. It finds moderate rotations and scales, whatever the spectra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.structure.orientation_field import orientation_field
+from tiepoint.types import Mask
+
+ROTATIONS = tuple(float(r) for r in np.arange(-18, 19, 3))
+SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
+SIDE = 256
+FLAT = 1e-2  # mean square of a field that shows nothing
+WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """A similarity found by correlation.
+
+    Attributes:
+        matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
+        score: correlation of both fields over their norms, in -1..1; a small overlap cannot give a high one.
+        peak: the score in standard deviations of those of all other shifts.
+        rotation: degrees, counter-clockwise as seen on the screen.
+        scale: pixels of b for one of a.
+    """
+
+    matrix: NDArray[np.float64]
+    score: float
+    peak: float
+    rotation: float
+    scale: float
+
+
+def correlate(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    *,
+    rotations: Sequence[float] = ROTATIONS,
+    scales: Sequence[float] = SCALES,
+    side: int = SIDE,
+    masks: tuple[Mask | None, Mask | None] = (None, None),
+) -> list[Coarse]:
+    """The best similarity from a to b of every rotation and scale, by falling score; see the module.
+
+    Args:
+        a: (H, W), grey, of any depth.
+        b: likewise, of any size.
+        rotations: degrees, counter-clockwise as seen on the screen.
+        scales: pixels of b for one of a.
+        side: longer side of the reduced b, px; a is reduced as much.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+    """
+    zoom = min(1.0, side / max(b.shape))
+    small_a, small_b = _reduced(a, zoom), _reduced(b, zoom)
+    small_masks = [None if mask is None else _reduced(mask, zoom) > WHOLE for mask in masks]
+    field = orientation_field(small_b, mask=small_masks[1])
+    seen = np.ones_like(small_a) if small_masks[0] is None else small_masks[0].astype(np.float32)
+    largest = np.hypot(*small_a.shape) * max(scales) + 2
+    size = cv2.getOptimalDFTSize(int(max(small_b.shape) + largest))
+    target = np.fft.fft2(field, (size, size))
+    norm = np.linalg.norm(field)
+    up = np.diag([1 / zoom, 1 / zoom, 1.0])
+    up[:2, 2] = 0.5 / zoom - 0.5  # where the reduced image's pixel centres lie
+    down = np.linalg.inv(up)
+    found = []
+    for scale in scales:
+        for rotation in rotations:
+            warp, shape = _about_centre(small_a.shape, scale, np.deg2rad(rotation))
+            moved = cv2.warpAffine(small_a, warp, shape, borderMode=cv2.BORDER_REPLICATE)
+            template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > WHOLE)
+            scores = np.fft.ifft2(np.fft.fft2(template, (size, size)).conj() * target).real
+            y, x = (int(v) for v in np.unravel_index(int(np.argmax(scores)), scores.shape))
+            matrix = np.vstack([warp, [0, 0, 1]])
+            matrix[:2, 2] += [v - size if v > size // 2 else v for v in (x, y)]
+            score = float(scores[y, x] / max(np.linalg.norm(template) * norm, FLAT * template.size))
+            peak = float(scores[y, x] / max(scores.std(), 1e-12))
+            found.append(Coarse(up @ matrix @ down, score, peak, float(rotation), float(scale)))
+    return sorted(found, key=lambda c: -c.score)
+
+
+def _about_centre(shape: tuple[int, ...], scale: float, angle: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """The 2x3 matrix that turns and scales an image about its centre into the frame that holds it, and its size."""
+    linear = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    size = np.ceil(np.abs(linear) @ np.array(shape[::-1])).astype(int) + 1
+    shift = (size - 1) / 2 - linear @ (np.array(shape[::-1]) - 1) / 2
+    return np.column_stack([linear, shift]), (int(size[0]), int(size[1]))
+
+
+def _reduced(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
+    return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA))

@@ -1,0 +1,172 @@
+"""Tie points to a fraction of a pixel, by correlating the structure of two images around places of one of them.
+
+Image a is warped by the transform so far; around each place the field of the warped image is correlated with that of b
+over all shifts up to `radius` (see `tiepoint.structure.orientation_field`), and the best shift, by a parabola through
+its neighbours, moves the place's partner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.structure.orientation_field import Field, orientation_field, shrunk
+from tiepoint.types import Mask, Points
+
+CHUNK = 64
+LEAST_SCORE = 0.01  # for a weight
+WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Correspondences found by local correlation.
+
+    Attributes:
+        a: (N, 2) pixels of a.
+        b: (N, 2) pixels of b.
+        scores: (N,) correlation at the best shift over the norms, in -1..1.
+        clear: (N,) how far the best shift's correlation exceeds that of any place further than 2 px, in the same unit.
+        tried: places whose windows lay inside both images, those without a best shift inside the radius too.
+    """
+
+    a: Points
+    b: Points
+    scores: NDArray[np.float64]
+    clear: NDArray[np.float64]
+    tried: int
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each correspondence counts in a fit (N,), see `weights_of`."""
+        return weights_of(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+def weights_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much correspondences of these scores (N,) count in a fit (N,): their squares."""
+    return np.maximum(scores, LEAST_SCORE) ** 2
+
+
+def local_shifts(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    matrix: Points,
+    *,
+    window: int = 64,
+    radius: int = 12,
+    cells: int = 20,
+    places: Points | None = None,
+    masks: tuple[Mask | None, Mask | None] = (None, None),
+) -> Refined:
+    """Correlate a, warped by `matrix` (3, 3; a -> b), with b around places of b.
+
+    Args:
+        a, b: (H, W), grey, of any depth.
+        matrix: the transform so far, good to `radius` px.
+        window: side of what is correlated, px, even.
+        radius: largest shift along x and y, px.
+        cells: places along the longer side of b where none are given: the strongest corner of each cell.
+        places: (N, 2) pixels of b.
+        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+
+    Returns:
+        Those of the places that lie on valid pixels, their windows inside both images, and whose best shift is no shift
+        at the radius.
+    """
+    height, width = b.shape
+    moved = cv2.warpPerspective(a.astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    seen = np.ones(a.shape, np.float32) if masks[0] is None else masks[0].astype(np.float32)
+    covered = cv2.warpPerspective(seen, matrix, (width, height)) > WHOLE
+    template = orientation_field(moved, mask=covered)
+    search = orientation_field(b, mask=masks[1])
+    inside = shrunk(covered if masks[1] is None else covered & masks[1])
+    half = window // 2
+    if places is None:
+        places = strongest(template, inside, cells, half + radius)
+    kept = _fits(places, (height, width), half + radius)
+    kept[kept] &= inside[tuple(np.rint(places[kept][:, ::-1]).astype(int).T)]
+    places = np.rint(places[kept])
+    shifts, scores, clear = _correlate(template, search, places.astype(int), half, radius)
+    sound = np.isfinite(scores) & (np.abs(shifts).max(axis=1, initial=0) < radius)
+    if not sound.any():
+        return Refined(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0), len(places))
+    back: Points = np.asarray(
+        cv2.perspectiveTransform(places[sound].reshape(-1, 1, 2), np.linalg.inv(matrix)), np.float64
+    )
+    return Refined(back.reshape(-1, 2), places[sound] + shifts[sound], scores[sound], clear[sound], len(places))
+
+
+def strongest(field: Field, inside: NDArray[np.bool_], cells: int, border: int) -> Points:
+    """The pixel of most structure, in more than one direction, of each cell of a grid, (N, 2)."""
+    strength = np.abs(field)
+    spread = cv2.GaussianBlur(strength, (0, 0), 8) - np.abs(_blur(field, 8))  # high where directions differ
+    value = np.where(inside, spread, 0)
+    height, width = value.shape
+    side = max(8, max(height, width) // cells)
+    found = []
+    for y in range(border, height - border, side):
+        for x in range(border, width - border, side):
+            part = value[y : min(y + side, height - border), x : min(x + side, width - border)]
+            at = int(np.argmax(part))
+            if part.flat[at] > 0:
+                found.append((x + at % part.shape[1], y + at // part.shape[1]))
+    return np.array(found, dtype=np.float64).reshape(-1, 2)
+
+
+def _blur(field: Field, sigma: float) -> Field:
+    parts = [cv2.GaussianBlur(np.ascontiguousarray(part), (0, 0), sigma) for part in (field.real, field.imag)]
+    return np.asarray(parts[0] + 1j * parts[1], dtype=np.complex64)
+
+
+def _fits(places: Points, shape: tuple[int, int], margin: int) -> NDArray[np.bool_]:
+    x, y = np.rint(places).T
+    return np.asarray((x >= margin) & (y >= margin) & (x < shape[1] - margin) & (y < shape[0] - margin))
+
+
+def _correlate(
+    template: Field, search: Field, places: NDArray[np.int64], half: int, radius: int
+) -> tuple[Points, NDArray[np.float64], NDArray[np.float64]]:
+    """Best shift (N, 2), its score and how clear it is (N,) of each place."""
+    shifts, scores, clear = np.zeros((len(places), 2)), np.full(len(places), np.nan), np.zeros(len(places))
+    reach = half + radius
+    size = cv2.getOptimalDFTSize(2 * reach)
+    span = 2 * radius + 1
+    for start in range(0, len(places), CHUNK):
+        part = places[start : start + CHUNK]
+        small = np.stack([template[y - half : y + half, x - half : x + half] for x, y in part])
+        large = np.stack([search[y - reach : y + reach, x - reach : x + reach] for x, y in part])
+        product = np.fft.fft2(small, (size, size)).conj() * np.fft.fft2(large, (size, size))
+        surface = np.fft.ifft2(product).real[:, :span, :span]
+        norms = np.sqrt(np.square(np.abs(small)).sum(axis=(1, 2)) * _energies(np.square(np.abs(large)), half, radius))
+        surface /= np.maximum(norms, 1e-6)[:, None, None]
+        for row, values in enumerate(surface):
+            at = np.unravel_index(int(np.argmax(values)), values.shape)
+            y, x = (int(v) for v in at)
+            scores[start + row] = values[y, x]
+            others = values.copy()
+            others[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = -1
+            clear[start + row] = values[y, x] - others.max()
+            shifts[start + row] = x - radius + _vertex(values[y, :], x), y - radius + _vertex(values[:, x], y)
+    return shifts, scores, clear
+
+
+def _energies(power: NDArray[np.floating], half: int, radius: int) -> NDArray[np.float64]:
+    """Sum of `power` under the window at its centre place (N,): shifts are small, so one norm serves all."""
+    centre = power[:, radius : radius + 2 * half, radius : radius + 2 * half]
+    return np.asarray(centre.sum(axis=(1, 2)), dtype=np.float64)
+
+
+def _vertex(values: NDArray[np.floating], at: int) -> float:
+    """Where the parabola through a maximum and its neighbours has its vertex, relative to the maximum."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    left, middle, right = (float(v) for v in values[at - 1 : at + 2])
+    bend = left - 2 * middle + right
+    return 0.5 * (left - right) / bend if bend < 0 else 0.0

@@ -1,0 +1,19 @@
+"""Names of the array types and callbacks that several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]  # (N, 2) x and y, or (N, 4) xa, ya, xb, yb, in pixels
+Matrix = NDArray[np.float64]  # (3, 3) unless said otherwise
+Planes = NDArray[Any]  # bands of an image (C, H, W), or one grey image (H, W)
+Mask = NDArray[np.bool_]  # (H, W), True where a pixel is valid
+Rows = NDArray[np.int64]  # (N,) indices of rows
+Picture = NDArray[np.uint8]  # RGB (H, W, 3)
+Image = str | Path | NDArray[Any]  # a path, or an array (H, W) or (C, H, W)
+Progress = Callable[[int, int], None]  # steps done and their number, which may be 0 where it is not known
