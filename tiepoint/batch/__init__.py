@@ -1,1 +1,1 @@
-"""Many pairs: registered one by one, resumed, and summarised."""
+"""Many pairs of images are registered one by one, resumed after an interruption, and summarised."""

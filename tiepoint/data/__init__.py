@@ -1,1 +1,1 @@
-"""Readers and builders of PatchSets, sampling and augmentation."""
+"""Data sets become PatchSets: readers, builders and downloads; sampling and augmentation for training."""

@@ -1,1 +1,1 @@
-"""Two sets of features become matches."""
+"""Two sets of features become matches: nearest neighbours, shortlists for relaters, rotations."""

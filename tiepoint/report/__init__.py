@@ -1,4 +1,4 @@
-"""A registration as one page of HTML."""
+"""A registration becomes pictures and one page of HTML that needs no network."""
 
 from tiepoint.report.page import write_report
 
