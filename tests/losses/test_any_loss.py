@@ -94,7 +94,7 @@ def test_the_order_of_the_pairs_does_not_matter(name: str) -> None:
 def test_a_step_against_the_gradient_helps(name: str) -> None:
     anchor, positive = pairs(24, noise=1.0)
     value, by_anchor, by_positive = gradients(name, anchor, positive)
-    if losses.create(name).raw:
+    if losses.create(name).takes_unnormalized:
         moved = anchor - 1e-4 * by_anchor, positive - 1e-4 * by_positive
     else:
         moved = anchor - 1e-3 * by_anchor, positive - 1e-3 * by_positive
@@ -110,7 +110,7 @@ def test_an_unknown_loss_is_named() -> None:
     ("name", "option", "value"),
     [
         ("hardnet", "margin", -1.0),
-        ("hardnet", "guard", 2.0),
+        ("hardnet", "duplicate_threshold", 2.0),
         ("sosnet", "neighbours", 0),
         ("soft-margin", "bins", 1),
         ("soft-margin", "momentum", 1.0),

@@ -171,7 +171,7 @@ def test_the_network_of_features_is_no_part_of_the_loss(name: str) -> None:
         ("rrlnet", "pixel", -1.0),
         ("rrlnet", "perceptual", math.inf),
         ("rrlnet", "reconstruction", -0.1),
-        ("kglnet", "guard", 2.0),
+        ("kglnet", "duplicate_threshold", 2.0),
         ("kglnet", "norm", -1.0),
         ("kglnet", "margin", -1.0),
         ("spimnet", "smoothing", 1.5),

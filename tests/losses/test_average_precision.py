@@ -20,13 +20,13 @@ def histogram(distances: list[Tensor], bins: int, width: float) -> list[Tensor]:
     return [sum((torch.relu(1 - abs(d / width - k)) for d in distances), zero) for k in range(bins + 1)]
 
 
-@pytest.mark.parametrize("candidates", ["cross", "four"])
-@pytest.mark.parametrize("guard", [0.0, 1.05])
+@pytest.mark.parametrize("candidates", ["cross", "all"])
+@pytest.mark.parametrize("duplicate_threshold", [0.0, 1.05])
 @pytest.mark.parametrize(("form", "bins"), [("doap", 25), ("doap", 4), ("fastap", 10)])
-def test_equals_loops(form: str, bins: int, guard: float, candidates: str) -> None:
+def test_equals_loops(form: str, bins: int, duplicate_threshold: float, candidates: str) -> None:
     def formula(a: Tensor, p: Tensor) -> Tensor:
         terms = []
-        for s, n in queries(a, p, candidates, guard):
+        for s, n in queries(a, p, candidates, duplicate_threshold):
             squared = [2 - 2 * x for x in (s, *n)]
             near, *far = squared if form == "fastap" else [x.sqrt() for x in squared]
             width = (4 if form == "fastap" else 2) / bins
@@ -45,7 +45,9 @@ def test_equals_loops(form: str, bins: int, guard: float, candidates: str) -> No
         return torch.stack(terms).mean()
 
     assert_equal(
-        AveragePrecision(form=form, bins=bins, candidates=candidates, guard=guard), formula, *pairs(7, noise=1.5)
+        AveragePrecision(form=form, bins=bins, candidates=candidates, duplicate_threshold=duplicate_threshold),
+        formula,
+        *pairs(7, noise=1.5),
     )
 
 
@@ -58,7 +60,7 @@ def test_fastap_equals_pytorch_metric_learning(bins: int) -> None:
 
 
 @pytest.mark.parametrize(("form", "power"), [("doap", 1), ("fastap", 2)])
-@pytest.mark.parametrize("candidates", ["cross", "four"])
+@pytest.mark.parametrize("candidates", ["cross", "all"])
 def test_is_the_exact_ap_where_matches_lie_on_centres_and_negatives_in_other_bins(
     form: str, power: int, candidates: str
 ) -> None:

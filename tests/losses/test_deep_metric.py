@@ -32,69 +32,87 @@ def l2(similarity: Tensor) -> Tensor:
     return torch.sqrt(2 - 2 * similarity)
 
 
-@pytest.mark.parametrize("candidates", ["cross", "four"])
-@pytest.mark.parametrize("guard", [0.0, GUARD])
+@pytest.mark.parametrize("candidates", ["cross", "all"])
+@pytest.mark.parametrize("duplicate_threshold", [0.0, GUARD])
 class TestAgainstLoops:
-    def test_multi_similarity(self, candidates: str, guard: float) -> None:
+    def test_multi_similarity(self, candidates: str, duplicate_threshold: float) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
             return mean(
                 [
                     torch.log(1 + torch.exp(-3 * (s - 0.4))) / 3
                     + torch.log(1 + torch.exp(log_sum([20 * (x - 0.4) for x in n]))) / 20
-                    for s, n in queries(a, p, candidates, guard)
+                    for s, n in queries(a, p, candidates, duplicate_threshold)
                 ]
             )
 
         assert_equal(
-            MultiSimilarity(alpha=3, beta=20, base=0.4, candidates=candidates, guard=guard), formula, *pairs(7)
+            MultiSimilarity(alpha=3, beta=20, base=0.4, candidates=candidates, duplicate_threshold=duplicate_threshold),
+            formula,
+            *pairs(7),
         )
 
-    def test_multi_similarity_with_mining(self, candidates: str, guard: float) -> None:
+    def test_multi_similarity_with_mining(self, candidates: str, duplicate_threshold: float) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
             terms = []
-            for s, n in queries(a, p, candidates, guard):
+            for s, n in queries(a, p, candidates, duplicate_threshold):
                 kept = [x for x in n if x > s - 0.1]
                 pull, push = torch.log(1 + torch.exp(-2 * (s - 0.5))) / 2, log_sum([50 * (x - 0.5) for x in kept])
                 terms.append(pull + torch.log(1 + torch.exp(push)) / 50 if kept else pull * 0)
             return mean(terms)
 
         assert_equal(
-            MultiSimilarity(mining=True, candidates=candidates, guard=guard), formula, *pairs(7, seed=2, noise=2.0)
+            MultiSimilarity(mining=True, candidates=candidates, duplicate_threshold=duplicate_threshold),
+            formula,
+            *pairs(7, seed=2, noise=2.0),
         )
 
     @pytest.mark.parametrize("divide", [False, True])
-    def test_circle(self, candidates: str, guard: float, divide: bool) -> None:
+    def test_circle(self, candidates: str, duplicate_threshold: float, divide: bool) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
             terms = []
-            for s, n in queries(a, p, candidates, guard):
+            for s, n in queries(a, p, candidates, duplicate_threshold):
                 pull = -10 * max(1.3 - s.detach(), 0) * (s - 0.7)
                 push = log_sum([10 * max(x.detach() + 0.3, 0) * (x - 0.3) for x in n])
                 terms.append(torch.log(1 + torch.exp(pull + push)))
             return mean(terms) / (10 if divide else 1)
 
         assert_equal(
-            Circle(margin=0.3, gamma=10, divide=divide, candidates=candidates, guard=guard), formula, *pairs(7)
+            Circle(margin=0.3, gamma=10, divide=divide, candidates=candidates, duplicate_threshold=duplicate_threshold),
+            formula,
+            *pairs(7),
         )
 
-    def test_info_nce(self, candidates: str, guard: float) -> None:
+    def test_info_nce(self, candidates: str, duplicate_threshold: float) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
             return mean(
-                [log_sum([s / 0.2, *(x / 0.2 for x in n)]) - s / 0.2 for s, n in queries(a, p, candidates, guard)]
+                [
+                    log_sum([s / 0.2, *(x / 0.2 for x in n)]) - s / 0.2
+                    for s, n in queries(a, p, candidates, duplicate_threshold)
+                ]
             )
 
-        assert_equal(InfoNCE(temperature=0.2, candidates=candidates, guard=guard), formula, *pairs(7))
+        assert_equal(
+            InfoNCE(temperature=0.2, candidates=candidates, duplicate_threshold=duplicate_threshold), formula, *pairs(7)
+        )
 
-    def test_generalized_lifted(self, candidates: str, guard: float) -> None:
+    def test_generalized_lifted(self, candidates: str, duplicate_threshold: float) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
             return mean(
-                [torch.relu(l2(s) + log_sum([0.3 - l2(x) for x in n])) for s, n in queries(a, p, candidates, guard)]
+                [
+                    torch.relu(l2(s) + log_sum([0.3 - l2(x) for x in n]))
+                    for s, n in queries(a, p, candidates, duplicate_threshold)
+                ]
             )
 
-        assert_equal(GeneralizedLifted(margin=0.3, candidates=candidates, guard=guard), formula, *pairs(5))
+        assert_equal(
+            GeneralizedLifted(margin=0.3, candidates=candidates, duplicate_threshold=duplicate_threshold),
+            formula,
+            *pairs(5),
+        )
 
-    def test_original_lifted(self, candidates: str, guard: float) -> None:
+    def test_original_lifted(self, candidates: str, duplicate_threshold: float) -> None:
         def formula(a: Tensor, p: Tensor) -> Tensor:
-            found = queries(a, p, candidates, guard)
+            found = queries(a, p, candidates, duplicate_threshold)
             return mean(
                 [
                     torch.relu(l2(s) + log_sum([0.3 - l2(x) for x in n + m])) ** 2 / 2
@@ -103,10 +121,12 @@ class TestAgainstLoops:
             )
 
         assert_equal(
-            GeneralizedLifted(margin=0.3, squared=True, candidates=candidates, guard=guard), formula, *pairs(5)
+            GeneralizedLifted(margin=0.3, squared=True, candidates=candidates, duplicate_threshold=duplicate_threshold),
+            formula,
+            *pairs(5),
         )
 
-    def test_angular(self, candidates: str, guard: float) -> None:
+    def test_angular(self, candidates: str, duplicate_threshold: float) -> None:
         t = math.tan(math.radians(35)) ** 2
 
         def formula(a: Tensor, p: Tensor) -> Tensor:
@@ -114,16 +134,18 @@ class TestAgainstLoops:
             for i in range(len(a)):
                 far = [j for j in range(len(a)) if j != i]
                 sides = [[side[j] for j in far] for side in (a, p)]
-                for rivals in [sides[0] + sides[1]] if candidates == "four" else sides:
-                    let = [x for x in rivals if min((x - a[i]).norm(), (x - p[i]).norm()) >= guard]
+                for rivals in [sides[0] + sides[1]] if candidates == "all" else sides:
+                    let = [x for x in rivals if min((x - a[i]).norm(), (x - p[i]).norm()) >= duplicate_threshold]
                     exponents = [4 * t * (a[i] + p[i]) @ x - 2 * (1 + t) * a[i] @ p[i] for x in let]
                     terms.append(torch.log(1 + torch.exp(log_sum(exponents))))
             return mean(terms)
 
-        assert_equal(Angular(degrees=35, candidates=candidates, guard=guard), formula, *pairs(7))
+        assert_equal(
+            Angular(degrees=35, candidates=candidates, duplicate_threshold=duplicate_threshold), formula, *pairs(7)
+        )
 
 
-def test_the_guard_of_these_tests_passes_some_over_and_leaves_some() -> None:
+def test_the_threshold_of_these_tests_passes_some_over_and_leaves_some() -> None:
     for seed, n, noise in ((0, 7, 0.7), (2, 7, 2.0), (0, 5, 0.7)):
         anchor, positive = pairs(n, seed=seed, noise=noise)
         left = sum(len(x) for i in range(n) for x in negatives(anchor, positive, i, "cross", GUARD))
@@ -145,7 +167,7 @@ PEERS: dict[str, tuple[type[nn.Module], dict[str, float], Callable[[], nn.Module
 
 
 @pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize("candidates", ["cross", "four"])
+@pytest.mark.parametrize("candidates", ["cross", "all"])
 def test_equals_pytorch_metric_learning(name: str, candidates: str) -> None:
     kind, options, peer = PEERS[name]
     points = torch.arange(20)  # cloned below: labels that are the same object make the peer leave the match out
@@ -159,7 +181,7 @@ def test_equals_pytorch_metric_learning(name: str, candidates: str) -> None:
             + peer()(p, points, ref_emb=a, ref_labels=points.clone())
         ) / 2
 
-    formula = one_call if candidates == "four" else both_directions
+    formula = one_call if candidates == "all" else both_directions
     assert_equal(on_normalised(kind(candidates=candidates, **options)), on_normalised(formula), *pairs(20, seed=5))
 
 
@@ -192,7 +214,12 @@ def test_n_pair_is_info_nce_at_temperature_one() -> None:
 
 def test_a_query_without_negatives_adds_nothing_to_losses_that_weigh_it_against_them() -> None:
     anchor, positive = pairs(6)
-    for loss in (Circle(guard=1.99), InfoNCE(guard=1.99), GeneralizedLifted(guard=1.99), Angular(guard=1.99)):
+    for loss in (
+        Circle(duplicate_threshold=1.99),
+        InfoNCE(duplicate_threshold=1.99),
+        GeneralizedLifted(duplicate_threshold=1.99),
+        Angular(duplicate_threshold=1.99),
+    ):
         value, *gradients = value_and_gradients(loss, anchor, positive)
         assert value == 0
         assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients)

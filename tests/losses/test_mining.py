@@ -20,7 +20,9 @@ def pairs(n: int, seed: int) -> tuple[Tensor, Tensor]:
     return F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
 
 
-def by_loops(anchor: Tensor, positive: Tensor, candidates: str, guard: float, scope: str) -> list[float | None]:
+def by_loops(
+    anchor: Tensor, positive: Tensor, candidates: str, duplicate_similarity: float, scope: str
+) -> list[float | None]:
     sides = {0: anchor, 1: positive}
     found: list[float | None] = []
     for i in range(len(anchor)):
@@ -30,8 +32,8 @@ def by_loops(anchor: Tensor, positive: Tensor, candidates: str, guard: float, sc
                 continue
             kinds = [float(sides[own][i] @ sides[rival][j]) for own, rival in mining.SIDES[candidates]]
             if scope == "candidate":
-                values += [s for s in kinds if s < guard]
-            elif max(kinds) < guard:
+                values += [s for s in kinds if s < duplicate_similarity]
+            elif max(kinds) < duplicate_similarity:
                 values += kinds
         found.append(max(values, default=None))
     return found
@@ -41,26 +43,26 @@ def by_loops(anchor: Tensor, positive: Tensor, candidates: str, guard: float, sc
 @given(
     n=st.integers(2, 12),
     seed=st.integers(0, 1000),
-    candidates=st.sampled_from(["cross", "four"]),
-    guard=st.sampled_from([0.3, 0.8, 2.0]),
+    candidates=st.sampled_from(["cross", "all"]),
+    duplicate_similarity=st.sampled_from([0.3, 0.8, 2.0]),
     scope=st.sampled_from(["candidate", "point"]),
     elements=st.sampled_from([1, 20, 10_000]),
 )
 def test_hardest_equals_loops_whatever_the_chunk(
-    n: int, seed: int, candidates: mining.Candidates, guard: float, scope: mining.Scope, elements: int
+    n: int, seed: int, candidates: mining.Candidates, duplicate_similarity: float, scope: mining.Scope, elements: int
 ) -> None:
     anchor, positive = pairs(n, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mining, "CHUNK_ELEMENTS", elements)
-        similarity, exists = hardest(anchor, positive, candidates, guard, scope)
+        similarity, valid = hardest(anchor, positive, candidates, duplicate_similarity, scope)
     for value, there, expected in zip(
-        similarity, exists, by_loops(anchor, positive, candidates, guard, scope), strict=True
+        similarity, valid, by_loops(anchor, positive, candidates, duplicate_similarity, scope), strict=True
     ):
         assert bool(there) == (expected is not None)
         assert value.item() == pytest.approx(expected or 0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("candidates", ["cross", "four"])
+@pytest.mark.parametrize("candidates", ["cross", "all"])
 def test_gradient_equals_that_of_the_full_matrix(candidates: mining.Candidates) -> None:
     anchor, positive = (side.double().requires_grad_() for side in pairs(40, 0))
     hardest(anchor, positive, candidates)[0].square().sum().backward()

@@ -38,7 +38,7 @@ def preset(name: str, **options: object) -> Callable[[Tensor, Tensor], Tensor]:
     loss = losses.create(name, **options)
 
     def on_raw(anchor: Tensor, positive: Tensor) -> Tensor:
-        value: Tensor = loss(anchor, positive) if loss.raw else loss(unit(anchor), unit(positive))
+        value: Tensor = loss(anchor, positive) if loss.takes_unnormalized else loss(unit(anchor), unit(positive))
         return value
 
     return on_raw
@@ -82,6 +82,6 @@ def test_every_loss_by_name_has_options_that_build_it_again(name: str) -> None:
     given = {key: default for key, _, default in losses.options(name)}
     loss = losses.create(name, **given)
     assert isinstance(loss, nn.Module)
-    assert isinstance(loss.raw, bool)
+    assert isinstance(loss.takes_unnormalized, bool)
     with pytest.raises(TypeError, match="no_such_option"):
         losses.create(name, no_such_option=1)

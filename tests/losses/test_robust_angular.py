@@ -10,19 +10,23 @@ from torch import Tensor
 from tiepoint.losses.all_negatives.robust_angular import RobustAngular
 
 
-@pytest.mark.parametrize("candidates", ["cross", "four"])
-@pytest.mark.parametrize("guard", [0.008, 0.9, 1.3])
-def test_equals_loops(candidates: str, guard: float) -> None:
+@pytest.mark.parametrize("candidates", ["cross", "all"])
+@pytest.mark.parametrize("duplicate_threshold", [0.008, 0.9, 1.3])
+def test_equals_loops(candidates: str, duplicate_threshold: float) -> None:
     def formula(a: Tensor, p: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64)
         for i in range(len(a)):
-            of_anchor, of_positive = negatives(a, p, i, candidates, guard)
+            of_anchor, of_positive = negatives(a, p, i, candidates, duplicate_threshold)
             found = [a[i] @ x for x in of_anchor] + [p[i] @ x for x in of_positive]
             if found:
                 total = total + 1 - torch.tanh(1.5 * (a[i] @ p[i] - max(found)))
         return total / len(a)
 
-    assert_equal(RobustAngular(scale=1.5, candidates=candidates, guard=guard), formula, *pairs(7, noise=1.5))
+    assert_equal(
+        RobustAngular(scale=1.5, candidates=candidates, duplicate_threshold=duplicate_threshold),
+        formula,
+        *pairs(7, noise=1.5),
+    )
 
 
 def test_a_false_correspondence_pulls_less_than_a_hard_pair() -> None:

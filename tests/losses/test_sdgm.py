@@ -39,18 +39,18 @@ def test_value_gradient_and_state_equal_the_released_code(momentum: str) -> None
             )
 
 
-@pytest.mark.parametrize("guard", [0.999, 0.7])
-def test_mining_equals_brute_force(guard: float) -> None:
+@pytest.mark.parametrize("duplicate_similarity", [0.999, 0.7])
+def test_mining_equals_brute_force(duplicate_similarity: float) -> None:
     anchor, positive = pairs(17, seed=3, dimension=4)
-    value, exists = hardest(anchor, positive, "four", guard, "point")
+    value, valid = hardest(anchor, positive, "all", duplicate_similarity, "point")
     for i in range(17):
         candidates = []
         for j in set(range(17)) - {i}:
             four = [anchor[i] @ positive[j], anchor[j] @ positive[i], anchor[i] @ anchor[j], positive[i] @ positive[j]]
             most = max(float(s) for s in four)
-            if most < guard:
+            if most < duplicate_similarity:
                 candidates.append(most)
-        assert bool(exists[i]) == bool(candidates)
+        assert bool(valid[i]) == bool(candidates)
         if candidates:
             assert value[i].item() == pytest.approx(max(candidates), rel=1e-6)
 
@@ -63,8 +63,8 @@ def test_gradient_is_that_of_the_weighted_angles() -> None:
     loss(moved, positive.float(), 0.5).backward()
 
     def angles(a: Tensor) -> float:
-        value, exists = hardest(a, positive, "four", loss.guard, "point")
-        return float((loss.alpha * torch.acos((a * positive).sum(1))[exists] - torch.acos(value[exists])).sum() / 6)
+        value, valid = hardest(a, positive, "all", loss.duplicate_similarity, "point")
+        return float((loss.alpha * torch.acos((a * positive).sum(1))[valid] - torch.acos(value[valid])).sum() / 6)
 
     assert moved.grad is not None
     for i, j in ((0, 0), (3, 7), (5, 15)):

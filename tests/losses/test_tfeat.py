@@ -29,15 +29,15 @@ def test_margin_star_equals_torch() -> None:
 @pytest.mark.parametrize("form", ["margin", "ratio"])
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("negatives", ["shift", "hardest"])
-@pytest.mark.parametrize("guard", [0.0, 0.4])
-def test_equals_loops(form: str, swap: bool, negatives: str, guard: float) -> None:
+@pytest.mark.parametrize("duplicate_threshold", [0.0, 0.4])
+def test_equals_loops(form: str, swap: bool, negatives: str, duplicate_threshold: float) -> None:
     def formula(a: Tensor, p: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64)
         for i in range(len(a)):
             near, found = (a[i] - p[i]).norm(), []
             for j in [(i + 1) % len(a)] if negatives == "shift" else range(len(a)):
                 far = min((a[i] - p[j]).norm(), (p[i] - p[j]).norm()) if swap else (a[i] - p[j]).norm()
-                found += [far] if j != i and far >= guard else []
+                found += [far] if j != i and far >= duplicate_threshold else []
             if not found:
                 continue
             far = min(found)
@@ -48,12 +48,14 @@ def test_equals_loops(form: str, swap: bool, negatives: str, guard: float) -> No
                 total = total + (near.exp() / sum_) ** 2 + (1 - far.exp() / sum_) ** 2
         return total / len(a)
 
-    loss = TFeatLoss(form=form, margin=1.5, swap=swap, negatives=negatives, guard=guard)
+    loss = TFeatLoss(form=form, margin=1.5, swap=swap, negatives=negatives, duplicate_threshold=duplicate_threshold)
     assert_equal(loss, formula, *raw(9, scale=0.4))
 
 
 @pytest.mark.parametrize("negatives", ["shift", "hardest"])
 def test_pairs_without_a_negative_count_for_nothing(negatives: str) -> None:
-    value, *gradients = value_and_gradients(TFeatLoss(negatives=negatives, swap=False, guard=100.0), *raw(5))
+    value, *gradients = value_and_gradients(
+        TFeatLoss(negatives=negatives, swap=False, duplicate_threshold=100.0), *raw(5)
+    )
     assert value == 0
     assert not any(g.any() for g in gradients)

@@ -53,21 +53,25 @@ def on_normalised(loss: Formula) -> Formula:
     return lambda anchor, positive: loss(F.normalize(anchor, dim=1), F.normalize(positive, dim=1))
 
 
-def negatives(anchor: Tensor, positive: Tensor, i: int, candidates: str, guard: float) -> list[list[Tensor]]:
+def negatives(
+    anchor: Tensor, positive: Tensor, i: int, candidates: str, duplicate_threshold: float
+) -> list[list[Tensor]]:
     """Negatives of anchor i and of positive i, one list each."""
     others = [j for j in range(len(anchor)) if j != i]
     lists = []
     for query, rivals, own in ((anchor[i], positive, anchor), (positive[i], anchor, positive)):
-        found = [rivals[j] for j in others] + ([own[j] for j in others] if candidates == "four" else [])
-        lists.append([x for x in found if float((x - query).detach().norm()) >= guard])
+        found = [rivals[j] for j in others] + ([own[j] for j in others] if candidates == "all" else [])
+        lists.append([x for x in found if float((x - query).detach().norm()) >= duplicate_threshold])
     return lists
 
 
-def queries(anchor: Tensor, positive: Tensor, candidates: str, guard: float = 0.0) -> list[tuple[Tensor, list[Tensor]]]:
+def queries(
+    anchor: Tensor, positive: Tensor, candidates: str, duplicate_threshold: float = 0.0
+) -> list[tuple[Tensor, list[Tensor]]]:
     """Similarity to the match and to each negative, for all 2n queries."""
     found = []
     for i in range(len(anchor)):
-        lists = negatives(anchor, positive, i, candidates, guard)
+        lists = negatives(anchor, positive, i, candidates, duplicate_threshold)
         for query, rivals in zip((anchor[i], positive[i]), lists, strict=True):
             found.append((anchor[i] @ positive[i], [query @ x for x in rivals]))
     return found

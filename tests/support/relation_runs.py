@@ -49,7 +49,7 @@ def spy_on_loss(run: Trainer) -> list[tuple[Any, Tensor, tuple[Tensor, Tensor]]]
     inner = run.loss
 
     class Spy(nn.Module):
-        raw = False
+        takes_unnormalized = False
 
         def forward(self, output: Any, labels: Tensor, patches: Any, *others: Any) -> Tensor:
             seen.append((output, labels, patches))

@@ -74,8 +74,8 @@ def test_the_published_recipe_is_the_published_one() -> None:
 
 def test_a_loss_takes_its_presets_defaults_and_the_runs_time_constant() -> None:
     hynet = loss_options("hynet")()
-    assert (hynet.measure, hynet.margin, hynet.norm, hynet.candidates) == ("hybrid", 1.2, 0.1, "four")
-    assert build_loss(hynet, 10).raw
+    assert (hynet.measure, hynet.margin, hynet.norm, hynet.candidates) == ("hybrid", 1.2, 0.1, "all")
+    assert build_loss(hynet, 10).takes_unnormalized
     assert build_loss(loss_options("sdgm")(memory=0.005), 200_000).momentum == pytest.approx(0.999)
     assert build_loss(loss_options("soft-margin")(), 100_000).momentum == pytest.approx(0.99)
     assert build_loss(loss_options("soft-margin")(memory=0.0), 100).momentum == 0.0

@@ -1,8 +1,8 @@
 """Losses by name: two plain dicts are the registry.
 
 Every loss of `LOSSES` trains describers: a module that takes two (n, D) tensors of which rows match, and the share of
-the run that is done. Where its `raw` is True it takes the network's output before the L2 normalisation, else unit
-vectors.
+the run that is done. Where its `takes_unnormalized` is True it takes the network's output before the L2 normalisation,
+else unit vectors.
 
 Every loss of `RELATION_LOSSES` trains relaters: a module that takes what the network returned in training mode, the
 labels (N,) 1 or 0, the patches of vis and of nir that the network saw, the network's `relate`, and the share of the run
@@ -52,7 +52,7 @@ class Preset(NamedTuple):
 
 
 HARDNET = {"measure": "l2", "margin": 1.0, "candidates": "cross", "reduction": "mean", "eps": 1e-6}
-SUMS = {"candidates": "four", "reduction": "sum", "eps": 0.0}
+SUMS = {"candidates": "all", "reduction": "sum", "eps": 0.0}
 LOSSES: dict[str, Preset] = {
     "sdgm": Preset(SDGM),
     "triplet": Preset(Triplet),
@@ -79,7 +79,7 @@ LOSSES: dict[str, Preset] = {
     "circle-tfmatch": Preset(Circle, {"gamma": 512.0, "margin": 0.1, "divide": True, "candidates": "cross"}),
     "angular": Preset(Angular),
     "info-nce": Preset(InfoNCE),
-    "nt-xent": Preset(InfoNCE, {"candidates": "four"}),
+    "nt-xent": Preset(InfoNCE, {"candidates": "all"}),
     "n-pair": Preset(InfoNCE, {"temperature": 1.0}),
 }
 # Named by what they are or by the network that they are of.

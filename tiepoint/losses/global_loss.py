@@ -31,13 +31,13 @@ class GlobalLoss(nn.Module):
         offset: keeps T's denominator off zero, above 0.
         negatives: all: rows of `anchor` against all other rows of `positive`; shift: row i against row i + 1, as
             random as the batch's order.
-        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
     Source: Kumar et al., Learning Local Image Descriptors with Deep Siamese and Triplet Convolutional Networks by
     Minimising Global Loss Functions, CVPR 2016.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class GlobalLoss(nn.Module):
         triplet: float = 0.0,
         offset: float = 0.01,
         negatives: Negatives = "all",
-        guard: float = 0.0,
+        duplicate_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         within("weight", weight, 0, math.inf, "[)")
@@ -55,16 +55,18 @@ class GlobalLoss(nn.Module):
         within("triplet", triplet, 0, math.inf, "[)")
         within("offset", offset, 0, math.inf, "()")
         one_of("negatives", negatives, get_args(Negatives))
-        within("guard", guard, 0, 2, "[)")
+        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
         self.weight, self.margin, self.triplet, self.offset = weight, margin, triplet, offset
-        self.negatives, self.guard = negatives, similarity_at(guard)
+        self.negatives, self.duplicate_similarity = negatives, similarity_at(duplicate_threshold)
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
         similarity = anchor @ positive.T
         match = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
-        negative = (match.roll(1, dims=1) if self.negatives == "shift" else ~match) & ~(similarity > self.guard)
+        negative = (match.roll(1, dims=1) if self.negatives == "shift" else ~match) & ~(
+            similarity > self.duplicate_similarity
+        )
         distance = ((1 - similarity) / 2).clamp(min=0)  # not below by rounding
         mean_p, variance_p = _moments(distance, match)
         mean_n, variance_n = _moments(distance, negative)

@@ -25,7 +25,7 @@ class L2NetLoss(nn.Module):
     Source: Tian et al., L2-Net, CVPR 2017, equations 2 to 6; the scale is that of HardNet's released code.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(self, *, correlation: float = 0.0, eps: float = 1e-6) -> None:
         super().__init__()

@@ -14,22 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Candidates = Literal["cross", "four"]
+Candidates = Literal["cross", "all"]
 Scope = Literal["candidate", "point"]
 # Sides of a candidate pair (own, rival), 0 for anchor and 1 for positive.
-SIDES = {"cross": ((0, 1), (1, 0)), "four": ((0, 1), (1, 0), (0, 0), (1, 1))}
+SIDES = {"cross": ((0, 1), (1, 0)), "all": ((0, 1), (1, 0), (0, 0), (1, 1))}
 CHUNK_ELEMENTS = 2**20
 
 
 class Negatives(NamedTuple):
-    """The hardest negative of each pair: its similarity (n,), with a graph, and where one exists at all (n,) bool."""
+    """The hardest negative of each pair: its similarity (n,), with a graph, and whether it has any (n,), bool."""
 
     similarity: Tensor
-    exists: Tensor
+    valid: Tensor
 
 
 def hardest(
-    anchor: Tensor, positive: Tensor, candidates: Candidates = "cross", guard: float = 1.0, scope: Scope = "candidate"
+    anchor: Tensor,
+    positive: Tensor,
+    candidates: Candidates = "cross",
+    duplicate_similarity: float = 1.0,
+    scope: Scope = "candidate",
 ) -> Negatives:
     """Find the most similar negative of each pair; the gradient flows through the chosen inner products alone.
 
@@ -37,28 +41,31 @@ def hardest(
         anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
         positive: (n, D).
         candidates: cross: anchor to the other positives and positive to the other anchors (HardNet's anchor swap);
-            four: also anchor to anchor and positive to positive (SOSNet, HyNet, SDGMNet).
-        guard: similarity from which on a candidate is taken for a false negative, a duplicate of the point, and passed
-            over.
-        scope: candidate: the guard drops single candidates; point: it drops all candidates of the other point as soon
-            as one of them reaches it.
+            all: also anchor to anchor and positive to positive (SOSNet, HyNet, SDGMNet).
+        duplicate_similarity: a candidate at least this similar is taken for a duplicate of the point, not for a
+            negative, and ignored.
+        scope: candidate: drop only the candidate that reaches `duplicate_similarity`; point: drop all candidates of its
+            point.
 
     Returns:
-        similarity (n,), 0 where no negative is left, and the mask (n,) of the pairs that have one.
+        similarity (n,), 0 where no negative is left; valid (n,), which pairs have one.
     """
     sides = SIDES[candidates]
     with torch.no_grad():
-        least = torch.empty_like(anchor[:0])  # scratch that the chunks share
-        found = [_search(blocks, -guard, scope, least) for blocks in chunked_products(anchor, positive, candidates)]
-        value, other, kind = (torch.cat(part) for part in zip(*found, strict=True))
+        scratch = torch.empty_like(anchor[:0])  # shared by the chunks
+        parts = [
+            _search(blocks, -duplicate_similarity, scope, scratch)
+            for blocks in chunked_products(anchor, positive, candidates)
+        ]
+        value, other, kind = (torch.cat(part) for part in zip(*parts, strict=True))
     own_side, rival_side = (torch.tensor(side, device=anchor.device)[kind, None] for side in zip(*sides, strict=True))
     own = torch.where(own_side == 0, anchor, positive)
     rival = torch.where(rival_side == 0, anchor[other], positive[other])
     product = (own * rival).sum(dim=1)
-    exists = ~torch.isneginf(value) | product.isnan()  # NaN stays, so that a broken network is noticed
+    valid = ~torch.isneginf(value) | product.isnan()  # NaN stays, so that a broken network is noticed
     # The value comes from the matrix product: near 1 the angle amplifies the last bit, and both must be of one
     # rounding.
-    return Negatives(torch.where(exists, value, 0.0) + (product - product.detach()), exists)
+    return Negatives(torch.where(valid, value, 0.0) + (product - product.detach()), valid)
 
 
 def chunked_products(anchor: Tensor, positive: Tensor, candidates: Candidates) -> Iterator[list[Tensor]]:
@@ -96,6 +103,6 @@ def _search(blocks: list[Tensor], limit: float, scope: Scope, least: Tensor) -> 
     return -value, other, kind
 
 
-def similarity_at(guard: float) -> float:
-    """Similarity above which unit vectors are nearer than the L2 distance `guard`; infinity for 0."""
-    return 1 - guard**2 / 2 if guard else math.inf
+def similarity_at(distance: float) -> float:
+    """Similarity above which unit vectors are closer than the L2 distance `distance`; infinity for 0."""
+    return 1 - distance**2 / 2 if distance else math.inf

@@ -34,7 +34,7 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
         k = min(neighbours, count - 1)
         near = torch.cat([
             torch.cat([block.topk(k, dim=1, largest=False).indices for block in blocks], dim=1)
-            for blocks in chunked_products(anchor, positive, "four")
+            for blocks in chunked_products(anchor, positive, "all")
         ])  # fmt: skip
         rows = torch.arange(count, device=near.device)[:, None].expand_as(near)
         codes = torch.unique(torch.minimum(rows, near) * count + torch.maximum(rows, near))

@@ -25,8 +25,8 @@ class SDGM(nn.Module):
       distribution are cut.
     - power adjustment: P+ and P- are running sums of the weights, so positives and negatives stay balanced.
 
-    The first `warm_up` of the run uses neither auto-focus nor margin. Until `guard_start`, negatives are passed over
-    as false only if they coincide with the point (similarity 1 - 1e-5), later at less than `guard_angle`.
+    The first `warm_up` of the run uses neither auto-focus nor margin. Until `duplicate_start`, a negative is ignored as
+    a duplicate only if it coincides with the point (similarity 1 - 1e-5), later below the angle `duplicate_angle`.
 
     Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh
     all pairs alike, `power=False` divides by the number of pairs. `initial_power`, where P+ and P- start, is counted in
@@ -35,7 +35,7 @@ class SDGM(nn.Module):
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
     """
 
-    raw = False
+    takes_unnormalized = False
     memory = 0.005
     statistics: Tensor
     steps: Tensor
@@ -51,8 +51,8 @@ class SDGM(nn.Module):
         margin: bool = True,
         power: bool = True,
         warm_up: float = 0.1,
-        guard_start: float = 0.125,
-        guard_angle: float = 0.6,
+        duplicate_start: float = 0.125,
+        duplicate_angle: float = 0.6,
         initial_power: float = 10000 / 1024,
     ) -> None:
         super().__init__()
@@ -60,16 +60,16 @@ class SDGM(nn.Module):
         within("margin_probability", margin_probability, 0, 1, "()")
         within("momentum", momentum, 0, 1, "[)")
         within("warm_up", warm_up, 0, 1)
-        within("guard_start", guard_start, 0, 1)
-        within("guard_angle", guard_angle, 0, math.pi)
+        within("duplicate_start", duplicate_start, 0, 1)
+        within("duplicate_angle", duplicate_angle, 0, math.pi)
         within("initial_power", initial_power, 0, math.inf, "()")
         self.alpha = alpha
         self.quantile = NormalDist().inv_cdf(margin_probability)
         self.momentum = momentum
         self.angle, self.auto_focus, self.margin, self.power = angle, auto_focus, margin, power
         self.warm_up = warm_up
-        self.guard_start = guard_start
-        self.guard = math.cos(guard_angle)
+        self.duplicate_start = duplicate_start
+        self.duplicate_similarity = math.cos(duplicate_angle)
         self.initial_power = initial_power
         start = torch.zeros(8)
         start[GAP_MEAN] = -1.0
@@ -86,12 +86,12 @@ class SDGM(nn.Module):
             progress: share of the run that is done, 0..1.
 
         Returns:
-            scalar, float32. Pairs for which every candidate negative is taken for false count for nothing.
+            scalar, float32. Pairs whose negatives are all ignored as duplicates contribute zero.
         """
-        guard = 1 - 1e-5 if progress < self.guard_start else self.guard
-        negative_similarity, exists = hardest(anchor, positive, "four", guard, "point")
-        theta_p = self._measure((anchor * positive).sum(dim=1)[exists])
-        theta_n = self._measure(negative_similarity[exists])
+        limit = 1 - 1e-5 if progress < self.duplicate_start else self.duplicate_similarity
+        negative_similarity, valid = hardest(anchor, positive, "all", limit, "point")
+        theta_p = self._measure((anchor * positive).sum(dim=1)[valid])
+        theta_n = self._measure(negative_similarity[valid])
         if len(theta_p) < 2:
             return (theta_p.sum() - theta_n.sum()) * 0.0
         weight_p, weight_n = self._weights(theta_p.detach(), theta_n.detach(), progress >= self.warm_up, len(anchor))

@@ -20,32 +20,34 @@ class SoftMargin(nn.Module):
     Options:
         bins: of the histogram; published: half the batch of 1,024.
         momentum: share of the old histogram that a step keeps; published: 0.99.
-        guard: L2 distance under which a candidate is a duplicate of the point and passed over; 0 switches it off.
+        duplicate_threshold: candidates closer than this L2 distance count as the same point and are ignored; 0: off.
         eps: under the root of the distance.
 
     Source: Zhang and Rusinkiewicz, ICCV 2019, equations 5 to 8; constants of the released code.
     """
 
-    raw = False
+    takes_unnormalized = False
     memory = 0.001
     histogram: Tensor
 
-    def __init__(self, *, bins: int = 512, momentum: float = 0.99, guard: float = 0.008, eps: float = 1e-6) -> None:
+    def __init__(
+        self, *, bins: int = 512, momentum: float = 0.99, duplicate_threshold: float = 0.008, eps: float = 1e-6
+    ) -> None:
         super().__init__()
         within("bins", bins, 2, 2**20)
         within("momentum", momentum, 0, 1, "[)")
-        within("guard", guard, 0, 2, "[)")
+        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
         within("eps", eps, 0, 1, "[)")
         self.momentum, self.eps = momentum, eps
-        self.guard = similarity_at(guard)
+        self.duplicate_similarity = similarity_at(duplicate_threshold)
         self.register_buffer("histogram", torch.zeros(bins))
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
-        similarity, exists = hardest(anchor, positive, "cross", self.guard)
+        similarity, valid = hardest(anchor, positive, "cross", self.duplicate_similarity)
         near = regularizers.l2((anchor * positive).sum(dim=1), self.eps)
-        gap = (near - regularizers.l2(similarity, self.eps))[exists]
+        gap = (near - regularizers.l2(similarity, self.eps))[valid]
         return (self._weights(gap.detach()) * gap).sum() / len(anchor)
 
     @torch.no_grad()

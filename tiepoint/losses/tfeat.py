@@ -28,15 +28,15 @@ class TFeatLoss(nn.Module):
         margin: of the first form, 0 or more.
         swap: d- is the smaller of d(a_i, p_j) and d(p_i, p_j): the star of TFeat-margin*.
         negatives: shift: j = i + 1, as random as the batch's order; hardest: the j of the smallest d-.
-        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
-    Pairs without another negative count for nothing; the mean is over all pairs.
+    Pairs without another negative contribute zero; the mean is over all pairs.
 
     Source: Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks,
     BMVC 2016; margin and swap as in the authors' training notebook.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class TFeatLoss(nn.Module):
         margin: float = 2.0,
         swap: bool = True,
         negatives: Negatives = "shift",
-        guard: float = 0.0,
+        duplicate_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         one_of("form", form, get_args(Form))
         within("margin", margin, 0, math.inf, "[)")
         one_of("negatives", negatives, get_args(Negatives))
-        within("guard", guard, 0, math.inf, "[)")
+        within("duplicate_threshold", duplicate_threshold, 0, math.inf, "[)")
         self.form, self.margin, self.swap = form, margin, swap
-        self.negatives, self.guard = negatives, guard
+        self.negatives, self.duplicate_threshold = negatives, duplicate_threshold
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
@@ -65,16 +65,16 @@ class TFeatLoss(nn.Module):
         if self.swap:
             far = torch.minimum(far, _length(positive - rival))
         loss = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
-        return (loss * ((other != row) & ~(far < self.guard))).mean()
+        return (loss * ((other != row) & ~(far < self.duplicate_threshold))).mean()
 
     @torch.no_grad()
     def _hardest(self, anchor: Tensor, positive: Tensor) -> Tensor:
-        """Row of the hardest negative (n,); where all are passed over, the row itself or one of them."""
+        """Row of the hardest negative (n,); where all are ignored, the row itself or one of them."""
         distance = _distances(anchor, positive)
         if self.swap:
             distance = torch.minimum(distance, _distances(positive, positive))
         distance.fill_diagonal_(torch.inf)
-        return distance.masked_fill(distance < self.guard, torch.inf).argmin(dim=1)
+        return distance.masked_fill(distance < self.duplicate_threshold, torch.inf).argmin(dim=1)
 
 
 def _length(difference: Tensor) -> Tensor:
@@ -83,6 +83,6 @@ def _length(difference: Tensor) -> Tensor:
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # Not by the matrix product, which rounds the tiny distances that the guard looks at.
+    # Not by the matrix product, which rounds the tiny distances that are compared with the threshold of duplicates.
     distance: Tensor = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
     return distance

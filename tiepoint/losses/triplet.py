@@ -24,15 +24,16 @@ class Triplet(nn.Module):
         measure: l2, sqrt(2 - 2s + eps); squared_l2, 2 - 2s; angle, acos s; hybrid, alpha (1 - s) + l2 (HyNet).
         form: hinge, max(0, margin + d+ - d-); squared_hinge, its square; softmin, log(1 + exp(d+ - d-));
             contrastive, d+ + max(0, margin - d-).
-        candidates: cross or four, see `tiepoint.losses.mining.hardest`.
-        guard: L2 distance under which a candidate is a duplicate of the point and passed over; 0 switches it off.
+        candidates: cross or all, see `tiepoint.losses.mining.hardest`.
+        duplicate_threshold: candidates closer than this L2 distance count as the same point and are ignored; 0: off.
         reduction: mean or sum over pairs.
         second_order, neighbours, norm, spread_out, correlation: weights of the terms in
             `tiepoint.losses.regularizers`; correlation is that of anchors plus that of positives.
         eps: under the root of l2.
 
-    With `norm` the loss takes the network's output before its L2 normalisation (`raw` is True), else unit vectors.
-    Pairs whose candidates are all duplicates count for nothing; the mean is over all pairs.
+    With `norm` the loss takes the network's output before its L2 normalisation (`takes_unnormalized` is True), else
+    unit vectors.
+    Pairs whose candidates are all duplicates contribute zero; the mean is over all pairs.
 
     Source: Mishchuk et al., HardNet, NIPS 2017; Tian et al., SOSNet, CVPR 2019, and HyNet, NeurIPS 2020.
     """
@@ -45,7 +46,7 @@ class Triplet(nn.Module):
         margin: float = 1.0,
         alpha: float = 2.0,
         candidates: Candidates = "cross",
-        guard: float = 0.008,
+        duplicate_threshold: float = 0.008,
         reduction: Reduction = "mean",
         second_order: float = 0.0,
         neighbours: int = 8,
@@ -60,25 +61,25 @@ class Triplet(nn.Module):
             one_of(name, value, get_args(kind))
         within("margin", margin, 0, math.inf, "[)")
         within("alpha", alpha, 0, math.inf, "[)")
-        within("guard", guard, 0, 2, "[)")
+        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
         within("neighbours", neighbours, 1, math.inf, "[)")
         within("eps", eps, 0, 1, "[)")
         self.measure, self.form, self.margin, self.alpha = measure, form, margin, alpha
         self.candidates: Candidates = candidates
-        self.guard = similarity_at(guard)
+        self.duplicate_similarity = similarity_at(duplicate_threshold)
         self.reduction, self.eps, self.neighbours = reduction, eps, neighbours
         self.second_order, self.norm, self.spread_out, self.correlation = second_order, norm, spread_out, correlation
-        self.raw = norm > 0
+        self.takes_unnormalized = norm > 0
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs, scalar float32; `progress` is not used."""
         norms = regularizers.norm_difference(anchor, positive) if self.norm else 0.0
-        if self.raw:
+        if self.takes_unnormalized:
             anchor, positive = F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
-        negatives = hardest(anchor, positive, self.candidates, self.guard)
+        negatives = hardest(anchor, positive, self.candidates, self.duplicate_similarity)
         near = self._distance((anchor * positive).sum(dim=1))
-        loss = (self._form(near, self._distance(negatives.similarity)) * negatives.exists).sum()
+        loss = (self._form(near, self._distance(negatives.similarity)) * negatives.valid).sum()
         loss = loss / len(anchor) if self.reduction == "mean" else loss
         if self.second_order:
             loss = loss + self.second_order * regularizers.second_order(anchor, positive, self.neighbours)

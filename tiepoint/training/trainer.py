@@ -90,7 +90,7 @@ class Trainer:
         stacked = torch.stack(pairs, dim=1)
         patches = augment(stacked, recipe.augmentation, self.data.margin, self.size, generator)
         torch.manual_seed(schedule.seed(recipe.seed, step, DROPOUT_STREAM))
-        call = {"normalize": False} if self.loss.raw else {}
+        call = {"normalize": False} if self.loss.takes_unnormalized else {}
         # Two passes: batch norm sees each side by itself, as published.
         with self._precision():
             anchor, positive = (self.forward(side, **call) for side in patches)

@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.losses.all_negatives.candidates import check_candidates, compare, log_sum_exp
+from tiepoint.losses.all_negatives.candidates import check_candidates, compare_to_candidates, log_sum_exp
 from tiepoint.losses.batch import on_pairs, within
 from tiepoint.losses.mining import Candidates
 
@@ -19,28 +19,30 @@ class Angular(nn.Module):
 
     Options:
         degrees: bound of the angle, between 0 and 90.
-        candidates: four: n goes over both patches of all other points, the mean over the n pairs; cross: each pair
+        candidates: all: n runs over both patches of all other points, and the mean over the pairs; cross: each pair
             counts twice, once against the other positives and once against the other anchors.
-        guard: L2 distance to either patch under which a negative is a duplicate of the point and passed over; 0
-            switches it off.
+        duplicate_threshold: negatives closer than this L2 distance to either patch count as the same point and are
+            ignored; 0: off.
 
     Source: Wang et al., Deep Metric Learning with Angular Loss, ICCV 2017.
     """
 
-    raw = False
+    takes_unnormalized = False
 
-    def __init__(self, *, degrees: float = 40.0, candidates: Candidates = "four", guard: float = 0.0) -> None:
+    def __init__(
+        self, *, degrees: float = 40.0, candidates: Candidates = "all", duplicate_threshold: float = 0.0
+    ) -> None:
         super().__init__()
         within("degrees", degrees, 0, 90, "()")
-        check_candidates(candidates, guard)
+        check_candidates(candidates, duplicate_threshold)
         self.bound = math.tan(math.radians(degrees)) ** 2
-        self.candidates, self.guard = candidates, guard
+        self.candidates, self.duplicate_threshold = candidates, duplicate_threshold
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
         count = len(anchor)
-        match, similarity, negative = compare(anchor, positive, "four", self.guard)
+        match, similarity, negative = compare_to_candidates(anchor, positive, "all", self.duplicate_threshold)
         centre = similarity[:count] + similarity[count:]  # (a + p)^T x of each patch x
         negative = negative[:count] & negative[count:]
         exponent = 4 * self.bound * centre - 2 * (1 + self.bound) * match[:count, None]

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from tiepoint.losses.all_negatives.candidates import check_candidates, compare
+from tiepoint.losses.all_negatives.candidates import check_candidates, compare_to_candidates
 from tiepoint.losses.batch import on_pairs, one_of, within
 from tiepoint.losses.mining import Candidates
 from tiepoint.losses.regularizers import l2
@@ -32,29 +32,29 @@ class AveragePrecision(nn.Module):
     Options:
         form: doap or fastap.
         bins: steps between the first and the last centre, at least 1; published: 25 at most (doap), 10 (fastap).
-        candidates: what a query ranks: the other side's patches (cross) or all other patches (four).
-        guard: L2 distance under which a negative is a duplicate of the point and left out; 0 switches it off.
+        candidates: what a query ranks: the other side's patches (cross) or all other patches (all).
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
     Source: He et al., Local Descriptors Optimized for Average Precision, CVPR 2018; Cakir et al., Deep Metric Learning
     to Rank, CVPR 2019.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(
-        self, *, form: Form = "doap", bins: int = 25, candidates: Candidates = "four", guard: float = 0.0
+        self, *, form: Form = "doap", bins: int = 25, candidates: Candidates = "all", duplicate_threshold: float = 0.0
     ) -> None:
         super().__init__()
         one_of("form", form, get_args(Form))
         within("bins", bins, 1, math.inf, "[)")
-        check_candidates(candidates, guard)
+        check_candidates(candidates, duplicate_threshold)
         self.form, self.bins = form, bins
-        self.candidates, self.guard = candidates, guard
+        self.candidates, self.duplicate_threshold = candidates, duplicate_threshold
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
-        match, similarity, negative = compare(anchor, positive, self.candidates, self.guard)
+        match, similarity, negative = compare_to_candidates(anchor, positive, self.candidates, self.duplicate_threshold)
         hit = self._histogram(match[:, None], torch.ones_like(match[:, None]))
         every = hit + self._histogram(similarity, negative.float())
         hits, ranked = hit.cumsum(dim=1), every.cumsum(dim=1)

@@ -17,7 +17,7 @@ class Comparison(NamedTuple):
     """2n queries, the anchors first, and m candidates each.
 
     match (2n,): similarity to the query's match. similarity (2n, m): to each candidate. negative (2n, m), bool: the
-    candidates of other points that the guard lets through.
+    candidates that belong to other points and are no duplicates.
     """
 
     match: Tensor
@@ -25,15 +25,17 @@ class Comparison(NamedTuple):
     negative: Tensor
 
 
-def compare(anchor: Tensor, positive: Tensor, candidates: Candidates, guard: float) -> Comparison:
-    """Compare each patch of the batch with its match and with the candidates.
+def compare_to_candidates(
+    anchor: Tensor, positive: Tensor, candidates: Candidates, duplicate_threshold: float
+) -> Comparison:
+    """Compare each patch of the batch with its match and with its candidates.
 
     Args:
         anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
         positive: (n, D).
-        candidates: cross: those of an anchor are the positives, those of a positive the anchors (m = n); four: all
-            patches, anchors first (m = 2n).
-        guard: candidates nearer than this L2 distance are taken for false negatives; 0 passes none over.
+        candidates: cross: those of an anchor are the positives, those of a positive the anchors (m = n); all: every
+            patch, anchors first (m = 2n).
+        duplicate_threshold: candidates closer than this L2 distance count as the same point and are ignored; 0: off.
     """
     point = torch.arange(len(anchor), device=anchor.device)
     if candidates == "cross":
@@ -42,7 +44,7 @@ def compare(anchor: Tensor, positive: Tensor, candidates: Candidates, guard: flo
     else:
         patches = torch.cat([anchor, positive])
         similarity, owner = patches @ patches.T, point.repeat(2)
-    negative = (point.repeat(2)[:, None] != owner) & ~(similarity > similarity_at(guard))
+    negative = (point.repeat(2)[:, None] != owner) & ~(similarity > similarity_at(duplicate_threshold))
     return Comparison((anchor * positive).sum(dim=1).repeat(2), similarity, negative)
 
 
@@ -51,7 +53,7 @@ def log_sum_exp(values: Tensor, negative: Tensor) -> Tensor:
     return values.masked_fill(~negative, EXCLUDED).logsumexp(dim=1)
 
 
-def check_candidates(candidates: str, guard: float) -> None:
-    """Raise ValueError that names the option that `compare` cannot take."""
+def check_candidates(candidates: str, duplicate_threshold: float) -> None:
+    """Raise ValueError that names the option that `compare_to_candidates` cannot take."""
     one_of("candidates", candidates, get_args(Candidates))
-    within("guard", guard, 0, 2, "[)")
+    within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")

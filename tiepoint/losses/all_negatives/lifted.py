@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.losses.all_negatives.candidates import check_candidates, compare, log_sum_exp
+from tiepoint.losses.all_negatives.candidates import check_candidates, compare_to_candidates, log_sum_exp
 from tiepoint.losses.batch import on_pairs, within
 from tiepoint.losses.mining import Candidates
 from tiepoint.losses.regularizers import l2
@@ -23,28 +23,33 @@ class GeneralizedLifted(nn.Module):
     Options:
         margin: 0 or more.
         squared: see above.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (four).
-        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
     Source: Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017; the original is Oh Song
     et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(
-        self, *, margin: float = 1.0, squared: bool = False, candidates: Candidates = "four", guard: float = 0.0
+        self,
+        *,
+        margin: float = 1.0,
+        squared: bool = False,
+        candidates: Candidates = "all",
+        duplicate_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         within("margin", margin, 0, math.inf, "[)")
-        check_candidates(candidates, guard)
+        check_candidates(candidates, duplicate_threshold)
         self.margin, self.squared = margin, squared
-        self.candidates, self.guard = candidates, guard
+        self.candidates, self.duplicate_threshold = candidates, duplicate_threshold
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
-        match, similarity, negative = compare(anchor, positive, self.candidates, self.guard)
+        match, similarity, negative = compare_to_candidates(anchor, positive, self.candidates, self.duplicate_threshold)
         rivals = log_sum_exp(self.margin - l2(similarity), negative)
         if not self.squared:
             return F.relu(l2(match) + rivals).mean()

@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.losses.all_negatives.candidates import check_candidates, compare, log_sum_exp
+from tiepoint.losses.all_negatives.candidates import check_candidates, compare_to_candidates, log_sum_exp
 from tiepoint.losses.batch import on_pairs, within
 from tiepoint.losses.mining import Candidates
 
@@ -24,13 +24,13 @@ class MultiSimilarity(nn.Module):
         base: cosine about which both turn.
         mining: choose the pairs first, as published.
         epsilon: of the mining, 0 or more.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (four).
-        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019.
     """
 
-    raw = False
+    takes_unnormalized = False
 
     def __init__(
         self,
@@ -40,23 +40,23 @@ class MultiSimilarity(nn.Module):
         base: float = 0.5,
         mining: bool = False,
         epsilon: float = 0.1,
-        candidates: Candidates = "four",
-        guard: float = 0.0,
+        candidates: Candidates = "all",
+        duplicate_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         within("alpha", alpha, 0, math.inf, "()")
         within("beta", beta, 0, math.inf, "()")
         within("base", base, -1, 1)
         within("epsilon", epsilon, 0, 2)
-        check_candidates(candidates, guard)
+        check_candidates(candidates, duplicate_threshold)
         self.alpha, self.beta, self.base = alpha, beta, base
         self.mining, self.epsilon = mining, epsilon
-        self.candidates, self.guard = candidates, guard
+        self.candidates, self.duplicate_threshold = candidates, duplicate_threshold
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
-        match, similarity, negative = compare(anchor, positive, self.candidates, self.guard)
+        match, similarity, negative = compare_to_candidates(anchor, positive, self.candidates, self.duplicate_threshold)
         pull = F.softplus(-self.alpha * (match - self.base)) / self.alpha
         if self.mining:
             negative = negative & (similarity > match[:, None] - self.epsilon)

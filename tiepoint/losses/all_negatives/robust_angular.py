@@ -17,29 +17,33 @@ class RobustAngular(nn.Module):
 
     Established of RAL-Net: it compares by cosine instead of L2 distance, and its penalty flattens where the negative
     is the more similar, since many such triplets are false correspondences. Assumed: that the function is 1 - tanh
-    with scale 1, and that negatives and guard are HardNet's.
+    with scale 1, and that the choice of negatives and the threshold of
+    duplicates are HardNet's.
 
     Options:
         scale: steepness, above 0.
-        candidates: cross or four, see `tiepoint.losses.mining.hardest`.
-        guard: L2 distance under which a negative is a duplicate of the point and passed over; 0 switches it off.
+        candidates: cross or all, see `tiepoint.losses.mining.hardest`.
+        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
 
-    Pairs whose candidates are all duplicates count for nothing; the mean is over all pairs.
+    Pairs whose candidates are all duplicates contribute zero; the mean is over all pairs.
 
     Source: Xu et al., Robust Angular Local Descriptor Learning, ACCV 2018.
     """
 
-    raw = False
+    takes_unnormalized = False
 
-    def __init__(self, *, scale: float = 1.0, candidates: Candidates = "cross", guard: float = 0.008) -> None:
+    def __init__(
+        self, *, scale: float = 1.0, candidates: Candidates = "cross", duplicate_threshold: float = 0.008
+    ) -> None:
         super().__init__()
         within("scale", scale, 0, math.inf, "()")
-        check_candidates(candidates, guard)
-        self.scale, self.candidates, self.guard = scale, candidates, similarity_at(guard)
+        check_candidates(candidates, duplicate_threshold)
+        self.scale, self.candidates = scale, candidates
+        self.duplicate_similarity = similarity_at(duplicate_threshold)
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
         match = (anchor * positive).sum(dim=1)
-        rival, exists = hardest(anchor, positive, self.candidates, self.guard)
-        return ((1 - torch.tanh(self.scale * (match - rival))) * exists).mean()
+        rival, valid = hardest(anchor, positive, self.candidates, self.duplicate_similarity)
+        return ((1 - torch.tanh(self.scale * (match - rival))) * valid).mean()

@@ -30,8 +30,8 @@ class GuidedLoss(nn.Module):
 
     Options:
         margin, alpha: of the triplet.
-        guard: distance d up to which a negative is a duplicate of the point. The triplet passes it over; in the search
-            for hard pairs, as released, it counts as further away by 2. A matching pair never is a hard one.
+        duplicate_threshold: distance d up to which a negative counts as the same point. The triplet ignores it; in the
+            search for hard pairs it counts as farther away by 2, as released. A matching pair is never a hard one.
         norm, metric, guidance: weights of the terms.
 
     Source: Yu et al., KGL-Net, arXiv 2412.11161, 2024, and its released code; the triplet is HyNet's, Tian et al.,
@@ -45,20 +45,21 @@ class GuidedLoss(nn.Module):
         *,
         margin: float = 1.2,
         alpha: float = 2.0,
-        guard: float = 0.008,
+        duplicate_threshold: float = 0.008,
         norm: float = 0.1,
         metric: float = 1.0,
         guidance: float = 1.0,
     ) -> None:
         super().__init__()
-        within("guard", guard, 0, 2, "[)")
+        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
         for name, value in (("norm", norm), ("metric", metric), ("guidance", guidance)):
             within(name, value, 0, math.inf, "[)")
+        without_eps = math.sqrt(max(duplicate_threshold**2 - EPS, 0))  # the same limit, for distances without EPS
         self.triplet = Triplet(
-            measure="hybrid", form="hinge", margin=margin, alpha=alpha, candidates="four", reduction="sum", eps=EPS,
-            guard=math.sqrt(max(guard**2 - EPS, 0)),  # the same limit, for distances without EPS
+            measure="hybrid", form="hinge", margin=margin, alpha=alpha, candidates="all", reduction="sum", eps=EPS,
+            duplicate_threshold=without_eps,
         )  # fmt: skip
-        self.guard, self.norm, self.metric, self.guidance = guard, norm, metric, guidance
+        self.duplicate_threshold, self.norm, self.metric, self.guidance = duplicate_threshold, norm, metric, guidance
 
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
         """Loss of a batch, scalar float32.
@@ -90,7 +91,7 @@ class GuidedLoss(nn.Module):
         """For each vis descriptor the row (N,) of the nearest nir one of another point."""
         with torch.autocast(vis.device.type, enabled=False):
             distance = (2 - 2 * (vis @ nir.T)).abs().add(EPS).sqrt()
-        distance = torch.where(distance <= self.guard, distance + 2, distance)
+        distance = torch.where(distance <= self.duplicate_threshold, distance + 2, distance)
         return distance.fill_diagonal_(torch.inf).argmin(dim=1)
 
     @staticmethod
