@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +32,9 @@ def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"1\n"
         with pytest.raises(InputError, match=f"process {holder.pid} "), locked(tmp_path):
             pass
-        holder.send_signal(signal.SIGKILL)
+        holder.kill()
     with locked(tmp_path):  # the file of the dead one is there still
-        assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text(encoding="utf-8")
+        assert f"process {os.getpid()} " in (tmp_path / ".lock-holder").read_text(encoding="utf-8")
 
 
 def test_none_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,17 +44,17 @@ def test_none_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_on_a_full_disk_the_holder_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> int:
+    def full(*arguments: object, **options: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with locked(tmp_path), pytest.raises(InputError, match=r"writing there \(unknown\): wait"), locked(tmp_path):
         pass
 
 
 def test_what_was_made_and_is_empty_goes_with_it(tmp_path: Path) -> None:
     with locked(tmp_path / "a" / "b"):
-        assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [".lock"]
+        assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == {".lock", ".lock-holder"}
     assert list(tmp_path.iterdir()) == []
     with locked(tmp_path / "a" / "b"):
         (tmp_path / "a" / "file").touch()
@@ -65,13 +64,31 @@ def test_what_was_made_and_is_empty_goes_with_it(tmp_path: Path) -> None:
     assert (tmp_path / "a").is_dir()  # it was there before
 
 
-def test_a_lock_that_was_just_given_back_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two might hold one each: the one of a file that is gone, and the one of the file in its place."""
-    import fcntl
-
-    monkeypatch.setattr(fcntl, "flock", lambda *_: (tmp_path / ".lock").unlink())
+def test_a_lock_file_that_was_just_removed_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two might hold one each: that of a file that is gone, and that of the file in its place."""
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (tmp_path / ".lock").unlink(missing_ok=True))
     with pytest.raises(InputError, match="another run is writing there"), locked(tmp_path):
         pass
+
+
+def test_where_an_open_file_cannot_be_removed_it_goes_after_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiepoint import files
+
+    opened, remove = [True], files._remove
+
+    def kept_while_open(path: Path) -> None:
+        if path.name != ".lock" or not opened.pop():
+            remove(path)
+        opened.append(False)
+
+    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(files, "_remove", kept_while_open)
+    with locked(tmp_path / "out"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_inside_frees_it(tmp_path: Path) -> None:
@@ -88,7 +105,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
@@ -101,7 +118,7 @@ def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fcntl
+    fcntl = pytest.importorskip("fcntl")
 
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

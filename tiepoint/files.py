@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -11,69 +10,80 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tiepoint.errors import InputError
 
-NAME = ".lock"
-HELD = (errno.EACCES, errno.EAGAIN)
+LOCK, HOLDER = ".lock", "-holder"  # name of a folder's lock, and what the name of the file beside a lock ends with
+WINDOWS = os.name == "nt"
 
 
 @contextmanager
 def locked(folder: str | Path | None) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if missing; None, for a run that writes to none, holds nothing.
+    """Hold the lock of a folder, which is made if it is missing. None, for a run that writes nothing, holds nothing.
 
-    The system frees the lock when its process ends, however it ends, so that a dead run's lock is none. The file
-    `.lock`, which names the holder, is there as long as it is held; what was made and is empty then goes with it.
+    Folders that were made for it and are empty at the end are removed again.
 
     Raises:
-        InputError: another run holds it, or `folder` is no folder.
-        OSError: a folder without rights, a file system without locks.
+        InputError: another run holds the lock, or `folder` is a file.
+        OSError: a folder without rights, or a file system without locks.
     """
     if folder is None:
         yield
         return
-    path = Path(folder) / NAME
-    made = [place for place in (path.parent, *path.parent.parents) if not place.exists()]
+    path = Path(folder)
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: is a file, or lies below one: name a folder") from None
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        _take(handle, path)
+        with hold(path / LOCK):
+            yield
+    finally:
+        with suppress(OSError):
+            for parent in made:  # the innermost first; one that holds something stays
+                parent.rmdir()
+
+
+@contextmanager
+def hold(lock: Path) -> Iterator[None]:
+    """Hold the lock file `lock`. A file beside it says who does: process, host and since when.
+
+    The operating system releases the lock when the process dies, and both files are removed when the block ends.
+    The holder is written beside the lock because Windows lets nobody read a locked file.
+
+    Raises:
+        InputError: another run holds it.
+        OSError: a folder without rights, or a file system without locks.
+    """
+    from filelock import FileLock, Timeout
+
+    holder = lock.with_name(lock.name + HOLDER)
+    try:
+        with named(lock):
+            held = FileLock(lock).acquire(timeout=0)
+    except Timeout:
         try:
+            who = holder.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            who = ""
+        raise InputError(
+            f"{lock.parent}: another run is writing there ({who or 'unknown'}): wait for it, or name another folder"
+        ) from None
+    with held:
+        try:
+            since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+            with suppress(OSError):  # a full disk leaves the holder unnamed, and is reported by what is written next
+                holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n", encoding="utf-8")
             yield
         finally:
-            with suppress(OSError):  # of what was done is told already
-                path.unlink()
-                for place in made:  # the innermost first; one that holds something stays
-                    place.rmdir()
-    finally:
-        os.close(handle)  # which frees the lock
-
-
-def _take(handle: int, path: Path) -> None:
-    import fcntl
-
-    with named(path):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one who held it may have removed it between our opening and our locking.
-            ours = path.exists() and os.path.samestat(os.fstat(handle), path.stat())
-        except OSError as error:
-            if error.errno not in HELD:
-                raise
-            ours = False
-        if not ours:
-            holder = os.read(handle, 200).decode(errors="replace").strip() or "unknown"
-            raise InputError(
-                f"{path.parent}: another run is writing there ({holder}): wait for it, or name another folder"
-            )
-    with suppress(OSError):  # a full disk leaves the holder unnamed, and meets what is written next
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            _remove(holder)
+            _remove(lock)  # while it is held: filelock sees that a file was removed before it got the lock
+    if WINDOWS:  # which removes no open file, and none that another run has opened since
+        _remove(lock)
 
 
 UMASK = threading.Lock()
@@ -121,6 +131,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             _sync(file)
         _sync(temporary)
         temporary.chmod(0o777 & ~_umask())
+        if WINDOWS and path.exists():
+            path.rmdir()  # Windows replaces no folder, not even an empty one
         temporary.replace(path)
         _sync(path.parent)
     finally:
@@ -165,8 +177,16 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Have the system write a file or folder to the disk; Windows opens no folder, and syncs what may be written."""
+    if WINDOWS and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

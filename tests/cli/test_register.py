@@ -122,9 +122,11 @@ def test_one_run_at_a_time_writes_to_a_folder(
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"1\n"
         assert run(verb, folder, "a.png", "b.png", *words) == 2
-        held = f"another run is writing there (process {holder.pid} on {socket.gethostname()})"
-        assert error(capfd) == f"tiepoint: error: {tmp_path}: {held}: wait for it, or name another folder\n"
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        held = f"another run is writing there (process {holder.pid} on {socket.gethostname()} since "
+        said = error(capfd)
+        assert said.startswith(f"tiepoint: error: {tmp_path}: {held}")
+        assert said.endswith(" UTC): wait for it, or name another folder\n")
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", ".lock-holder"}
         assert run(verb, folder, "a.png", "b.png", *words[:2], "--json") == 0  # which writes to none
         holder.kill()
     assert run(verb, folder, "a.png", "constant.png", *words) == 2  # an error frees it, and a killed run holds none
@@ -154,7 +156,7 @@ def test_the_demo_holds_its_folder_too(
     with locked(tmp_path):
         assert main(words) == 2
         assert "another run is writing there" in error(capfd)
-        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", ".lock-holder"}
     assert main(words) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["matches.png", "overlay.png", "result.json"]
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +11,7 @@ from tiepoint.data.fetching.download import MirrorError, discard, download
 from tiepoint.data.fetching.sources import Source
 from tiepoint.data.fetching.unpack import ArchiveError, unpack
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_directory, write_json
+from tiepoint.files import atomic_directory, hold, write_json
 from tiepoint.types import Progress
 
 RECORD = "tiepoint-fetch.json"  # lies in the folder, which appears with it when it is whole
@@ -78,7 +74,7 @@ def fetch(
     if _is_taken(folder):  # before the lock, since data are often where one may only read
         return _read_record(folder)
     Path(directory).mkdir(parents=True, exist_ok=True)
-    with _alone(archive.with_name(f".{archive.name}.lock")):
+    with hold(archive.with_name(f".{archive.name}.lock")):
         if _is_taken(folder):
             return _read_record(folder)
         if archive.exists():
@@ -145,21 +141,3 @@ def _read_record(folder: Path) -> Record:
             f"{folder} is there, but was not made by this command (no {RECORD}): "
             "use it as it is, remove it, or name another folder with --out"
         ) from None
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file. Raises InputError if another process holds it."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one who held it may have removed it between our opening and our locking.
-            ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
-        except BlockingIOError:
-            ours = False
-        if not ours:
-            raise InputError(f"{lock.parent} is being fetched to by another process: wait until that is done")
-        try:
-            yield
-        finally:
-            lock.unlink()
