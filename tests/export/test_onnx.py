@@ -24,7 +24,7 @@ runtime = pytest.importorskip("onnxruntime")
 class Tiny(nn.Module):
     """A describer of one layer; `eps` is added to the length before the division."""
 
-    input_size, dimension, unit = 8, 4, True
+    input_size, dimension, normalized = 8, 4, True
 
     def __init__(self, eps: float = 1e-10) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def test_the_shipped_describer_in_onnx_runtime(tmp_path: Path) -> None:
     card = json.loads((path.parent / "sdgmnet.onnx.json").read_text(encoding="utf-8"))
     assert card["network"] == "sdgmnet"
     assert card["onnx"]["inputs"] == {"patches": ["batch", 1, 32, 32]}
-    assert (card["onnx"]["dimension"], card["onnx"]["support"], card["onnx"]["unit"]) == (128, 12.0, True)
+    assert (card["onnx"]["dimension"], card["onnx"]["support"], card["onnx"]["normalized"]) == (128, 12.0, True)
     assert 0 < card["onnx"]["largest_difference"] < 1e-5
 
 

@@ -41,7 +41,7 @@ def test_a_torch_file_is_loaded_as_the_network_that_it_holds(suffix: str, tmp_pa
         with torch.inference_mode():
             torch.testing.assert_close(describer(patches), net(patches), rtol=0, atol=1e-5)
         assert (describer.name, describer.dimension, describer.support) == ("best", 128, 12.0)
-        assert describer.unit == (oracle is not kornia.feature.TFeat)
+        assert describer.normalized == (oracle is not kornia.feature.TFeat)
 
 
 def test_files_that_are_no_weights_name_themselves(tmp_path: Path) -> None:

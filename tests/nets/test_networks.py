@@ -67,7 +67,7 @@ def test_descriptors_have_their_shape_type_and_length(name: str, networks: dict[
     assert descriptors.shape == raw.shape == (5, DIMENSIONS.get(name, 128))
     assert descriptors.dtype == raw.dtype == torch.float32
     assert net.dimension == descriptors.shape[1]
-    if net.unit:
+    if net.normalized:
         torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(5))
         torch.testing.assert_close(F.normalize(raw), descriptors, rtol=0, atol=1e-6)
         assert (raw.norm(dim=1) - 1).abs().min() > 1e-3
@@ -90,7 +90,7 @@ def test_constant_patches_give_finite_descriptors(
             descriptors = net(patches)
         assert descriptors.dtype == torch.float32
         assert torch.isfinite(descriptors).all()
-        assert descriptors.norm(dim=1).max() < (1.001 if net.unit else 128**0.5)
+        assert descriptors.norm(dim=1).max() < (1.001 if net.normalized else 128**0.5)
 
 
 @every_network

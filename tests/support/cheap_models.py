@@ -18,7 +18,7 @@ def reduced(patches: Tensor, side: int) -> Tensor:
 class Upright:
     """A describer of upright patches, 48 px wide: the patch itself, reduced to 8x8."""
 
-    name, support, dimension, unit, upright = "upright", 12.0, 64, True, 48.0
+    name, support, dimension, normalized, upright_width = "upright", 12.0, 64, True, 48.0
 
     def __call__(self, patches: Tensor) -> Tensor:
         return reduced(patches, 8)

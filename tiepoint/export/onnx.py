@@ -108,7 +108,7 @@ def card(
     if isinstance(model, LearnedRelater):
         facts["temperature"] = model.temperature
     else:
-        facts |= {"dimension": model.dimension, "unit": model.unit, "support": model.support}
+        facts |= {"dimension": model.dimension, "normalized": model.normalized, "support": model.support}
     return {**model.card, "name": model.name, "onnx": facts}
 
 

@@ -113,7 +113,7 @@ def describe(
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
     check_options(model, support, affine)
-    upright: float | None = getattr(model, "upright", None)
+    upright: float | None = getattr(model, "upright_width", None)
     keypoints = detect(
         raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
         upright=upright is not None, affine=affine, mask=raster.mask,

@@ -78,9 +78,9 @@ def match(
     """Match the keypoints of two images.
 
     A point with several orientations may match its partner more than once; the most probable or most similar of such
-    matches is kept. For a describer of upright patches (see `LearnedDescriber.upright`) the patches of b are turned and
-    scaled as the structure of both images says, by at most 18 degrees from the turn that `rotations` finds, see
-    `tiepoint.matching.rotation`.
+    matches is kept. For a describer of upright patches (see `LearnedDescriber.upright_width`) the patches of b are
+    turned and scaled as the structure of both images says, by at most 18 degrees from the turn that `rotations` finds,
+    see `tiepoint.matching.rotation`.
 
     With a relater: keypoints among each other's `candidates` nearest that the ratio test leaves open make a shortlist
     (`tiepoint.matching.shortlist`), their patches are encoded once each and related (`relate.relate_pairs`), and the

@@ -18,7 +18,7 @@ class SIFT:
     """
 
     dimension = 128
-    unit = True
+    normalized = True
 
     def __init__(self, root: bool = False, support: float = 12.0) -> None:
         self.name = "rootsift" if root else "sift"

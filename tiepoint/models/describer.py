@@ -20,16 +20,16 @@ class Describer(Protocol):
     name: str
     support: float
     dimension: int
-    unit: bool
+    normalized: bool
 
     def __call__(self, patches: Tensor) -> Tensor:
-        """Patches (N, 1, S, S), float in 0..1 -> descriptors (N, dimension), float32, of length 1 where `unit`."""
+        """Patches (N, 1, S, S), float in 0..1 -> (N, dimension), float32, of length 1 where `normalized`."""
         ...
 
 
 def sees_upright(model: object) -> bool:
     """Whether a describer sees patches of one width, not turned by their keypoints, as cut from aligned images."""
-    return getattr(model, "upright", None) is not None
+    return getattr(model, "upright_width", None) is not None
 
 
 class LearnedDescriber:
@@ -41,10 +41,10 @@ class LearnedDescriber:
         support: width of a patch in sigmas.
         input_size: side at the network's input; larger patches are reduced to it with antialiasing.
         dimension: of a descriptor.
-        unit: whether descriptors have length 1; TFeat's have not.
+        normalized: whether descriptors have length 1; TFeat's do not.
         card: what the weights' card says.
-        upright: width in pixels of the patches that it was trained on, where those were all upright and of one width;
-            None where they followed the keypoints' scale and orientation.
+        upright_width: width in pixels of the patches that it was trained on, where those were all upright and of one
+            width; None where they followed the keypoints' scale and orientation.
         chunk: patches a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
     """
 
@@ -57,8 +57,8 @@ class LearnedDescriber:
         self.support = float(self.card.get("support", 12.0))
         self.input_size = int(net.input_size)  # type: ignore[arg-type]
         self.dimension = int(net.dimension)  # type: ignore[arg-type]
-        self.unit = bool(net.unit)
-        self.upright = None if self.card.get("upright") is None else float(self.card["upright"])
+        self.normalized = bool(net.normalized)
+        self.upright_width = None if self.card.get("upright") is None else float(self.card["upright"])
         self.chunk = chunk
         raise_thresholds()
 
@@ -78,8 +78,8 @@ class LearnedDescriber:
         """Describe `patches` (N, 1, S, S), float in 0..1, uint8 or uint16, S >= input_size.
 
         Returns (N, dimension), float32, on the describer's device: unit vectors, but for TFeat, whose entries lie in
-        -1..1 (see `unit`), and for a patch that a network maps to zero, as fresh weights do with a constant one, which
-        stays zero. Raises InputError for another shape or type.
+        -1..1 (see `normalized`), and for a patch that a network maps to zero, as fresh weights do with a constant one,
+        which stays zero. Raises InputError for another shape or type.
         """
         check_shape(patches, self.name, self.input_size)
         if not len(patches):

@@ -70,7 +70,7 @@ class OpenCV:
     the Hamming distance does. Raises InputError for a name that is none of these or that this OpenCV lacks.
     """
 
-    unit = True
+    normalized = True
 
     def __init__(self, name: str) -> None:
         if name not in KINDS:

@@ -31,7 +31,7 @@ from tiepoint.nets.towers.sosnet import SOSNet
 from tiepoint.nets.towers.tfeat import TFeat
 
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`
-# at construction, and says with `unit` whether its descriptors have length 1.
+# at construction, and says with `normalized` whether its descriptors have length 1.
 DESCRIBERS: dict[str, type[nn.Module]] = {
     "hardnet": L2Net,
     "hardnet-ps": HardNetPS,

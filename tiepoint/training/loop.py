@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tiepoint.errors import InputError
 from tiepoint.files import write_json
+from tiepoint.models.device import choose_device
 from tiepoint.models.weights import save_weights
 from tiepoint.patches import PatchSet
 from tiepoint.training import checkpoint, schedule, setup
@@ -53,7 +54,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
         is not finite.
     """
     check(recipe)
-    device = schedule.choose_device(recipe.device)
+    device = choose_device(recipe.device)
     data = PatchSet.open(recipe.data, verify=True)
     sampler, validation_pairs = setup.split(recipe, data)
     run = Trainer(recipe, data, sampler, device, setup.perceptual(recipe, device))

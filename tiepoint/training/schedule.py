@@ -69,19 +69,6 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed(*numbers))
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU if there is one. Raises InputError for a device that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"recipe key device is {name}: not to be had here ({reason})") from None
-    return device
-
-
 def should_compile(choice: str, device: torch.device) -> bool:
     """Whether to use torch.compile: on the CPU it wants a C++ compiler, which not every user has."""
     if choice == "auto":

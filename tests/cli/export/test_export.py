@@ -203,7 +203,7 @@ def test_onnx_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd:
     from tiepoint.models.describer import LearnedDescriber
 
     class Mean(nn.Module):
-        input_size, dimension, unit = 32, 1, False
+        input_size, dimension, normalized = 32, 1, False
 
         def __init__(self) -> None:
             super().__init__()

@@ -52,10 +52,10 @@ def main(
     from tiepoint.evaluation.plots import check_suffix
     from tiepoint.evaluation.provenance import selection_of
     from tiepoint.files import write_text
+    from tiepoint.models.device import choose_device
     from tiepoint.models.load import load
     from tiepoint.patches import PatchSet
     from tiepoint.report.failures import failures_page
-    from tiepoint.training.schedule import choose_device
     from tiepoint.version import __version__
 
     if plot:

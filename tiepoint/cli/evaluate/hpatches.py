@@ -58,8 +58,8 @@ def main(
     from tiepoint.errors import InputError
     from tiepoint.evaluation.hpatches.run import evaluate_hpatches
     from tiepoint.files import write_json
+    from tiepoint.models.device import choose_device
     from tiepoint.models.load import load_describer
-    from tiepoint.training.schedule import choose_device
     from tiepoint.version import __version__
 
     if not model and not descriptors:

@@ -55,8 +55,8 @@ def main(
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.phototour.table import HEADER, SETS, make_rows, make_tables, read_models, set_of
+    from tiepoint.models.device import choose_device
     from tiepoint.patches import PatchSet
-    from tiepoint.training.schedule import choose_device
     from tiepoint.version import __version__
 
     folders = {name: path for name, path in zip(SETS, (liberty, notredame, yosemite), strict=True) if path}

@@ -25,7 +25,7 @@ class HardNet8(nn.Module):
     """
 
     input_size = 32
-    unit = True
+    normalized = True
     components: Tensor
     mean: Tensor
 

@@ -19,7 +19,7 @@ class L2Net(nn.Module):
 
     input_size = 32
     dimension = 128
-    unit = True
+    normalized = True
 
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class L2NetCS(nn.Module):
 
     input_size = 64
     dimension = 256
-    unit = True
+    normalized = True
 
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()

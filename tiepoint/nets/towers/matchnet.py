@@ -21,7 +21,7 @@ class MatchNet(nn.Module):
     """
 
     input_size = 64
-    unit = True
+    normalized = True
 
     def __init__(self, dropout: float = 0.0, bottleneck: int = 0) -> None:
         super().__init__()

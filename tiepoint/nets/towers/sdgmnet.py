@@ -25,7 +25,7 @@ class SDGMNet(nn.Module):
 
     input_size = 32
     dimension = 128
-    unit = True
+    normalized = True
 
     def __init__(self, dropout: float = 0.3, bias: bool = True) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ class TFeat(nn.Module):
 
     input_size = 32
     dimension = 128
-    unit = False
+    normalized = False
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()

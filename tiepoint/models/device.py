@@ -1,0 +1,23 @@
+"""The device that a model runs on, by name."""
+
+from __future__ import annotations
+
+import torch
+
+from tiepoint.errors import InputError
+
+
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """Return the device of that name.
+
+    "auto" is "cuda" where there is such a GPU, else "mps" (Apple's) where there is one, else "cpu". Raises InputError,
+    which lists the devices that are available, for a device that is absent or unknown.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = [kind for kind, present in available.items() if present]
+    try:
+        device = torch.device(there[0] if str(name) == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name} is not available here: choose auto or {' or '.join(there)}") from None
+    return device
