@@ -1,26 +1,34 @@
-# `make demo` and `make test` set up .venv by themselves; they need CPython 3.11 or later with venv and pip.
+# Every target sets up .venv by itself; that needs CPython 3.11 or later with venv and pip.
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 # Two test workers of one thread each: on two cores faster than one worker of two.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check-data lint format figures clean
+.PHONY: demo test test-fast test-slow check-data lint format figures clean
 
 demo: .venv/demo
 	$(BIN)/tiepoint demo --out out/demo
 
 test: lint
-	$(PYTEST) -n 2 -m "not data"
+	$(PYTEST) $(OPTIONS) -n 2 -m "not data and not slow"
+
+# Unit tests alone: no training, no browser, no other process.
+test-fast: .venv/dev
+	$(PYTEST) -n 2 -m "not data and not slow and not whole and not browser"
+
+test-slow: .venv/dev
+	$(PYTEST) $(OPTIONS) -n 2 -m "slow and not data"
+
+# Slow checks on the real images of $(DATA); skipped where the folder is absent.
+check-data: .venv/dev
+	$(PYTEST) -m data
 
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-# Slow checks on the real images of $(DATA); skipped where the folder is absent.
-check-data: .venv/dev
-	$(PYTEST) -m data
 
 # The figures of docs/results.md, each by the command that stands beside it there.
 figures: .venv/dev
@@ -36,15 +44,15 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/demo: pyproject.toml
+.venv/demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	$(PIP) -e '.[demo]'
 	touch $@
 
-.venv/dev: pyproject.toml
+.venv/dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	touch $@ .venv/demo
 
 clean:
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
