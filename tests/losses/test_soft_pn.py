@@ -20,7 +20,7 @@ def by_loops(vis: list[list[float]], nir: list[list[float]], form: str, negative
             positive = max(math.dist(vis[i], nir[i]), math.dist(vis[j], nir[j]))
             negative = min(math.dist(a, b) for a in (vis[i], nir[i]) for b in (vis[j], nir[j]))
         else:
-            other = {"vis": vis, "nir": nir, "either": vis if i % 2 else nir}[negatives][j]
+            other = {"first": vis, "second": nir, "either": vis if i % 2 else nir}[negatives][j]
             positive = math.dist(vis[i], nir[i])
             negative = min(math.dist(vis[i], other), math.dist(nir[i], other))
         sum_ = math.exp(negative) + math.exp(positive)
@@ -30,11 +30,12 @@ def by_loops(vis: list[list[float]], nir: list[list[float]], form: str, negative
 
 @pytest.mark.parametrize("n", [2, 3, 11])
 @pytest.mark.parametrize(
-    ("form", "negatives"), [("triplet", "vis"), ("triplet", "nir"), ("triplet", "either"), ("quadruplet", "either")]
+    ("form", "negatives"),
+    [("triplet", "first"), ("triplet", "second"), ("triplet", "either"), ("quadruplet", "either")],
 )
 def test_equals_loops(form: str, negatives: str, n: int) -> None:
     batch = described(n, seed=n)
-    vis, nir = (x.detach().double().tolist() for x in (batch.output.vis, batch.output.nir))
+    vis, nir = (x.detach().double().tolist() for x in (batch.output.first, batch.output.second))
     found = SoftPN(form=form, negatives=negatives)(*batch, relate)
     assert found.item() == pytest.approx(by_loops(vis, nir, form, negatives), rel=1e-6)
 
@@ -46,7 +47,7 @@ def test_a_step_against_the_gradient_helps(form: str) -> None:
     before = loss(*batch, relate)
     before.backward()
     with torch.no_grad():
-        for side in (batch.output.vis, batch.output.nir):
+        for side in (batch.output.first, batch.output.second):
             side -= 0.1 * side.grad
     assert loss(*batch, relate).item() < before.item()
 
@@ -55,12 +56,12 @@ def test_a_step_against_the_gradient_helps(form: str) -> None:
 def test_a_collapsed_network_gives_a_quarter_and_no_nan(form: str) -> None:
     batch = described(4)
     with torch.no_grad():
-        batch.output.vis.fill_(0.5)
-        batch.output.nir.fill_(0.5)
+        batch.output.first.fill_(0.5)
+        batch.output.second.fill_(0.5)
     loss = SoftPN(form=form)(*batch, relate)
     loss.backward()
     assert loss.item() == 0.25
-    assert torch.isfinite(batch.output.vis.grad).all()
+    assert torch.isfinite(batch.output.first.grad).all()
 
 
 @pytest.mark.parametrize("form", ["triplet", "quadruplet"])

@@ -82,8 +82,8 @@ def test_upright_patches_are_related_in_the_turn_they_were_described_in(pair: Pa
     relater, net = correlation()
     found = match(*pair, Upright(), max_keypoints=200, relater=relater, spectra=("sar", "opt"), candidates=2)
     assert right(found, truth).mean() > 0.9
-    assert net.encoded["vis"] <= len(found.b)
-    assert net.encoded["nir"] <= len(found.a) + 1
+    assert net.encoded["first"] <= len(found.b)
+    assert net.encoded["second"] <= len(found.a) + 1
     assert found.matches.probability is not None
     assert np.median(found.matches.probability) > 0.9
 

@@ -43,14 +43,14 @@ def test_pairs_are_those_of_their_patches_and_each_patch_is_encoded_once(pair: P
     a, b = drawn(12), drawn(9, 1)
     pairs = np.array([(i, j) for i in range(12) for j in range(9) if (i + j) % 3])
     expected = relater(cut(pair[0], a)[pairs[:, 0]], cut(pair[1], b)[pairs[:, 1]]).numpy()
-    net.encoded = {"vis": 0, "nir": 0}
+    net.encoded = {"first": 0, "second": 0}
     steps: list[tuple[int, int]] = []
     found = relate_pairs(
         features(pair[0], a), features(pair[1], b), pairs, relater, progress=lambda *s: steps.append(s)
     )
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert net.encoded == {"vis": 12 + 1, "nir": 9}  # one to see how large codes are
+    assert net.encoded == {"first": 12 + 1, "second": 9}  # one to see how large codes are
     assert steps == [(len(pairs), len(pairs))]
 
 
@@ -59,9 +59,9 @@ def test_little_memory_changes_nothing_but_the_time(pair: Pair) -> None:
     a, b = features(pair[0], drawn(12)), features(pair[1], drawn(9, 1))
     pairs = np.array([(i, j) for i in range(12) for j in range(9)])
     whole = relate_pairs(a, b, pairs, relater)
-    net.encoded = {"vis": 0, "nir": 0}
+    net.encoded = {"first": 0, "second": 0}
     np.testing.assert_allclose(relate_pairs(a, b, pairs, relater, memory=1), whole, atol=1e-6)
-    assert net.encoded["nir"] == len(pairs)
+    assert net.encoded["second"] == len(pairs)
     a_few = relate_pairs(a, b, pairs, relater, memory=8 * (256 + 1) * 4)
     np.testing.assert_allclose(a_few, whole, atol=1e-6)
 
@@ -145,4 +145,4 @@ def test_the_network_of_these_tests_counts() -> None:
     relater, net = correlation()
     assert isinstance(net, Correlation)
     relater.encode(torch.rand(3, 1, 64, 64), "sar")
-    assert net.encoded == {"vis": 0, "nir": 3}
+    assert net.encoded == {"first": 0, "second": 3}

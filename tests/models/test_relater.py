@@ -27,18 +27,18 @@ class Tiny(nn.Module):
 
     input_size = 8
     training_only = ()
-    colour = ("vis",)
+    colour = ("first",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleDict({"vis": nn.Conv2d(3, 5, 3), "nir": nn.Conv2d(1, 5, 3)})
+        self.layers = nn.ModuleDict({"first": nn.Conv2d(3, 5, 3), "second": nn.Conv2d(1, 5, 3)})
         self.head = nn.Linear(5, 1)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        return (self.layers[spectrum](patches),)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        return (self.layers[slot](patches),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        logits: Tensor = self.head((vis[0] - nir[0]).abs().mean(dim=(2, 3)))
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        logits: Tensor = self.head((first[0] - second[0]).abs().mean(dim=(2, 3)))
         return logits.flatten().float()
 
 
@@ -185,8 +185,8 @@ def test_colour_becomes_luma_but_for_a_network_that_takes_it() -> None:
     torch.testing.assert_close(small()(colour, grey), small()(luma, grey), **CLOSE)
     net = Tiny()
     with torch.inference_mode():
-        plain = net.relate(net.encode(colour, "vis"), net.encode(grey, "nir"))
-        swapped = net.relate(net.encode(colour, "vis"), net.encode(luma, "nir"))
+        plain = net.relate(net.encode(colour, "first"), net.encode(grey, "second"))
+        swapped = net.relate(net.encode(colour, "first"), net.encode(luma, "second"))
     relater = LearnedRelater(net, "tiny")
     relater.input_size = 64
     torch.testing.assert_close(relater.logits(colour, grey), plain, **CLOSE)

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.nets.blocks.layers import unit_length
-from tiepoint.nets.relation import Codes, deploy
+from tiepoint.nets.relation import SLOTS, Codes, deploy
 from tiepoint.nets.relational import afdnet, kglnet, mfdnet, scfdm, spimnet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
@@ -86,7 +86,7 @@ def seen(net: nn.Module) -> Seen:
     vis, nir = patches_for(net, 0), patches_for(net, 1)
     net.eval()
     with torch.no_grad():
-        return Seen(vis, nir, (net.encode(vis, "vis"), net.encode(nir, "nir")), net(vis, nir))
+        return Seen(vis, nir, (net.encode(vis, "first"), net.encode(nir, "second")), net(vis, nir))
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_mfd_net_has_the_published_parameters_with_any_number_of_branches() -> N
 def test_cost_is_that_of_the_released_networks(name: str) -> None:
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         net = nets.create(name).eval()
-        net.relate_all(net.encode(patches_for(net, 0, 1), "vis"), net.encode(patches_for(net, 1, 1), "nir"))
+        net.relate_all(net.encode(patches_for(net, 0, 1), "first"), net.encode(patches_for(net, 1, 1), "second"))
     assert float(f"{counter.get_total_flops() / 2e9:.3g}") == COSTS[name]
 
 
@@ -180,7 +180,7 @@ def test_a_pair_alone_and_of_picked_codes_is_judged_as_in_a_batch(net: nn.Module
 
 def test_only_networks_that_treat_the_spectra_alike_allow_their_exchange(name: str, net: nn.Module, seen: Seen) -> None:
     with torch.no_grad():
-        exchanged = net.encode(seen.nir, "vis"), net.encode(seen.vis, "nir")
+        exchanged = net.encode(seen.nir, "first"), net.encode(seen.vis, "second")
         logit = net.relate(*exchanged)
     assert torch.allclose(logit, seen.logit) == (name in ("pnnet", "qnet"))
     same = all(torch.equal(a, b) for a, b in zip(seen.codes[0], exchanged[1], strict=True))
@@ -210,9 +210,11 @@ def test_pn_net_is_minus_a_distance_and_half_as_wide_as_documented() -> None:
     assert count(net) == 599_808
     vis, nir = patches_for(net, 0), patches_for(net, 1)
     output = net(vis, nir)
-    assert output.vis.shape == (2, 128)
-    torch.testing.assert_close(-output.main.square(), -(output.vis - output.nir).square().sum(dim=1))
-    assert torch.allclose(net.encode(vis + 0.2, "vis")[0], output.vis, atol=1e-5), "the mean of a patch tells nothing"
+    assert output.first.shape == (2, 128)
+    torch.testing.assert_close(-output.main.square(), -(output.first - output.second).square().sum(dim=1))
+    assert torch.allclose(net.encode(vis + 0.2, "first")[0], output.first, atol=1e-5), (
+        "the mean of a patch tells nothing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,8 +271,8 @@ def test_kgl_net_describes_with_what_its_training_returns() -> None:
     output = net(vis, nir)
     assert isinstance(output, kglnet.Guided)
     assert [x.shape for x in output.common] == [(2, 256, 8, 8)] * 2
-    for patches, spectrum, raw in zip((vis, nir), ("vis", "nir"), output.descriptors, strict=True):
-        descriptors = net.describe(patches, spectrum)
+    for patches, slot, raw in zip((vis, nir), SLOTS, output.descriptors, strict=True):
+        descriptors = net.describe(patches, slot)
         torch.testing.assert_close(descriptors, unit_length(raw))
         torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(net.relate(*output.codes), output.main)

@@ -20,19 +20,19 @@ class Small(nn.Module):
         self.heads = nn.ModuleDict({"other": nn.Linear(5, 1)})
         self.decoders = nn.ModuleDict({"vis": nn.Linear(5, 16), "nir": nn.Linear(5, 16)})
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        a, b = self.encode(vis, "vis"), self.encode(nir, "nir")
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
+        a, b = self.encode(first, "first"), self.encode(second, "second")
         if not self.training:
             return self.relate(a, b)
         logits = {"main": self.relate(a, b)}
         logits |= {name: head(a[0] * b[0]).flatten() for name, head in self.heads.items()}
         return Relation(logits, tuple(decoder(a[0]) for decoder in self.decoders.values()))
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         return (self.layer(patches.flatten(1)),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        return (vis[0] - nir[0]).square().sum(dim=1)
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        return (first[0] - second[0]).square().sum(dim=1)
 
 
 def test_deploy_keeps_what_the_main_head_needs() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.nets.relation import Relation, deploy
+from tiepoint.nets.relation import SLOTS, Relation, deploy
 from tiepoint.nets.relational.rrlnet import RRLNet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
@@ -58,7 +58,7 @@ def outputs(net: RRLNet, pairs: tuple[Tensor, Tensor]) -> tuple[Relation, dict[s
         for name, dense in heads.items()
     ]
     with torch.inference_mode():
-        relation = net.relate_all(net.encode(pairs[0], "vis"), net.encode(pairs[1], "nir"))
+        relation = net.relate_all(net.encode(pairs[0], "first"), net.encode(pairs[1], "second"))
     for hook in hooks:
         hook.remove()
     return relation, pooled
@@ -126,7 +126,7 @@ def test_pruning_changes_no_bit(
 
 @torch.inference_mode()
 def test_patches_are_encoded_once_and_related_in_any_pairs(net: RRLNet, pairs: tuple[Tensor, Tensor]) -> None:
-    vis, nir = (net.encode(patches, spectrum) for patches, spectrum in zip(pairs, ("vis", "nir"), strict=True))
+    vis, nir = (net.encode(patches, slot) for patches, slot in zip(pairs, SLOTS, strict=True))
     assert [tuple(code.shape[1:]) for code in vis] == [
         (16, 64, 64),
         (32, 32, 32),
@@ -171,11 +171,11 @@ def test_training_reaches_every_weight() -> None:
 @torch.inference_mode()
 def test_half_precision_changes_little(net: RRLNet, pairs: tuple[Tensor, Tensor]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        codes = net.encode(pairs[0], "vis"), net.encode(pairs[1], "nir")
+        codes = net.encode(pairs[0], "first"), net.encode(pairs[1], "second")
         logits = net.relate(*codes)
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, net(*pairs), rtol=0, atol=0.02)
-    for rounded, exact in zip(codes[0], net.encode(pairs[0], "vis"), strict=True):
+    for rounded, exact in zip(codes[0], net.encode(pairs[0], "first"), strict=True):
         assert F.cosine_similarity(rounded.flatten(1).float(), exact.flatten(1)).min() > 0.999
 
 

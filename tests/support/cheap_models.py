@@ -34,15 +34,15 @@ class Correlation(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(12.0))
         self.brightness = brightness
-        self.encoded = {"vis": 0, "nir": 0}
+        self.encoded = {"first": 0, "second": 0}
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        self.encoded[spectrum] += len(patches)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        self.encoded[slot] += len(patches)
         return reduced(patches, 16), patches.mean(dim=(1, 2, 3)).float()
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        alike = (vis[0] * nir[0]).sum(dim=1)
-        return self.scale * (alike - 0.6) + self.brightness * (vis[1] - nir[1])
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        alike = (first[0] * second[0]).sum(dim=1)
+        return self.scale * (alike - 0.6) + self.brightness * (first[1] - second[1])
 
 
 def correlation(brightness: float = 0.0) -> tuple[LearnedRelater, Correlation]:

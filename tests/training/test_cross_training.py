@@ -201,13 +201,13 @@ def test_networks_of_grey_patches_train_on_colour(network: str, tmp_path: Path) 
 
 def test_channels_are_those_that_a_network_takes() -> None:
     grey, rgb = torch.rand(2, 1, 4, 4), torch.rand(2, 3, 4, 4)
-    colour, plain = SimpleNamespace(colour=("vis",)), nn.Identity()
-    for net, spectrum, expected in ((colour, "vis", rgb), (colour, "nir", luma(rgb)), (plain, "vis", luma(rgb))):
-        assert torch.equal(channels_for(rgb, net, spectrum), expected)  # type: ignore[arg-type]
-        assert channels_for(grey, net, spectrum) is grey  # type: ignore[arg-type]
+    colour, plain = SimpleNamespace(colour=("first",)), nn.Identity()
+    for net, slot, expected in ((colour, "first", rgb), (colour, "second", luma(rgb)), (plain, "first", luma(rgb))):
+        assert torch.equal(channels_for(rgb, net, slot), expected)  # type: ignore[arg-type]
+        assert channels_for(grey, net, slot) is grey  # type: ignore[arg-type]
     assert luma(rgb).shape == (2, 1, 4, 4)
     with pytest.raises(InputError, match=r"patches \(2, 2, 4, 4\): Identity takes \(N, 1, S, S\), or RGB"):
-        channels_for(torch.rand(2, 2, 4, 4), plain, "vis")
+        channels_for(torch.rand(2, 2, 4, 4), plain, "first")
 
 
 # What is refused

@@ -5,7 +5,7 @@ the run that is done. Where its `takes_unnormalized` is True it takes the networ
 else unit vectors.
 
 Every loss of `RELATION_LOSSES` trains relaters: a module that takes what the network returned in training mode, the
-labels (N,) 1 or 0, the patches of vis and of nir that the network saw, the network's `relate`, and the share of the run
+labels (N,) 1 or 0, the patches of both slots that the network saw, the network's `relate`, and the share of the run
 that is done. Where its `matching_only` is True all labels must be 1, and it finds its non-matches in the batch.
 """
 

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
 from tiepoint.nets.inputs import channels_for, prepare
-from tiepoint.nets.relation import Codes, Relater, deploy
+from tiepoint.nets.relation import SLOTS, Codes, Relater, deploy
 
 Precision = Literal["fp32", "mixed", "adaptive", "bf16"]
 # Of the codes and of all that is not said to be rounded.
@@ -25,7 +25,6 @@ DTYPES: dict[str, torch.dtype] = {
 }
 SURE = 0.03  # rounding by 0.3 in the logit, four times RRL-Net's usual, changes smaller probabilities by less than 0.01
 CPU_CHUNK, GPU_CHUNK = 32, 512
-PLACES = ("vis", "nir")
 ROUNDING = 1e-3  # that values may leave 0..1
 
 
@@ -37,7 +36,7 @@ class LearnedRelater:
         net: the network as it runs: pruned (see `tiepoint.nets.relation.deploy`), in evaluation mode, batch norm folded
             into the convolutions, weights in `precision`. The one that was given is left as it is.
         card: what the weights' card says.
-        spectra: names of the two spectra that it was trained for; the first takes the network's place "vis".
+        spectra: names of the two spectra that it was trained for; the first takes the network's slot "first".
         input_size: side at the network's input; larger patches are reduced to it with antialiasing.
         temperature: of the card, or 1: logits are divided by it to become calibrated probabilities.
         precision: "fp32"; "bf16": weights and features of half the size, faster where the processor knows bfloat16;
@@ -69,7 +68,7 @@ class LearnedRelater:
             raise InputError(f"{name}: no precision {precision!r}: there are {', '.join(DTYPES)}")
         self.name = name
         self.card = dict(card or {})
-        self.spectra = two_spectra(self.card.get("spectra", PLACES), name)
+        self.spectra = two_spectra(self.card.get("spectra", ("vis", "nir")), name)
         self.temperature = positive(self.card.get("temperature", 1.0), name)
         self.precision: Precision = precision
         self.compiled = compile
@@ -120,7 +119,7 @@ class LearnedRelater:
             raise InputError(f"{self.name}: {len(first)} {self.spectra[0]} and {len(second)} {self.spectra[1]} patches")
         chunk = self._chunk()
         parts = [
-            self._relate_chunk(self._encode_chunk(a, PLACES[0]), self._encode_chunk(b, PLACES[1]))
+            self._relate_chunk(self._encode_chunk(a, SLOTS[0]), self._encode_chunk(b, SLOTS[1]))
             for a, b in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True)
         ]
         logits = torch.cat(parts)
@@ -140,8 +139,8 @@ class LearnedRelater:
         if spectrum not in self.spectra:
             raise InputError(f"{self.name}: no spectrum {spectrum!r}: it was trained for {' and '.join(self.spectra)}")
         self._check(patches, spectrum)
-        place = PLACES[self.spectra.index(spectrum)]
-        parts = [self._encode_chunk(part, place) for part in torch.split(patches, self._chunk())]
+        slot = SLOTS[self.spectra.index(spectrum)]
+        parts = [self._encode_chunk(part, slot) for part in torch.split(patches, self._chunk())]
         return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
     @torch.inference_mode()
@@ -188,11 +187,11 @@ class LearnedRelater:
             what = "NaN" if math.isnan(low[row]) else f"values from {reach}"
             raise InputError(f"{spectrum} patches, row {row}: {what}: give float in 0..1, uint8 or uint16")
 
-    def _encode_chunk(self, patches: Tensor, place: str) -> Codes:
+    def _encode_chunk(self, patches: Tensor, slot: str) -> Codes:
         """Encode up to a chunk of checked patches."""
-        x = channels_for(prepare(patches.to(self.device), self.input_size), self.net, place)
+        x = channels_for(prepare(patches.to(self.device), self.input_size), self.net, slot)
         x = x.to(DTYPES[self.precision], memory_format=torch.channels_last)
-        codes = self._encode(self._fill(x), place)
+        codes = self._encode(self._fill(x), slot)
         return tuple(code[: len(x)].to(x.dtype) for code in codes)
 
     def _relate_chunk(self, first: Codes, second: Codes) -> Tensor:

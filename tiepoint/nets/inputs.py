@@ -44,17 +44,17 @@ def luma(patches: Tensor) -> Tensor:
     return (patches * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def channels_for(patches: Tensor, net: nn.Module, spectrum: str) -> Tensor:
-    """Patches (N, 1 or 3, S, S), floating, in the channels that `net` takes of `spectrum`, "vis" or "nir".
+def channels_for(patches: Tensor, net: nn.Module, slot: str) -> Tensor:
+    """Patches (N, 1 or 3, S, S), floating, in the channels that `net` takes in its slot "first" or "second".
 
-    RGB stays RGB where the network's `colour` names the spectrum, and becomes luma for all others, describers too. Grey
+    RGB stays RGB where the network's `colour` names the slot, and becomes luma for all others, describers too. Grey
     patches stay grey: a network in colour repeats them. Raises InputError for another number of channels.
     """
     if patches.ndim != 4 or patches.shape[1] not in (1, 3):
         raise InputError(
             f"patches {tuple(patches.shape)}: {type(net).__name__} takes (N, 1, S, S), or RGB (N, 3, S, S)"
         )
-    return patches if spectrum in getattr(net, "colour", ()) else luma(patches)
+    return patches if slot in getattr(net, "colour", ()) else luma(patches)
 
 
 def resize(patches: Tensor, size: int) -> Tensor:

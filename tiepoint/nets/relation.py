@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+SLOTS = ("first", "second")  # of a pair; which spectrum takes which is on the card of the weights
+KEYS = {"first": "vis", "second": "nir"}  # what figures and state dicts call the modules of a slot, as the papers do
 # What a relater keeps of each patch: tensors (N, ...), so that `tensor[index]` picks patches.
 Codes = tuple[Tensor, ...]
 
@@ -21,7 +23,7 @@ class Relation(NamedTuple):
     """match logit (N,) of each head by name, the main head first; a head of two classes gives l1 - l0, so that the
     binary cross-entropy of the logit is the cross-entropy of its softmax"""
     reconstructions: tuple[Tensor, ...] = ()
-    """what the decoders made of vis and nir, each (N, 1, S, S) in 0..1"""
+    """what the decoders made of the two patches, each (N, 1, S, S) in 0..1"""
 
     @property
     def main(self) -> Tensor:
@@ -33,47 +35,47 @@ class Relater(Protocol):
     """A network that says whether two patches of different spectra match. It is an nn.Module besides.
 
     Patches are (N, 1, input_size, input_size), float in 0..1. A logit x is the match probability 1 / (1 + exp(-x)).
-    A network that takes RGB patches too names their spectra in `colour`, see `tiepoint.nets.inputs.channels_for`.
-    The two spectra are called vis and nir, as in the papers, whatever the sensors: optical and SAR take their places.
+    A network that takes RGB patches too names their slots in `colour`, see `tiepoint.nets.inputs.channels_for`.
+    Where the papers say vis and nir, any two spectra may stand, such as optical and SAR.
     """
 
     input_size: int
     training_only: tuple[str, ...]
     """paths of submodules, each an nn.ModuleDict, that the main head does not need: see `deploy`"""
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """In training mode all heads' outputs, in evaluation mode the main head's logit (N,) in float32."""
         ...
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Do all that depends on one patch alone; `spectrum` is "vis" or "nir".
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Do all that depends on one patch alone; `slot` is "first" or "second".
 
         A network that mixes the two patches in its first layer returns the patches themselves.
         """
         ...
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Do the rest: codes of N vis and of N nir patches -> the main head's logit (N,) in float32."""
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Do the rest: codes of N first and N second patches -> the main head's logit (N,) in float32."""
         ...
 
 
 class MultiLossRelater(nn.Module):
     """A relater with further heads for its training: all of them speak in training mode, the main one in evaluation."""
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, input_size, input_size): see `Relater`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
+        """Relate `first` and `second`, each (N, 1, input_size, input_size): see `Relater`."""
+        codes = self.encode(first, "first"), self.encode(second, "second")
         return self.relate_all(*codes) if self.training else self.relate(*codes)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """See `Relater`."""
         raise NotImplementedError
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """See `Relater`."""
         raise NotImplementedError
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
         raise NotImplementedError
 

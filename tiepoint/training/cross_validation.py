@@ -17,6 +17,7 @@ from tiepoint.evaluation.distances import similarity_matrix
 from tiepoint.evaluation.metrics import fpr95, fpr95_matrix
 from tiepoint.evaluation.verification import as_float
 from tiepoint.nets.inputs import channels_for, luma, resize
+from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Validation
 
@@ -99,14 +100,16 @@ class CrossValidation:
         parts = []
         for start in range(0, len(self.rows), chunk):
             rows = self.rows[start : start + chunk]
-            vis, nir = (self._side(rows[:, side], net, place) for side, place in enumerate(("vis", "nir")))
-            parts.append(net(vis, nir) if self.relates else -torch.linalg.vector_norm(net(vis) - net(nir), dim=1))
+            first, second = (self._side(rows[:, side], net, slot) for side, slot in enumerate(SLOTS))
+            parts.append(
+                net(first, second) if self.relates else -torch.linalg.vector_norm(net(first) - net(second), dim=1)
+            )
         return np.asarray(torch.cat(parts).float().cpu().numpy())
 
     def fpr95(self, net: nn.Module) -> float:
         """False positive rate at 95 % recall, 0..1."""
         return fpr95(self.labels, self.scores(net))
 
-    def _side(self, rows: NDArray[np.int64], net: nn.Module, place: str) -> Tensor:
-        patches = channels_for(central_crop(as_float(self.patches[rows]), self.margin), net, place)
+    def _side(self, rows: NDArray[np.int64], net: nn.Module, slot: str) -> Tensor:
+        patches = channels_for(central_crop(as_float(self.patches[rows]), self.margin), net, slot)
         return resize(patches.to(self.device), self.size)

@@ -15,6 +15,7 @@ from tiepoint.data.crop import central_crop
 from tiepoint.data.pair_augmentation import augment_pairs
 from tiepoint.data.sampling import Batch
 from tiepoint.nets.inputs import channels_for, floats, resize
+from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
 from tiepoint.training import schedule
 from tiepoint.training.recipe import Recipe, build_loss, network_options
@@ -70,7 +71,7 @@ class Trainer:
         recipe, progress = self.recipe, step / self.steps
         batch = self.sampler(step)
         stored = floats(torch.from_numpy(self.data.patches[batch.rows]).to(self.device, non_blocking=True))
-        first, second = (channels_for(stored[:, side], self.net, place) for side, place in enumerate(("vis", "nir")))
+        first, second = (channels_for(stored[:, side], self.net, slot) for side, slot in enumerate(SLOTS))
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * schedule.factor(recipe.optimizer, progress)
         self.net.train()
@@ -102,13 +103,13 @@ class Trainer:
         generator = schedule.generator(self.device, self.recipe.seed, step, PAIR_STREAM)
         first, second = (central_crop(side, self.data.margin) for side in pairs)
         both = augment_pairs(first, second, self.recipe.pair_augmentation, generator)
-        vis, nir = (resize(side, self.size) for side in both)
+        first, second = (resize(side, self.size) for side in both)
         labels = torch.from_numpy(batch.labels).to(self.device)
         torch.manual_seed(schedule.seed(self.recipe.seed, step, DROPOUT_STREAM))
         relate: Any = self.net.relate
         with self._precision():
-            output = self.forward(vis, nir)
-            loss: Tensor = self.loss(output, labels, (vis, nir), relate, progress)
+            output = self.forward(first, second)
+            loss: Tensor = self.loss(output, labels, (first, second), relate, progress)
         return loss
 
     def _precision(self) -> torch.autocast:

@@ -77,29 +77,29 @@ class GuidedLoss(nn.Module):
         if len(labels) < 2:
             raise ValueError("GuidedLoss takes 2 pairs or more: the non-matches of a pair are the other ones")
         raw = [x.float() for x in output.descriptors]
-        vis, nir = (F.normalize(x, dim=1) for x in raw)
-        hard = self._relate(relate, output.codes, self._nearest(vis, nir)).float()
+        first, second = (F.normalize(x, dim=1) for x in raw)
+        hard = self._relate(relate, output.codes, self._nearest(first, second)).float()
         logits = torch.cat([output.main.float(), hard])
         bce = F.binary_cross_entropy_with_logits(logits, torch.cat([labels, torch.zeros_like(hard)]))
         private = (codes[0] for codes in output.codes)
         errors = [F.mse_loss(a.float(), b.float()) for a, b in zip(output.common, private, strict=True)]
-        loss: Tensor = self.triplet(vis, nir) + self.norm * regularizers.norm_difference(*raw)
+        loss: Tensor = self.triplet(first, second) + self.norm * regularizers.norm_difference(*raw)
         return loss + self.metric * bce + self.guidance * torch.stack(errors).sum()
 
     @torch.no_grad()
-    def _nearest(self, vis: Tensor, nir: Tensor) -> Tensor:
+    def _nearest(self, first: Tensor, second: Tensor) -> Tensor:
         """For each vis descriptor the row (N,) of the nearest nir one of another point."""
-        with torch.autocast(vis.device.type, enabled=False):
-            distance = (2 - 2 * (vis @ nir.T)).abs().add(EPS).sqrt()
+        with torch.autocast(first.device.type, enabled=False):
+            distance = (2 - 2 * (first @ second.T)).abs().add(EPS).sqrt()
         distance = torch.where(distance <= self.duplicate_threshold, distance + 2, distance)
         return distance.fill_diagonal_(torch.inf).argmin(dim=1)
 
     @staticmethod
     def _relate(relate: Relate, codes: tuple[Codes, Codes], rows: Tensor) -> Tensor:
         """Logits (N,) of each vis patch and the nir patch of `rows`, in the precision in which the codes were made."""
-        vis, nir = codes[0], tuple(part[rows] for part in codes[1])
-        kind = vis[0].dtype
+        first, second = codes[0], tuple(part[rows] for part in codes[1])
+        kind = first[0].dtype
         if kind in (torch.float16, torch.bfloat16):
-            with torch.autocast(vis[0].device.type, dtype=kind):
-                return relate(vis, nir)
-        return relate(vis, nir)
+            with torch.autocast(first[0].device.type, dtype=kind):
+                return relate(first, second)
+        return relate(first, second)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tiepoint.errors import InputError
 
 Codes = tuple[Tensor, ...]
-# A network's way from the codes of N vis and N nir patches to the main head's logit (N,).
+# A network's way from the codes of N first and N second patches to the main head's logit (N,).
 Relate = Callable[[Codes, Codes], Tensor]
 Patches = tuple[Tensor, Tensor]
 
@@ -22,7 +22,7 @@ def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, 
         loss: the loss that asks; errors name it, and where its `matching_only` is True all labels must be 1.
         output: what the network returned in training mode.
         labels: (N,), 1 where the pair matches and 0 where not, of any type.
-        patches: vis and nir, each (N, C, S, S).
+        patches: those of the first and of the second slot, each (N, C, S, S).
         needed: further entries of `output` that the loss reads.
 
     Raises InputError for an output that lacks an entry or has it empty, which is another network's or a pruned one's,

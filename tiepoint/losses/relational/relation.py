@@ -62,7 +62,7 @@ class MultiLoss(FeatureLoss):
         Args:
             output: `tiepoint.nets.relation.Relation`, or another output with `logits`.
             labels: (N,), 1 for a match and 0 for none.
-            patches: vis and nir, (N, C, S, S) each, float in 0..1, as the network saw them.
+            patches: those of the first and of the second slot, (N, C, S, S), float in 0..1, as the network saw them.
             relate, progress: not used.
 
         Raises ValueError for a batch that does not fit, see `tiepoint.losses.relational.labelled.check_batch`.

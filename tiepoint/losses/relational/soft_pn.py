@@ -11,7 +11,7 @@ from tiepoint.losses.batch import one_of
 from tiepoint.losses.relational.labelled import Patches, Relate, check_batch
 
 Form = Literal["triplet", "quadruplet"]
-Negatives = Literal["vis", "nir", "either"]
+Negatives = Literal["first", "second", "either"]
 
 
 class SoftPN(nn.Module):
@@ -29,7 +29,7 @@ class SoftPN(nn.Module):
 
     Options:
         form: triplet (PN-Net) or quadruplet (Q-Net).
-        negatives: of triplets: vis, nir, or either, which alternates nir and vis from row to row.
+        negatives: of triplets: first, second (the slots), or either, which alternates second and first from row to row.
 
     Source: Balntas et al., PN-Net, 2016; Aguilera et al., Q-Net, Sensors 17:873, 2017, and their released code, which
     trains PN-Net on two spectra with each of the three kinds of negatives.
@@ -53,24 +53,24 @@ class SoftPN(nn.Module):
 
         Raises InputError for another network's output, ValueError for a batch that does not fit.
         """
-        labels = check_batch(self, output, labels, patches, "vis", "nir")
+        labels = check_batch(self, output, labels, patches, "first", "second")
         if len(labels) < 2:
             raise ValueError("SoftPN takes 2 pairs or more: the non-matches of a pair are in the other ones")
-        vis, nir = output.vis.float().flatten(1), output.nir.float().flatten(1)
-        near = _distance(vis, nir)
-        other_vis, other_nir = vis.roll(-1, dims=0), nir.roll(-1, dims=0)
+        first, second = output.first.float().flatten(1), output.second.float().flatten(1)
+        near = _distance(first, second)
+        other_first, other_second = first.roll(-1, dims=0), second.roll(-1, dims=0)
         if self.form == "triplet":
-            rivals = [self._choose(other_vis, other_nir)]
+            rivals = [self._choose(other_first, other_second)]
         else:
-            near, rivals = torch.maximum(near, near.roll(-1)), [other_vis, other_nir]
-        far = torch.stack([_distance(own, rival) for own in (vis, nir) for rival in rivals]).amin(dim=0)
+            near, rivals = torch.maximum(near, near.roll(-1)), [other_first, other_second]
+        far = torch.stack([_distance(own, rival) for own in (first, second) for rival in rivals]).amin(dim=0)
         return torch.sigmoid(near - far).square().mean()
 
-    def _choose(self, vis: Tensor, nir: Tensor) -> Tensor:
+    def _choose(self, first: Tensor, second: Tensor) -> Tensor:
         if self.negatives == "either":
-            odd = torch.arange(len(vis), device=vis.device)[:, None] % 2 == 1
-            return torch.where(odd, vis, nir)
-        return vis if self.negatives == "vis" else nir
+            odd = torch.arange(len(first), device=first.device)[:, None] % 2 == 1
+            return torch.where(odd, first, second)
+        return first if self.negatives == "first" else second
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class Interaction(NamedTuple):
     common: Tensor
     """(N, C, H, W): goes to a module head"""
     private: Tensor
-    """(N, 2C, H, W), vis before nir: goes to the aggregation"""
+    """(N, 2C, H, W), the first before the second: goes to the aggregation"""
 
 
 class FIL(nn.Module):
@@ -41,10 +41,10 @@ class FIL(nn.Module):
         self.gate_vis = conv_norm(channels, channels, 1, nn.Sigmoid())
         self.gate_nir = conv_norm(channels, channels, 1, nn.Sigmoid())
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Interaction:
-        """Relate `vis` and `nir`, each (N, C, H, W)."""
-        value_vis, value_nir = self.value_vis(vis), self.value_nir(nir)
-        common_vis = value_vis * self.gate_nir(nir)
-        common_nir = value_nir * self.gate_vis(vis)
+    def forward(self, first: Tensor, second: Tensor) -> Interaction:
+        """Relate `first` and `second`, each (N, C, H, W)."""
+        value_vis, value_nir = self.value_vis(first), self.value_nir(second)
+        common_vis = value_vis * self.gate_nir(second)
+        common_nir = value_nir * self.gate_vis(first)
         private = torch.cat([common_vis - value_vis, common_nir - value_nir], dim=1).abs()
         return Interaction(common_vis + common_nir, private)

@@ -37,20 +37,20 @@ class InteractionNetwork(nn.Module):
         self.stage_heads = nn.ModuleDict({str(s): Head(trunk[s - 1]) for s in helped if s < last})
         self.module_heads = nn.ModuleDict({str(s): ModuleHead(widths[s - 1]) for s in helped})
 
-    def forward(self, vis: Codes, nir: Codes) -> Tensor:
+    def forward(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        _, stages = self._gather(vis, nir)
+        _, stages = self._gather(first, second)
         logits: Tensor = self.head(stages[-1])
         return logits
 
-    def all_logits(self, vis: Codes, nir: Codes) -> dict[str, Tensor]:
+    def all_logits(self, first: Codes, second: Codes) -> dict[str, Tensor]:
         """Give the logits (N,) of every head that is there, in either mode, of N coded pairs; the main head's first."""
-        interactions, stages = self._gather(vis, nir)
+        interactions, stages = self._gather(first, second)
         logits = {f"stage{len(stages)}": self.head(stages[-1])}
         logits |= {f"stage{s}": head(stages[int(s) - 1]) for s, head in self.stage_heads.items()}
         return logits | {f"module{s}": head(interactions[int(s) - 1].common) for s, head in self.module_heads.items()}
 
-    def _gather(self, vis: Codes, nir: Codes) -> tuple[list[Interaction], tuple[Tensor, ...]]:
+    def _gather(self, first: Codes, second: Codes) -> tuple[list[Interaction], tuple[Tensor, ...]]:
         """Interactions of every scale, and the aggregation's stages."""
-        interactions = [fil(a, b) for fil, a, b in zip(self.fils, vis, nir, strict=True)]
+        interactions = [fil(a, b) for fil, a, b in zip(self.fils, first, second, strict=True)]
         return interactions, self.aggregation([interaction.private for interaction in interactions])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tiepoint.nets.blocks.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 
 class AFDNet(MultiLossRelater):
@@ -17,7 +17,7 @@ class AFDNet(MultiLossRelater):
         stage 5 -> head, the main one, "aggregated"
         d5      -> convolution -> head, training only, "difference5"
 
-    The features share no weights, so vis and nir are not exchangeable. Heads have two classes; their logits are
+    The features share no weights, so the slots are not exchangeable. Heads have two classes; their logits are
     returned as differences. 8,255,628 parameters, batch-norm statistics included, 6,678,922 after
     `tiepoint.nets.relation.deploy`.
 
@@ -45,18 +45,18 @@ class AFDNet(MultiLossRelater):
         self.auxiliary_heads = nn.ModuleDict({"difference5": helper})
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""
-        codes: Codes = self.features[spectrum](patches)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""
+        codes: Codes = self.features[KEYS[slot]](patches)
         return codes
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        return self._judge(differences(vis, nir))
+        return self._judge(differences(first, second))
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        scales = differences(vis, nir)
+        scales = differences(first, second)
         others = {name: head(scales[-1]) for name, head in self.auxiliary_heads.items()}
         return Relation({"aggregated": self._judge(scales)} | others)
 
@@ -69,9 +69,9 @@ class AFDNet(MultiLossRelater):
         return logits
 
 
-def differences(vis: Codes, nir: Codes) -> list[Tensor]:
-    """|vis - nir| of each feature map."""
-    return [(a - b).abs() for a, b in zip(vis, nir, strict=True)]
+def differences(first: Codes, second: Codes) -> list[Tensor]:
+    """|first - second| of each feature map."""
+    return [(a - b).abs() for a, b in zip(first, second, strict=True)]
 
 
 class Features(nn.Module):

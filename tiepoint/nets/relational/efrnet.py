@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tiepoint.nets.blocks.heads import Head
 from tiepoint.nets.blocks.keras import conv_norm, initialise
 from tiepoint.nets.blocks.mgla import gate
-from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 WIDTHS = (32, 64, 128, 256)
 
@@ -41,24 +41,24 @@ class EFRNet(MultiLossRelater):
         self.relation_heads = nn.ModuleDict({"difference": Head(256), "product": Head(256)})
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": two features (N, 256, 4, 4)."""
-        return self.for_difference[spectrum](patches), self.for_product[spectrum](patches)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": two features (N, 256, 4, 4)."""
+        return self.for_difference[KEYS[slot]](patches), self.for_product[KEYS[slot]](patches)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        return self._judge(*self._relations(vis, nir).values())
+        return self._judge(*self._relations(first, second).values())
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        relations = self._relations(vis, nir)
+        relations = self._relations(first, second)
         others = {name: head(relations[name]) for name, head in self.relation_heads.items()}
         return Relation({"both": self._judge(*relations.values())} | others)
 
-    def _relations(self, vis: Codes, nir: Codes) -> dict[str, Tensor]:
+    def _relations(self, first: Codes, second: Codes) -> dict[str, Tensor]:
         """Difference and product, each (N, 256, 4, 4)."""
-        difference = self.difference((vis[0] - nir[0]).abs())
-        return {"difference": difference, "product": self.product(vis[1] * nir[1])}
+        difference = self.difference((first[0] - second[0]).abs())
+        return {"difference": difference, "product": self.product(first[1] * second[1])}
 
     def _judge(self, difference: Tensor, product: Tensor) -> Tensor:
         logits: Tensor = self.head(self.both(torch.cat([difference, product], dim=1)))

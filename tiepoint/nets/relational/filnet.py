@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tiepoint.nets.blocks.interaction import InteractionNetwork
 from tiepoint.nets.blocks.keras import SLOPE, conv_norm, initialise
-from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 WIDTHS = (32, 32, 64, 128, 256)  # channels of each scale, in a feature network
 TRUNK = (64, 128, 256, 512, 1024)  # and in the aggregation
@@ -44,19 +44,19 @@ class FILNet(MultiLossRelater):
         self.interaction = InteractionNetwork(WIDTHS, TRUNK, AUX_STAGES)
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""
-        codes: Codes = self.features[spectrum](patches)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": F1 (N, 32, 64, 64) to F5 (N, 256, 4, 4)."""
+        codes: Codes = self.features[KEYS[slot]](patches)
         return codes
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        logits: Tensor = self.interaction(vis, nir)
+        logits: Tensor = self.interaction(first, second)
         return logits
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        return Relation(self.interaction.all_logits(vis, nir))
+        return Relation(self.interaction.all_logits(first, second))
 
 
 class Features(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tiepoint.nets.blocks.heads import Head
 from tiepoint.nets.blocks.layers import FRN, TLU, Stage, unit_length
-from tiepoint.nets.relation import Codes
+from tiepoint.nets.relation import KEYS, Codes
 
 
 class Guided(NamedTuple):
@@ -18,11 +18,11 @@ class Guided(NamedTuple):
     logits: dict[str, Tensor]
     """match logit (N,) of the metric network, as "metric" """
     codes: tuple[Codes, Codes]
-    """private features of vis and of nir, (N, 256, 8, 8) each"""
+    """private features, (N, 256, 8, 8), of the first and of the second patches"""
     common: tuple[Tensor, ...] = ()
-    """features of the descriptor, (N, 256, 8, 8) of vis and of nir: a loss pulls them and the codes together"""
+    """features of the descriptor, (N, 256, 8, 8) of each: a loss pulls them and the codes together"""
     descriptors: tuple[Tensor, ...] = ()
-    """of vis and of nir, (N, 128) each, before normalisation"""
+    """(N, 128) of each, before normalisation"""
 
     @property
     def main(self) -> Tensor:
@@ -60,9 +60,9 @@ class KGLNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Guided | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        lows = self.low["vis"](vis), self.low["nir"](nir)
+    def forward(self, first: Tensor, second: Tensor) -> Guided | Tensor:
+        """Relate `first` and `second`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
+        lows = self.low["vis"](first), self.low["nir"](second)
         codes = (self.private["vis"](lows[0]),), (self.private["nir"](lows[1]),)
         logit = self.relate(*codes)
         if not self.training:
@@ -72,18 +72,18 @@ class KGLNet(nn.Module):
         common = tuple(self.descriptor["common"](x) for x in lows)
         return Guided({"metric": logit}, codes, common, tuple(self.descriptor["tail"](x).float() for x in common))
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": the private feature (N, 256, 8, 8)."""
-        return (self.private[spectrum](self.low[spectrum](patches)),)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": the private feature (N, 256, 8, 8)."""
+        return (self.private[KEYS[slot]](self.low[KEYS[slot]](patches)),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the logit (N,) of N coded pairs."""
-        logits: Tensor = self.metric((vis[0] - nir[0]).abs())
+        logits: Tensor = self.metric((first[0] - second[0]).abs())
         return logits
 
-    def describe(self, patches: Tensor, spectrum: str) -> Tensor:
-        """Describe `patches` (N, 1, 64, 64) of "vis" or "nir" as unit vectors (N, 128); not for a pruned network."""
-        common = self.descriptor["common"](self.low[spectrum](patches))
+    def describe(self, patches: Tensor, slot: str) -> Tensor:
+        """Describe `patches` (N, 1, 64, 64) of a slot as unit vectors (N, 128); not for a pruned network."""
+        common = self.descriptor["common"](self.low[KEYS[slot]](patches))
         return unit_length(self.descriptor["tail"](common).float())
 
 

@@ -10,7 +10,7 @@ from tiepoint.nets.towers.matchnet import MatchNet
 
 
 class MatchNetMetric(nn.Module):
-    """MatchNet's tower describes both patches, and three dense layers judge the features beside each other, vis first.
+    """MatchNet's tower describes both patches, and three dense layers judge the features beside each other.
 
     233,456 + 9,441,282 = 9,674,738 parameters. The tower is `tiepoint.nets.towers.matchnet.MatchNet` without
     bottleneck, as in the released network definition, its output not normalised. The softmax of two classes is returned
@@ -30,16 +30,16 @@ class MatchNetMetric(nn.Module):
             nn.Linear(2 * self.tower.dimension, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 2)
         )
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 64, 64), float in 0..1 -> the feature (N, 4096); both spectra are treated alike."""
         return (self.tower(patches, normalize=False),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Features of N vis and of N nir patches -> match logit (N,)."""
-        classes: Tensor = self.metric(torch.cat([*vis, *nir], dim=1)).float()
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Features of N first and N second patches -> match logit (N,)."""
+        classes: Tensor = self.metric(torch.cat([*first, *second], dim=1)).float()
         return classes[:, 1] - classes[:, 0]
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
         return Relation({"match": logit}) if self.training else logit

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.nets.blocks.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 TAPS = 6
 
@@ -47,24 +47,24 @@ class MFDNet(MultiLossRelater):
         self.unit_heads = nn.ModuleDict(heads)
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": six maps of each unit, see `Features`."""
-        units = cast(nn.ModuleList, self.features[spectrum])
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": six maps of each unit, see `Features`."""
+        units = cast(nn.ModuleList, self.features[KEYS[slot]])
         return tuple(tap for features in units for tap in features(patches))
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        return self._judge(self._differences(vis, nir))
+        return self._judge(self._differences(first, second))
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        units = self._differences(vis, nir)
+        units = self._differences(first, second)
         others = {name: head(units[i])[:, 0].float() for i, (name, head) in enumerate(self.unit_heads.items())}
         return Relation({"fusion": self._judge(units)} | others)
 
-    def _differences(self, vis: Codes, nir: Codes) -> list[Tensor]:
+    def _differences(self, first: Codes, second: Codes) -> list[Tensor]:
         """X_u (N, 1056, 4, 4) of every unit."""
-        differences = [(a - b).abs() for a, b in zip(vis, nir, strict=True)]
+        differences = [(a - b).abs() for a, b in zip(first, second, strict=True)]
         return [unit(differences[i * TAPS : (i + 1) * TAPS]) for i, unit in enumerate(self.units)]
 
     def _judge(self, units: list[Tensor]) -> Tensor:

@@ -16,9 +16,9 @@ class Described(NamedTuple):
 
     logits: dict[str, Tensor]
     """minus the distance, (N,), as "distance" """
-    vis: Tensor
+    first: Tensor
     """descriptors (N, D)"""
-    nir: Tensor
+    second: Tensor
     """descriptors (N, D)"""
 
     @property
@@ -50,17 +50,17 @@ class PNNet(nn.Module):
             *(nn.Linear(64 * 8 * 8, dimension), nn.Tanh()),
         )
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 32, 32), float in 0..1 -> descriptors (N, dimension); both spectra are treated alike."""
         return (self.tower(centred(patches)),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Descriptors of N vis and of N nir patches -> minus their distance (N,), >= -2 sqrt(dimension)."""
-        distances: Tensor = torch.linalg.vector_norm((vis[0] - nir[0]).float(), dim=1)
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Descriptors of N first and N second patches -> minus their distance (N,), >= -2 sqrt(dimension)."""
+        distances: Tensor = torch.linalg.vector_norm((first[0] - second[0]).float(), dim=1)
         return -distances
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Described | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Described | Tensor:
         """Relate patches (N, 1, 32, 32), float in 0..1, one by one: see `Relater.forward`."""
-        codes = self.encode(vis, "vis"), self.encode(nir, "nir")
+        codes = self.encode(first, "first"), self.encode(second, "second")
         logit = self.relate(*codes)
         return Described({"distance": logit}, *codes[0], *codes[1]) if self.training else logit

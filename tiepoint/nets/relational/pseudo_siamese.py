@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import KEYS, Codes, Relation
 from tiepoint.nets.relational.siamese import centred, head, tower
 
 
@@ -25,16 +25,16 @@ class PseudoSiamese(nn.Module):
         self.towers = nn.ModuleDict({"vis": tower(1), "nir": tower(1)})
         self.head = head()
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Patches (N, 1, 64, 64), float in 0..1, of `spectrum` "vis" or "nir" -> the feature (N, 256)."""
-        return (self.towers[spectrum](centred(patches)),)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Patches (N, 1, 64, 64), float in 0..1, of the slot "first" or "second" -> the feature (N, 256)."""
+        return (self.towers[KEYS[slot]](centred(patches)),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Features of N vis and of N nir patches -> match logit (N,)."""
-        logit: Tensor = self.head(torch.cat([*vis, *nir], dim=1))
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Features of N first and N second patches -> match logit (N,)."""
+        logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
         return logit[:, 0].float()
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
         return Relation({"match": logit}) if self.training else logit

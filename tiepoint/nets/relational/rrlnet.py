@@ -10,7 +10,7 @@ from tiepoint.nets.blocks.decoder import Decoder
 from tiepoint.nets.blocks.interaction import InteractionNetwork
 from tiepoint.nets.blocks.keras import initialise
 from tiepoint.nets.blocks.light_encoder import LightEncoder
-from tiepoint.nets.relation import Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 WIDTHS = (16, 32, 64, 128, 256)  # channels of each scale, in an encoder
 TRUNK = (32, 64, 128, 256, 512)  # and in the aggregation
@@ -27,7 +27,7 @@ class RRLNet(MultiLossRelater):
                           |     |
                          aggregation  -> stage heads, of which the last, "stage5", is the main one
 
-    Patches (N, 1, 64, 64), float in 0..1. The two encoders share no weights, so vis and nir are not exchangeable.
+    Patches (N, 1, 64, 64), float in 0..1. The two encoders share no weights, so the slots are not exchangeable.
     Codes are F1 .. F5: 126,976 numbers a patch. `aux_stages` are the stages that get a stage head and a module head
     for training: the released code has (3, 4, 5), the paper's figure (1, 2, 3, 4, 5). Raises InputError for others.
     `attention` False leaves MGLA out of encoders and decoders, an ablation.
@@ -48,18 +48,18 @@ class RRLNet(MultiLossRelater):
         self.decoders = nn.ModuleDict({name: Decoder(WIDTHS[-1], attention=attention) for name in ("vis", "nir")})
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir": F1 (N, 16, 64, 64) to F5 (N, 256, 4, 4)."""
-        codes: Codes = self.encoders[spectrum](patches)
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64) of the slot "first" or "second": F1 (N, 16, 64, 64) to F5 (N, 256, 4, 4)."""
+        codes: Codes = self.encoders[KEYS[slot]](patches)
         return codes
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N coded pairs."""
-        logits: Tensor = self.interaction(vis, nir)
+        logits: Tensor = self.interaction(first, second)
         return logits
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head and decoder that is there, in either mode, of N coded pairs."""
-        codes = {"vis": vis, "nir": nir}
-        patches = tuple(decoder(codes[spectrum][-1]) for spectrum, decoder in self.decoders.items())
-        return Relation(self.interaction.all_logits(vis, nir), patches)
+        codes = {"vis": first, "nir": second}
+        patches = tuple(decoder(codes[key][-1]) for key, decoder in self.decoders.items())
+        return Relation(self.interaction.all_logits(first, second), patches)

@@ -43,35 +43,35 @@ class SCFDM(MultiLossRelater):
         self.auxiliary_heads = nn.ModuleDict({"cosine": Cosine()})
         initialise(self)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """Give back `patches` (N, 1, 64, 64), float in 0..1."""
         return (patches,)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the main head's logit (N,) of N pairs."""
-        return self._judge(*self._features(vis, nir))
+        return self._judge(*self._features(first, second))
 
-    def relate_all(self, vis: Codes, nir: Codes) -> Relation:
+    def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N pairs."""
-        features = self._features(vis, nir)
+        features = self._features(first, second)
         others = {name: head(*features) for name, head in self.auxiliary_heads.items()}
         return Relation({"difference": self._judge(*features)} | others)
 
-    def _features(self, vis: Codes, nir: Codes) -> tuple[Tensor, Tensor]:
-        """Features (N, 256, 4, 4) of vis and of nir, from the joint image."""
-        left, right = self.trunk(torch.cat([*vis, *nir], dim=3)).chunk(2, dim=3)
+    def _features(self, first: Codes, second: Codes) -> tuple[Tensor, Tensor]:
+        """Features (N, 256, 4, 4) of the first and of the second, from the joint image."""
+        left, right = self.trunk(torch.cat([*first, *second], dim=3)).chunk(2, dim=3)
         return left, right
 
-    def _judge(self, vis: Tensor, nir: Tensor) -> Tensor:
-        classes: Tensor = self.head((vis - nir).abs()).float()
+    def _judge(self, first: Tensor, second: Tensor) -> Tensor:
+        classes: Tensor = self.head((first - second).abs()).float()
         return classes[:, 1] - classes[:, 0]
 
 
 class Cosine(nn.Module):
     """The logit of p = (s + 1) / 2, s the cosine of two features' maxima over space, p at least 1e-7 from 0 and 1."""
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare features (N, C, H, W): logits (N,)."""
-        cosine = F.cosine_similarity(vis.float().amax(dim=(2, 3)), nir.float().amax(dim=(2, 3)))
+        cosine = F.cosine_similarity(first.float().amax(dim=(2, 3)), second.float().amax(dim=(2, 3)))
         logits: Tensor = torch.logit((cosine + 1) / 2, eps=1e-7)
         return logits

@@ -28,7 +28,7 @@ def head() -> nn.Sequential:
 
 
 class Siamese(nn.Module):
-    """One tower describes both patches, and two dense layers judge the two features beside each other, vis first.
+    """One tower describes both patches, and two dense layers judge the features beside each other.
 
     1,171,585 parameters. Each patch enters minus its mean. The authors train the output as a margin with the hinge
     loss, so that its sign says match or not; as a logit it ranks pairs, but is calibrated by other losses only.
@@ -46,16 +46,16 @@ class Siamese(nn.Module):
         self.tower = tower(1)
         self.head = head()
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 64, 64), float in 0..1 -> the feature (N, 256); both spectra are treated alike."""
         return (self.tower(centred(patches)),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Features of N vis and of N nir patches -> match logit (N,)."""
-        logit: Tensor = self.head(torch.cat([*vis, *nir], dim=1))
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Features of N first and N second patches -> match logit (N,)."""
+        logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
         return logit[:, 0].float()
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
         return Relation({"match": logit}) if self.training else logit

@@ -49,7 +49,7 @@ class SPIMNet(nn.Module):
 
     input_size = 64
     training_only: tuple[str, ...] = ()
-    colour = ("vis",)
+    colour = ("first",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,27 +57,27 @@ class SPIMNet(nn.Module):
         self.features = nn.ModuleDict({"nir": features(1), "vis": features(3)})
         self.judge = nn.Sequential(nn.Linear(6 * 256 * 8 * 8, 1024), nn.Linear(1024, 128), nn.Linear(128, 1))
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Translated | Tensor:
-        """Relate `vis` and `nir`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
-        vis = rgb(vis)
-        as_nir, as_vis = self.translate(vis, "vis"), self.translate(nir, "nir")
-        logit = self.relate(self._describe(nir=as_nir, vis=vis), self._describe(nir=nir, vis=as_vis))
+    def forward(self, first: Tensor, second: Tensor) -> Translated | Tensor:
+        """Relate `first` and `second`, each (N, 1, 64, 64): see `tiepoint.nets.relation.Relater`."""
+        first = rgb(first)
+        as_nir, as_vis = self.translate(first, "first"), self.translate(second, "second")
+        logit = self.relate(self._describe(nir=as_nir, vis=first), self._describe(nir=second, vis=as_vis))
         return Translated({"match": logit}, as_nir, as_vis) if self.training else logit
 
-    def translate(self, patches: Tensor, spectrum: str) -> Tensor:
-        """Translate `patches`, (N, 3, 64, 64) of "vis" or (N, 1, 64, 64) of "nir", into the other; both in 0..1."""
-        translation: Tensor = self.translators["nir" if spectrum == "vis" else "vis"](2 * patches - 1)
+    def translate(self, patches: Tensor, slot: str) -> Tensor:
+        """Translate `patches`, (N, 3, 64, 64) of the first or (N, 1, 64, 64) of the second slot; both are in 0..1."""
+        translation: Tensor = self.translators["nir" if slot == "first" else "vis"](2 * patches - 1)
         return (translation + 1) / 2
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
-        """Encode `patches` (N, 1, 64, 64) of "vis" or "nir", or RGB of "vis": features (N, 16384) in nir and in vis."""
-        if spectrum == "vis":
-            return self._describe(nir=self.translate(rgb(patches), "vis"), vis=rgb(patches))
-        return self._describe(nir=patches, vis=self.translate(patches, "nir"))
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Encode `patches` (N, 1, 64, 64), RGB too in the first slot: features (N, 16384) in nir and in vis."""
+        if slot == "first":
+            return self._describe(nir=self.translate(rgb(patches), slot), vis=rgb(patches))
+        return self._describe(nir=patches, vis=self.translate(patches, slot))
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
+    def relate(self, first: Codes, second: Codes) -> Tensor:
         """Give the logit (N,) of N coded pairs."""
-        parts = [part for a, b in zip(vis, nir, strict=True) for part in (a, b, (a - b).abs())]
+        parts = [part for a, b in zip(first, second, strict=True) for part in (a, b, (a - b).abs())]
         logit: Tensor = self.judge(torch.cat(parts, dim=1))
         return logit[:, 0].float()
 

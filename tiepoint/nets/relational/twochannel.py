@@ -10,7 +10,7 @@ from tiepoint.nets.relational.siamese import centred, tower
 
 
 class TwoChannel(nn.Module):
-    """The tower of the Siamese network on both patches at once, vis first, and one dense layer.
+    """The tower of the Siamese network on both patches at once, as two channels, and one dense layer.
 
     913,377 parameters. Each patch enters minus its own mean. It mixes the patches in its first layer, so nothing can be
     computed for one patch alone. What `tiepoint.nets.relational.siamese.Siamese` says of output and initialisation
@@ -28,16 +28,16 @@ class TwoChannel(nn.Module):
         self.tower = tower(2)
         self.head = nn.Linear(256, 1)
 
-    def encode(self, patches: Tensor, spectrum: str) -> Codes:
+    def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 64, 64), float in 0..1, minus their means; both spectra are treated alike."""
         return (centred(patches),)
 
-    def relate(self, vis: Codes, nir: Codes) -> Tensor:
-        """Centred vis and nir patches -> match logit (N,)."""
-        logit: Tensor = self.head(self.tower(torch.cat([*vis, *nir], dim=1)))
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Centred patches of both slots -> match logit (N,)."""
+        logit: Tensor = self.head(self.tower(torch.cat([*first, *second], dim=1)))
         return logit[:, 0].float()
 
-    def forward(self, vis: Tensor, nir: Tensor) -> Relation | Tensor:
+    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(vis, "vis"), self.encode(nir, "nir"))
+        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
         return Relation({"match": logit}) if self.training else logit
