@@ -2,199 +2,66 @@
 
 from __future__ import annotations
 
-import functools
+import difflib
+import importlib
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tiepoint.allocator import keep_memory
-from tiepoint.cli.parse import parse
+from tiepoint.cli.output import logged
+from tiepoint.cli.parse import parse_and_run
 from tiepoint.errors import InputError
 
-Main = Callable[..., int]
-Run = Callable[[str, Sequence[str]], int]  # program name, arguments -> exit code
-
-
-def _data_info() -> Run:
-    from tiepoint.cli.data.info import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_audit() -> Run:
-    from tiepoint.cli.data.audit import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_colmap() -> Run:
-    from tiepoint.cli.data.colmap import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_phototour() -> Run:
-    from tiepoint.cli.data.phototour import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_hpatches() -> Run:
-    from tiepoint.cli.data.hpatches import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_homography() -> Run:
-    from tiepoint.cli.data.homography import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_pairs() -> Run:
-    from tiepoint.cli.data.pairs import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_cross() -> Run:
-    from tiepoint.cli.data.cross import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _data_fetch() -> Run:
-    from tiepoint.cli.data.fetch import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _train() -> Run:
-    from tiepoint.cli.train import run
-
-    return run
-
-
-def _evaluate_pairs() -> Run:
-    from tiepoint.cli.evaluate.pairs import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _evaluate_scenes() -> Run:
-    from tiepoint.cli.evaluate.scenes import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _evaluate_phototour() -> Run:
-    from tiepoint.cli.evaluate.phototour import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _evaluate_hpatches() -> Run:
-    from tiepoint.cli.evaluate.hpatches import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _evaluate_cross_spectral() -> Run:
-    from tiepoint.cli.evaluate.cross_spectral import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _compare() -> Run:
-    from tiepoint.cli.compare import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _match() -> Run:
-    from tiepoint.cli.match import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _register() -> Run:
-    from tiepoint.cli.register import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _export_onnx() -> Run:
-    from tiepoint.cli.export.onnx import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _export_colmap() -> Run:
-    from tiepoint.cli.export.colmap import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _export_hloc() -> Run:
-    from tiepoint.cli.export.hloc import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-def _demo() -> Run:
-    from tiepoint.cli.demo import main
-
-    return functools.partial(_parse_and_run, main)
-
-
-VERBS: dict[str, tuple[Callable[[], Run], str]] = {
-    "register": (_register, "register image A to image B, or many pairs: transform, tie points, pictures"),
-    "match": (_match, "match the keypoints of two images"),
-    "data info": (_data_info, "show and verify a PatchSet"),
-    "data audit": (_data_audit, "find leaks between splits, and labels that mislead"),
-    "data colmap": (_data_colmap, "build a PatchSet from COLMAP projects"),
-    "data phototour": (_data_phototour, "build a PatchSet from UBC PhotoTour or patches in its layout"),
-    "data hpatches": (_data_hpatches, "build a PatchSet from HPatches"),
-    "data homography": (_data_homography, "cut strips in the layout of HPatches from image sequences"),
-    "data pairs": (_data_pairs, "build a PatchSet from aligned images of two spectra"),
-    "data cross": (_data_cross, "build a PatchSet from a published cross-spectral patch set"),
-    "data fetch": (_data_fetch, "fetch and check a public data set"),
-    "train": (_train, "train a network by a recipe"),
-    "evaluate pairs": (_evaluate_pairs, "patch verification on a PatchSet: FPR95, ROC, AP"),
-    "evaluate scenes": (_evaluate_scenes, "the scene protocol on COLMAP projects"),
-    "evaluate phototour": (_evaluate_phototour, "FPR95 on PhotoTour, six train/test pairs; brown_phototour_revisited"),
-    "evaluate hpatches": (_evaluate_hpatches, "verification, matching and retrieval on HPatches"),
-    "evaluate cross-spectral": (_evaluate_cross_spectral, "patch matching across two spectra: FPR95 by category, ECE"),
-    "compare": (_compare, "train several recipes under one budget and measure them alike"),
-    "export onnx": (_export_onnx, "a describer or a relater as an ONNX file, checked against torch"),
-    "export colmap": (_export_colmap, "a folder of images, matched and verified, as a COLMAP database"),
-    "export hloc": (_export_hloc, "a folder of images, described and matched, in hloc's files"),
-    "demo": (_demo, "match and register a real stereo pair with known truth"),
+VERBS = {  # verb: (module of this package, what it does)
+    "register": ("register", "Register one image to another, or many pairs: transform, tie points, pictures."),
+    "match": ("match", "Match the keypoints of two images."),
+    "data info": ("data.info", "Show what a PatchSet holds and verify it."),
+    "data audit": ("data.audit", "Find leaks between splits, and labels that mislead."),
+    "data colmap": ("data.colmap", "Build a PatchSet from COLMAP projects."),
+    "data phototour": ("data.phototour", "Build a PatchSet from UBC PhotoTour or patches in its layout."),
+    "data hpatches": ("data.hpatches", "Build a PatchSet from HPatches."),
+    "data homography": ("data.homography", "Cut strips in the layout of HPatches from image sequences."),
+    "data pairs": ("data.pairs", "Build a PatchSet from aligned images of two spectra."),
+    "data cross": ("data.cross", "Build a PatchSet from a published cross-spectral patch set."),
+    "data fetch": ("data.fetch", "Fetch, check and unpack a public data set."),
+    "train": ("train", "Train a network by a recipe."),
+    "evaluate pairs": ("evaluate.pairs", "Measure patch verification on a PatchSet: FPR95, ROC, AP."),
+    "evaluate scenes": ("evaluate.scenes", "Measure describers by the scene protocol on COLMAP projects."),
+    "evaluate phototour": ("evaluate.phototour", "Measure describers on PhotoTour: FPR95 of the six train/test pairs."),
+    "evaluate hpatches": ("evaluate.hpatches", "Measure verification, matching and retrieval on HPatches."),
+    "evaluate cross-spectral": ("evaluate.cross_spectral", "Measure patch matching across two spectra, by category."),
+    "compare": ("compare", "Train several recipes under one budget and measure them alike."),
+    "export onnx": ("export.onnx", "Write a describer or a relater as an ONNX file, checked against torch."),
+    "export colmap": ("export.colmap", "Match and verify a folder of images and write a COLMAP database."),
+    "export hloc": ("export.hloc", "Describe and match a folder of images and write hloc's files."),
+    "demo": ("demo", "Match and register a real stereo pair with known truth."),
 }
+GROUPS = tuple(dict.fromkeys(verb.split()[0] for verb in VERBS if " " in verb))  # data, evaluate, export
+ASKS_HELP, ASKS_VERSION = ("-h", "--help"), ("-V", "--version")
+LOUDER, QUIETER = ("-v", "--verbose"), ("-q", "--quiet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if words else 2
-    if words[0] == "--version":
-        from tiepoint.version import __version__
-
-        print(__version__)
-        return 0
-    verb = next((v for v in VERBS if words[: len(v.split())] == v.split()), None)
-    if verb is None:
-        return _fail(f"no verb {' '.join(words[:2])!r}: there are {', '.join(VERBS)}")
-    # Threads that spin while they wait make a busy machine ten times slower; read when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    keep_memory()
+    level = logging.INFO
+    if {"--json", *QUIETER} & {*words}:
+        level = logging.WARNING
+    if {*LOUDER} & {*words}:
+        level = logging.DEBUG
+    words = [word for word in words if word not in (*LOUDER, *QUIETER)]
     try:
-        return VERBS[verb][0]()(f"tiepoint {verb}", words[len(verb.split()) :])
+        with logged(level):
+            code = _run(words)
+            sys.stdout.flush()
+            return code
     except InputError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}: free space, check the path and its rights, and run again")
@@ -203,12 +70,46 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parse_and_run(verb: Main, prog: str, arguments: Sequence[str]) -> int:
-    @functools.wraps(verb)
-    def bind(*args: Any, **kwargs: Any) -> Callable[[], int]:
-        return functools.partial(verb, *args, **kwargs)
+def _run(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if not words or words[0] in ASKS_HELP:
+        print(_overview(VERBS))
+        return 0 if words else 2
+    if words[0] in ASKS_VERSION:
+        from tiepoint.version import __version__
 
-    return parse(bind, prog, arguments)()
+        print(__version__)
+        return 0
+    if words[0] in GROUPS and (len(words) == 1 or words[1] in ASKS_HELP):
+        print(_overview([verb for verb in VERBS if verb.split()[0] == words[0]], f" {words[0]}"))
+        return 0 if len(words) > 1 else 2
+    verb = next((verb for verb in VERBS if words[: len(verb.split())] == verb.split()), None)
+    if verb is None:
+        raise InputError(_no_verb(words))
+    # Threads that spin while they wait make a busy machine ten times slower; read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_memory()
+    module = importlib.import_module(f"tiepoint.cli.{VERBS[verb][0]}")
+    prog, arguments = f"tiepoint {verb}", words[len(verb.split()) :]
+    if hasattr(module, "run_words"):
+        return int(module.run_words(prog, arguments))
+    return parse_and_run(module.main, prog, arguments, module.EXAMPLES)
+
+
+def _no_verb(words: Sequence[str]) -> str:
+    """What to say of a verb that there is not: the nearest one, or all."""
+    firsts = list(dict.fromkeys(verb.split()[0] for verb in VERBS))
+    first = next(iter(difflib.get_close_matches(words[0], firsts, n=1)), None)
+    if first in GROUPS:
+        seconds = [verb.split()[1] for verb in VERBS if verb.split()[0] == first]
+        near = [f"{first} {second}" for second in difflib.get_close_matches(" ".join(words[1:2]), seconds, n=1)]
+        said, there_are = " ".join(words[:2]), [f"{first} {second}" for second in seconds]
+    else:
+        near = [first] if first else [verb for verb in VERBS if words[0] in verb.split()]
+        said, there_are = words[0], list(VERBS)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(there_are)}"
+    return f"there is no verb {said!r}: {hint} `tiepoint help` lists the verbs"
 
 
 def _fail(message: str) -> int:
@@ -216,9 +117,8 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _overview() -> str:
-    width = max(map(len, VERBS))
-    rows = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
-    return "\n".join(
-        ["usage: tiepoint VERB ...", "", *rows, "", "`tiepoint VERB --help` explains a verb. Every verb takes --json."]
-    )
+def _overview(verbs: Sequence[str] | dict[str, tuple[str, str]], group: str = "") -> str:
+    width = max(map(len, verbs))
+    rows = [f"  {verb:<{width}}  {VERBS[verb][1]}" for verb in verbs]
+    ending = "`tiepoint help VERB` explains a verb. Every verb takes --json, -v (verbose) and -q (quiet)."
+    return "\n".join([f"usage: tiepoint{group} VERB ...", "", *rows, "", ending])

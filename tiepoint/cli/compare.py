@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from tiepoint.training.recipe import Recipe
 
 
+EXAMPLES = (
+    (
+        "tiepoint compare recipes/scenes/hardnet.yaml recipes/scenes/sdgmnet.yaml --data patches --scenes my-project",
+        "Train two recipes and measure them on a scene.",
+    ),
+    (
+        "tiepoint compare recipes/hardnet.yaml recipes/sosnet.yaml --steps 2000 --seeds 3 --patches strips",
+        "Train each recipe three times for 2,000 steps.",
+    ),
+)
+
+
 def main(
     recipes: Annotated[tuple[Path, ...], tyro.conf.Positional],
     /,

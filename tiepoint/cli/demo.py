@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 CORRECT = 2.0  # pixels
 
 
+EXAMPLES = (
+    ("tiepoint demo", "Match and register the pair by SDGMNet and RootSIFT."),
+    ("tiepoint demo --describers hardnet sift --out out/demo", "Compare other describers."),
+)
+
+
 def main(
     *, describers: tuple[str, ...] = ("sdgmnet", "rootsift"), out: Path = Path("out/demo"), json: bool = False
 ) -> int:

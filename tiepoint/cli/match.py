@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint match left.png right.png --out pair", "Match two images and draw the matches."),
+    (
+        "tiepoint match left.png right.png --describer rootsift --json",
+        "Print the matches of another describer as JSON.",
+    ),
+)
+
 
 def main(
     a: Annotated[Path, tyro.conf.Positional],

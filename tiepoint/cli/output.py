@@ -3,26 +3,65 @@
 from __future__ import annotations
 
 import json as json_lib
+import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+LOG = logging.getLogger("tiepoint")
+
+
+class _ToStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def logged(level: int) -> Iterator[None]:
+    """Write what the package logs, from `level` on, to standard error. Progress and notes are shown from INFO on."""
+    handler, before = _ToStandardError(), LOG.level
+    LOG.addHandler(handler)
+    LOG.setLevel(level)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(before)
+
+
+def note(*wrote: Path | str | None, then: str = "") -> None:
+    """Say what a command wrote and what may be done next, each in a line on standard error; not with -q or --json."""
+    if places := [str(place) for place in wrote if place is not None]:
+        LOG.info("wrote %s", ", ".join(places))
+    if then:
+        LOG.info("next: %s", then)
 
 
 @contextmanager
 def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield advance(done, total). The bar is drawn on standard error if that is a terminal, unless `quiet`."""
+    """Yield advance(done, total). With -v the time that the work took is logged.
+
+    The bar is drawn on standard error if that is a terminal, but not with `quiet`, -q or --json.
+    """
+    import time
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    hidden = quiet or LOG.level > logging.INFO or not console.is_terminal
+    began = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(label, total=None)
 
         def advance(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         yield advance
+    LOG.debug("%s: %.2f s", label, time.perf_counter() - began)
 
 
 def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:

@@ -1,31 +1,134 @@
-"""Command lines parsed by tyro, its complaints made one line."""
+"""Command lines parsed by tyro, its complaints made one line.
+
+How a verb is written. Its module, which the table of `tiepoint.cli` names, holds two names:
+
+- `main`, a function of typed parameters that returns the exit code. Its docstring is the help: what the verb does, in
+  complete sentences, then `Args:` with one sentence or more for each parameter. Parameters before the `/` are
+  positional (`tyro.conf.Positional[Path]`). The five most used options are parameters of `main` itself and come first
+  in the help. All others lie in frozen dataclasses, one parameter each: `detection: Detection = Detection()` shows the
+  fields of `Detection` as a box "detection options", headed by the class's docstring, and each field by the docstring
+  below it. Prefixes are left out: the flag is `--max-keypoints`, so names of fields must differ between the classes of
+  one verb. In tiepoint the classes are those of options.py.
+- `EXAMPLES`, two or more (command line, what it does); they end the help.
+
+A verb that must look at its words before they are parsed, as `train` does, holds `run(prog, words)` in place of `main`
+and calls `parse` itself. `-v` and `-q` are taken off before: log what is done with `logging.getLogger("tiepoint...")`,
+and say what was written and what may come next with `tiepoint.cli.output.note`; neither appears beside --json.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
 import io
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from tiepoint.errors import InputError
 
 T = TypeVar("T")
+Examples = Sequence[tuple[str, str]]
+EVERY_VERB = {
+    "-v, --verbose": "Also say which files, devices and stages are at work, on standard error.",
+    "-q, --quiet": "Show no progress and no notes.",
+}
 
 
-def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], **options: Any) -> T:
-    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes an InputError."""
+def parse_and_run(main: Callable[..., int], prog: str, arguments: Sequence[str], examples: Examples) -> int:
+    """Call a verb's `main` with the arguments of the command line and return its exit code."""
+
+    @functools.wraps(main)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], int]:
+        return functools.partial(main, *args, **kwargs)
+
+    import tyro
+
+    short = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
+    return parse(bind, prog, arguments, examples, config=short)()
+
+
+def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], examples: Examples, **options: Any) -> T:
+    """Build `target` from the command line's arguments. What tyro says of a wrong one becomes an InputError.
+
+    Help is printed with the examples at its end.
+
+    Raises:
+        SystemExit: the help was asked for and has been printed.
+        InputError: an unknown option, with the nearest that there is; a missing or a wrong value.
+    """
     import tyro
 
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with _one_paragraph(), contextlib.redirect_stderr(complaint):
             parsed: T = tyro.cli(target, prog=prog, args=arguments, **options)
             return parsed
     except SystemExit as stop:
         if stop.code in (0, None):
+            print(_ending(examples))
             raise
-        raise InputError(_one_line(complaint.getvalue())) from None
+    known = flags(_help(lambda: tyro.cli(target, prog=prog, args=["--help"], **options)))
+    for word in arguments:
+        flag = word.partition("=")[0].replace("_", "-")
+        if re.match(r"--?[A-Za-z]", word) and flag not in known:
+            near = difflib.get_close_matches(flag, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"there is no option {word.partition('=')[0]}: {hint}`{prog} --help` lists the options")
+    raise InputError(_one_line(complaint.getvalue()))
+
+
+@contextlib.contextmanager
+def _one_paragraph() -> Iterator[None]:
+    """Let what docstrings say of a parameter be one paragraph: tyro breaks it where a docstring's line ends."""
+    import docstring_parser
+
+    def joining(read: Callable[..., Any]) -> Callable[..., Any]:
+        def read_joined(source: object) -> Any:
+            docstring = read(source)
+            for parameter in docstring.params:
+                parameter.description = " ".join((parameter.description or "").split())
+            return docstring
+
+        return read_joined
+
+    before = {name: getattr(docstring_parser, name) for name in ("parse", "parse_from_object")}
+    try:
+        for name, read in before.items():
+            setattr(docstring_parser, name, joining(read))
+        yield
+    finally:
+        for name, read in before.items():
+            setattr(docstring_parser, name, read)
+
+
+def flags(text: str) -> list[str]:
+    """The flags that a help lists, in its order, and those of every verb."""
+    rows = [line[2:].split("  ")[0] for line in text.splitlines() if re.match(r"[│ ] --?[A-Za-z]", line)]
+    return [flag for row in (*rows, *EVERY_VERB) for flag in re.findall(r"(?<![\w-])--?[A-Za-z][\w.-]*", row)]
+
+
+def _help(show: Callable[[], object]) -> str:
+    """What `show` prints before it exits, in one column of boxes."""
+    text, columns = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100"
+    try:
+        with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+            show()
+    finally:
+        del os.environ["COLUMNS"]
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+    return text.getvalue()
+
+
+def _ending(examples: Examples) -> str:
+    lines = ["Every verb takes", *(f"  {flag:<15}  {text}" for flag, text in EVERY_VERB.items()), "", "Examples"]
+    for command, what in examples:
+        lines += [f"  # {what}", f"  {command}"]
+    return "\n".join(lines)
 
 
 def _one_line(box: str) -> str:

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from tiepoint.registration.large import Large
 
 
+EXAMPLES = (
+    (
+        "tiepoint register left.tif right.tif --out pair --report pair/report.html",
+        "Register one image to another; write tie points, pictures and a page.",
+    ),
+    (
+        "tiepoint register vis nir --out registered --workers 2",
+        "Register the images of one folder to those of the same name in another.",
+    ),
+)
+
+
 def many(a: Path, b: Path) -> bool:
     """Whether two arguments mean many pairs: folders both. Raises InputError for a folder and a file, or a table."""
     if a.is_dir() != b.is_dir():

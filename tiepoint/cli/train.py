@@ -16,6 +16,14 @@ from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
 from tiepoint.training.recipe_file import OPEN, load_recipe, with_key
 
+EXAMPLES = (
+    (
+        "tiepoint train recipes/hardnet.yaml --data patches --minutes 60 --out runs/mine",
+        "Train HardNet for an hour on one's own patches.",
+    ),
+    ("tiepoint train recipes/sdgmnet.yaml --data patches --steps 1000 --optimizer.lr 0.1", "Change keys of a recipe."),
+)
+
 
 @dataclass
 class Options:
@@ -32,7 +40,7 @@ class Options:
     """print one JSON object"""
 
 
-def run(prog: str, arguments: Sequence[str]) -> int:
+def run_words(prog: str, arguments: Sequence[str]) -> int:
     """Parse the command line, with the recipe's values as defaults, and train."""
     words = list(arguments)
     path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
@@ -44,7 +52,7 @@ def run(prog: str, arguments: Sequence[str]) -> int:
     if "--steps" in words and "--minutes" not in words:
         words += ["--minutes", "None"]
     recipe, words = _take_tables(recipe, words)
-    options = parse(Options, f"{prog} RECIPE", words, default=Options(recipe))
+    options = parse(Options, f"{prog} RECIPE", words, EXAMPLES, default=Options(recipe))
     if path is None:
         raise InputError("name a recipe: tiepoint train RECIPE [--key value ...]")
     return _train(options, options.out or Path("runs") / path.stem)

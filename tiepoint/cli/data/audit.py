@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from tiepoint.evaluation.audit import Audit
 
 
+EXAMPLES = (
+    ("tiepoint data audit train test", "Look for patches, points and images that two splits share."),
+    (
+        "tiepoint data audit patches --near 0.95 --sample 5000",
+        "Audit one set, with a lower bound for near repeats, on a sample.",
+    ),
+)
+
+
 def main(
     data: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")],
     /,

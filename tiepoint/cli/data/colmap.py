@@ -9,6 +9,11 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint data colmap my-project --out patches", "Cut the patches of one project."),
+    ("tiepoint data colmap scenes/* --out patches --workers 4", "Cut those of several projects into one set."),
+)
+
 
 def main(
     projects: Annotated[tuple[Path, ...], tyro.conf.Positional],

@@ -12,6 +12,15 @@ from tiepoint.cli.output import emit, progress_bar
 Layout = Literal["visnir-csv", "os", "sen12", "vislwir", "rrlnet-npy", "kglnet-npy"]
 
 
+EXAMPLES = (
+    (
+        "tiepoint data cross visnir-csv nirscene1 --sets country --out visnir-country",
+        "Read one category of the VIS-NIR patches.",
+    ),
+    ("tiepoint data cross os OSdataset --sets test --out os-test", "Read the test part of the optical and radar set."),
+)
+
+
 def main(
     layout: Annotated[Layout, tyro.conf.Positional],
     root: Annotated[Path, tyro.conf.Positional],
@@ -28,7 +37,8 @@ def main(
     """Write a published cross-spectral patch set as a PatchSet with the pairs that it defines.
 
     Args:
-        layout: how the set is published: index files and images, or arrays as RRL-Net's and KGL-Net's code read them
+        layout: How the set is published. visnir-csv, os, sen12 and vislwir are index files and images; rrlnet-npy and
+            kglnet-npy are arrays as RRL-Net's and KGL-Net's code read them.
         root: folder of the set
         out: folder to write; must not exist
         sets: categories, arrays, or train and test; default: all, or the only index file

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 MEGABYTE = 10**6
 
 
+EXAMPLES = (
+    ("tiepoint data fetch --list", "List the data sets that can be fetched."),
+    ("tiepoint data fetch liberty --out data", "Fetch one of them."),
+)
+
+
 def main(
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
     /,

@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit, emit_table, progress_bar
 
+EXAMPLES = (
+    ("tiepoint data homography sequences --viewpoint wall --out strips", "Cut one sequence of changing viewpoint."),
+    (
+        "tiepoint data homography sequences --viewpoint graf wall --illumination leuven --out strips",
+        "Cut sequences of both kinds.",
+    ),
+)
+
 
 def main(
     root: Annotated[Path, tyro.conf.Positional],

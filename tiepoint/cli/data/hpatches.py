@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint data hpatches data/hpatches --out patches", "Read all sequences."),
+    (
+        "tiepoint data hpatches data/hpatches --out patches --splits splits.json --split a --part test",
+        "Read the test part of a split.",
+    ),
+)
+
 
 def main(
     source: Annotated[Path, tyro.conf.Positional],

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from tiepoint.patches import PatchSet
 
 
+EXAMPLES = (
+    ("tiepoint data info patches", "Show what a PatchSet holds and verify it."),
+    ("tiepoint data info patches --sheet sheet.png", "Draw some of its patches, too."),
+)
+
+
 def main(
     data: Annotated[Path, tyro.conf.Positional],
     /,

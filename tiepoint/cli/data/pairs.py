@@ -9,6 +9,17 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    (
+        "tiepoint data pairs my-images --spectra vis nir --out patches",
+        "Cut patches from images named ID_vis.png and ID_nir.png.",
+    ),
+    (
+        "tiepoint data pairs pairs.csv --spectra vis ir --stretch --out patches",
+        "Take the images from a table and stretch thermal ones.",
+    ),
+)
+
 
 def main(
     source: Annotated[Path, tyro.conf.Positional],

@@ -9,6 +9,11 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint data phototour data/liberty --out phototour-liberty", "Read a published set."),
+    ("tiepoint data phototour my-patches --out patches --name mine", "Read patches of one's own in the same layout."),
+)
+
 
 def main(
     source: Annotated[Path, tyro.conf.Positional],

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 Rule = Literal["interpolate", "hardnet", "hynet", "nearest", "fdr"]
 
 
+EXAMPLES = (
+    (
+        "tiepoint evaluate cross-spectral visnir-test --model rrlnet-visnir rootsift",
+        "Compare a relater and a describer.",
+    ),
+    (
+        "tiepoint evaluate cross-spectral visnir-test --model runs/mine --page errors.html",
+        "Show the worst errors of a model as a page.",
+    ),
+)
+
+
 def main(
     data: Annotated[Path, tyro.conf.Positional],
     /,

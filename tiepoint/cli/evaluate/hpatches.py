@@ -18,6 +18,15 @@ NOISES = {"e": "easy", "h": "hard", "t": "tough"}
 KINDS = ("inter", "intra")
 
 
+EXAMPLES = (
+    ("tiepoint evaluate hpatches data/hpatches --model sdgmnet rootsift", "Compare two describers on all sequences."),
+    (
+        "tiepoint evaluate hpatches data/hpatches --model runs/mine --split view --out hpatches.json",
+        "Measure on the sequences of changing viewpoint and keep the results.",
+    ),
+)
+
+
 def main(
     patches: Annotated[Path, tyro.conf.Positional],
     /,

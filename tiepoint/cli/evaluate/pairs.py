@@ -10,6 +10,14 @@ import tyro
 
 from tiepoint.cli.output import emit_table, progress_bar
 
+EXAMPLES = (
+    ("tiepoint evaluate pairs patches --model sdgmnet rootsift", "Compare two describers on one PatchSet."),
+    (
+        "tiepoint evaluate pairs patches --model runs/mine --plot roc.png",
+        "Draw the ROC curves of a model of one's own.",
+    ),
+)
+
 
 def main(
     data: Annotated[Path, tyro.conf.Positional],

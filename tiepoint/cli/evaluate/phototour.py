@@ -27,6 +27,15 @@ FIGURES = {
 }
 
 
+EXAMPLES = (
+    ("tiepoint evaluate phototour --model sift --liberty phototour-liberty", "Measure SIFT on one set."),
+    (
+        "tiepoint evaluate phototour --model liberty=runs/a --notredame phototour-notredame --json",
+        "Measure a model trained on another set and print JSON.",
+    ),
+)
+
+
 def main(
     *,
     model: tuple[str, ...] = ("sift", "rootsift"),

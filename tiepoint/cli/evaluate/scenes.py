@@ -19,6 +19,15 @@ Level = Literal["none", "easy", "hard", "tough"]
 MEASURES = {"fpr95": "FPR95 (%)", "fpr95_same_image": "FPR95 within the same image (%)", "top1": "Top-1 (%)"}
 
 
+EXAMPLES = (
+    ("tiepoint evaluate scenes my-project --model sdgmnet rootsift", "Compare two describers on one scene."),
+    (
+        "tiepoint evaluate scenes scenes/* --levels none hard --plot scenes.png",
+        "Measure on several scenes and draw their mean.",
+    ),
+)
+
+
 def main(
     projects: Annotated[tuple[Path, ...], tyro.conf.Positional],
     /,

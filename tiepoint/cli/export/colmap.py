@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint export colmap photos --out database.db --single-camera", "Match all photographs of one camera."),
+    (
+        "tiepoint export colmap photos --out database.db --pairs pairs.txt --describer rootsift",
+        "Match the pairs of a list by another describer.",
+    ),
+)
+
 
 def main(
     directory: Annotated[Path, tyro.conf.Positional],

@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit, progress_bar
 
+EXAMPLES = (
+    ("tiepoint export hloc photos --out hloc", "Describe and match all photographs."),
+    (
+        "tiepoint export hloc photos --out hloc --pairs pairs.txt --max-keypoints 2000",
+        "Match the pairs of a list with fewer keypoints.",
+    ),
+)
+
 
 def main(
     directory: Annotated[Path, tyro.conf.Positional],

@@ -9,6 +9,14 @@ import tyro
 
 from tiepoint.cli.output import emit
 
+EXAMPLES = (
+    ("tiepoint export onnx sdgmnet --out sdgmnet.onnx", "Export a shipped describer."),
+    (
+        "tiepoint export onnx runs/mine --out mine.onnx --json",
+        "Export a model of one's own and print the facts as JSON.",
+    ),
+)
+
 
 def main(model: Annotated[str, tyro.conf.Positional], /, *, out: Path, json: bool = False) -> int:
     """Write a describer or a relater as ONNX, once ONNX Runtime agrees with torch on it.

@@ -1,0 +1,147 @@
+"""The table of verbs, their helps, and what is said of a verb or an option that there is not."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tiepoint.cli import GROUPS, VERBS, main
+from tiepoint.cli.parse import flags
+from tiepoint.version import __version__
+
+
+def help_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--help"])
+    assert stopped.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_has_a_module_a_docstring_and_examples_that_its_help_explains(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"tiepoint.cli.{VERBS[verb][0]}")
+    assert module.__doc__ is not None
+    assert hasattr(module, "run_words") or module.main.__doc__
+    text = help_of(verb.split(), capsys)
+    assert len(module.EXAMPLES) >= 2
+    known = flags(text)
+    for command, what in module.EXAMPLES:
+        assert command in text
+        assert what in text
+        assert what.endswith(".")
+        words = shlex.split(command)
+        assert words[: 1 + len(verb.split())] == ["tiepoint", *verb.split()]
+        assert {word for word in words if word.startswith("--")} <= {*known}
+    assert {"--verbose", "--quiet", "--json"} <= {*known}
+
+
+def test_help_of_a_verb_is_the_verbs_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", "data", "info"])
+    assert capsys.readouterr().out == help_of(["data", "info"], capsys)
+
+
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["-h"], []])
+def test_the_overview_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == (0 if words else 2)
+    listed = re.findall(r"^  (\S+(?: \S+)?)  ", capsys.readouterr().out, re.MULTILINE)
+    assert listed == list(VERBS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_lists_its_verbs(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code in (([group, "--help"], 0), (["help", group], 0), ([group], 2)):
+        assert main(words) == code
+        out = capsys.readouterr().out
+        assert {verb for verb in VERBS if f"  {verb} " in out} == {v for v in VERBS if v.startswith(f"{group} ")}
+
+
+@pytest.mark.parametrize("word", ["-V", "--version"])
+def test_the_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("regsiter a b", "there is no verb 'regsiter': did you mean register?"),
+        ("help mtach", "there is no verb 'mtach': did you mean match?"),
+        ("data inof patches", "there is no verb 'data inof': did you mean data info?"),
+        ("exprot onnx sdgmnet", "there is no verb 'exprot onnx': did you mean export onnx?"),
+        ("onnx sdgmnet", "there is no verb 'onnx': did you mean export onnx?"),
+        ("data zzz", "there is no verb 'data zzz': there are data info, "),
+        ("zzz", "there is no verb 'zzz': there are register, match, "),
+        ("register a b --ouput x", "there is no option --ouput: did you mean --out?"),
+        ("register a b --max_keypoint=3", "there is no option --max_keypoint: did you mean --max-keypoints?"),
+        ("data info patches --quite", "there is no option --quite: did you mean --quiet?"),
+        ("data info patches --zzzzz", "there is no option --zzzzz: `tiepoint data info --help` lists the options"),
+        ("train --loss.memry 3", "there is no option --loss.memry: did you mean --loss.memory?"),
+    ],
+)
+def test_a_wrong_word_is_named_with_the_nearest(command: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_an_option_of_underscores_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["register", "a", "b", "--max_keypoints", "few"]) == 2
+    assert "Error parsing --max-keypoints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "logged"),
+    [
+        ([], ["note"]),
+        (["-q"], []),
+        (["--json"], []),
+        (["-v"], ["note", "detail"]),
+        (["-v", "--json"], ["note", "detail"]),
+    ],
+)
+def test_how_much_is_said(
+    words: list[str], logged: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiepoint.cli.data import info
+    from tiepoint.cli.output import LOG, note
+
+    def verb(*, json: bool = False) -> int:
+        """Do nothing.
+
+        Args:
+            json: print an object
+        """
+        LOG.debug("detail")
+        note(then="note")
+        print("{}")
+        return 0
+
+    monkeypatch.setattr(info, "main", verb)
+    handlers = list(LOG.handlers)
+    assert main(["data", "info", *words]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {}
+    said = captured.err.replace("next: ", "").split()
+    assert sorted(said) == sorted(logged)
+    assert LOG.handlers == handlers
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    finished = subprocess.run([sys.executable, "-m", "tiepoint", "help"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert finished.returncode == 141
+    assert finished.stderr == b""
