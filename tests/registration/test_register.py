@@ -22,7 +22,6 @@ from tiepoint.models.describer import LearnedDescriber
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.registration.register import Registration, register
 from tiepoint.registration.verdict import confidence
-from tiepoint.report.draw import draw_matches, draw_overlay
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -260,33 +259,3 @@ def test_wrong_arguments_are_refused(pair: Pair) -> None:
         register(*pair, "rootsift", min_inliers=3)
     with pytest.raises(InputError, match="no model"):
         register(*pair, "rootsift", model="spline")
-
-
-def test_pictures_show_both_images(pair: Pair, found: Registration) -> None:
-    a, b = pair
-    picture = draw_matches(a, b[:300], found.points, found.inliers)
-    assert picture.shape == (360, 960, 3)
-    assert picture.dtype == np.uint8
-    green = (picture[..., 1].astype(int) - picture[..., 0] > 60).any()
-    assert green
-    plain = draw_matches(a, b, np.empty((0, 4)))
-    np.testing.assert_array_equal(plain[:, :480, 0], a)
-    np.testing.assert_array_equal(plain[:, 480:, 2], b)
-
-
-def test_the_overlay_of_registered_images_is_grey(pair: Pair, found: Registration) -> None:
-    assert found.matrix is not None
-    overlay = draw_overlay(*pair, found.matrix).astype(int)
-    assert overlay.shape == (360, 480, 3)
-    inner = overlay[80:-80, 100:-100]
-    assert np.abs(inner[..., 0] - inner[..., 1]).mean() < 5
-    off = draw_overlay(*pair, np.eye(3)).astype(int)[80:-80, 100:-100]
-    assert np.abs(off[..., 0] - off[..., 1]).mean() > 20
-
-
-def test_the_checkerboard_takes_both_images_in_turn() -> None:
-    a, b = np.full((80, 80), 40000, dtype=np.uint16), np.full((80, 80), 200, dtype=np.uint8)
-    a[0, 0] = 0
-    board = draw_overlay(a, b, np.eye(3), "checkerboard", tiles=2)
-    assert (board[:40, :40] == 200).all()
-    assert (board[:40, 40:] == 255).all()

@@ -16,9 +16,9 @@ from tiepoint.errors import InputError
 from tiepoint.geometry.robust import apply, residuals
 from tiepoint.registration import warp as bend_module
 from tiepoint.registration.register import Registration, register
+from tiepoint.registration.show import overlay
 from tiepoint.registration.warp import bend
 from tiepoint.report import write_report
-from tiepoint.report.draw import draw_overlay
 from tiepoint.report.payload import coverage
 from tiepoint.report.pictures import outline, warped
 
@@ -193,10 +193,10 @@ def test_the_overlay_follows_the_warp(
     assert found.warp is not None
     assert plain.transform is not None
     inner = np.s_[50:-50, 50:-50]
-    bent, straight = (draw_overlay(*images, each).astype(int)[inner] for each in (found.warp, plain.transform))
+    bent, straight = (overlay(*images, each).astype(int)[inner] for each in (found.warp, plain.transform))
     assert np.abs(bent[..., 0] - bent[..., 1]).mean() < 3
     assert np.abs(straight[..., 0] - straight[..., 1]).mean() > 10
-    board = draw_overlay(*images, found.warp, "checkerboard")
+    board = overlay(*images, found.warp, "checkerboard")
     assert board.shape == (240, 320, 3)
 
 

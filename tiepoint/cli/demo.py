@@ -39,7 +39,7 @@ def main(
     from tiepoint.images.pixels import write_image
     from tiepoint.models.load import load_describer
     from tiepoint.registration.register import Registration, register
-    from tiepoint.report.draw import draw_matches, draw_overlay
+    from tiepoint.report.draw import draw_overlay, draw_registration
 
     left, right, disparity = _pair()
     models = {name: load_describer(name) for name in describers}
@@ -53,7 +53,7 @@ def main(
                 advance(index + 1, len(models))
                 results[name] = _measure(found[name], disparity, time.perf_counter() - began)
         first = found[describers[0]]
-        write_image(out / "matches.png", draw_matches(left, right, first.points, first.inliers))
+        write_image(out / "matches.png", draw_registration(left, right, first))
         if first.matrix is not None:
             write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
         write_json(out / "result.json", results)

@@ -2,84 +2,194 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tiepoint.geometry.warps import Warp
-from tiepoint.images.pixels import to_uint8
-from tiepoint.images.raster import Raster
-from tiepoint.types import Picture
+from tiepoint.errors import InputError
+from tiepoint.images.raster import Raster, as_raster
+from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.registration.show import Mapping, Style, overlay
+from tiepoint.report.canvas import PAPER, Entry, captioned
+from tiepoint.types import Image, Mask, Picture, Points, Rows
 
-INLIER, OUTLIER = (64, 220, 90), (225, 70, 60)
+# Sky blue and orange of Okabe and Ito, which the colour-blind tell apart as well; pale stands for the lowest value.
+AGREES, DISAGREES = (86, 180, 233), (230, 159, 0)
+PALE, MIN_STRENGTH = (245, 245, 245), 0.2
+OPACITY = 0.6
+DIMMED = 0.75  # brightness left to the images, so that lines stand out on snow and sky
+GAP_PX = 6
+MIN_WIDTH_PX, MAX_WIDTH_PX, MAX_HEIGHT_PX = 900, 2400, 1800
+MIN_OVERLAY_PX = 400
 SUBPIXEL_BITS = 4
+MAX_LINES = 200
+PLANE_KINDS = ("tie points, which agree with the transform", "other matches: wrong, or right but off the plane")
+EPIPOLAR_KINDS = ("tie points, which agree with the epipolar geometry", "other matches, which do not")
+OVERLAY_LEGENDS = {
+    "colours": [
+        Entry("brighter in image A", [(200, 40, 40)]),
+        Entry("brighter in image B", [(40, 200, 200)]),
+        Entry("alike in both", [(40, 40, 40), (230, 230, 230)]),
+    ],
+    "checkerboard": [Entry("Squares of image A and image B in turn: edges run through where the images fit")],
+}
 
 
 def draw_matches(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    points: NDArray[np.float64],
-    inliers: NDArray[np.bool_] | None = None,
+    a: Image | Raster,
+    b: Image | Raster,
+    points: Points,
+    agrees: Mask | None = None,
+    values: ArrayLike | None = None,
     *,
-    most: int = 300,
+    value_name: str = "match probability",
+    kinds: tuple[str, str] = PLANE_KINDS,
+    title: str | None = None,
+    max_lines: int = MAX_LINES,
 ) -> Picture:
-    """The images side by side with a line for each match.
+    """The images side by side in one height, a half-transparent line for each match, a title and a legend.
 
     Args:
-        a: (H, W) grey, uint8, uint16 or float32.
-        b: likewise, of any size.
+        a: what was matched: a path, an array (H, W) or (C, H, W), or a `Raster`; read as `match` and `register` do.
+        b: the same of the other image, of any size.
         points: (M, 4): xa, ya, xb, yb in pixels.
-        inliers: (M,) bool; inliers are drawn green and over the others, which are red. All are green if None.
-        most: lines drawn at most of each kind, evenly taken from the rows.
+        agrees: (M,) bool: matches that agree with the transform are blue, the others orange; all are blue if None.
+        values: (M,) that shade the lines, the lowest pale and the highest in full colour; NaN leaves a line unshaded.
+        value_name: what the values are, for the legend.
+        kinds: legend of the matches that agree, and of the others.
+        title: text above the images; the number of matches if None.
+        max_lines: largest number of lines; of more matches an even sample is drawn, each kind in its proportion.
 
     Returns:
-        RGB picture (max of heights, sum of widths, 3), uint8.
+        RGB picture. The images are enlarged or reduced to a picture 900 to 2,400 px wide, and at most 1,800 px high.
+
+    Raises:
+        InputError: an unusable image, or not one verdict and one value for each match.
     """
-    left, right = _rgb(a), _rgb(b)
-    canvas = np.zeros((max(len(left), len(right)), left.shape[1] + right.shape[1], 3), dtype=np.uint8)
-    canvas[: len(left), : left.shape[1]] = left
-    canvas[: len(right), left.shape[1] :] = right
-    good = np.ones(len(points), dtype=bool) if inliers is None else inliers
-    thickness = max(1, round(max(canvas.shape) / 1500))
-    for rows, colour in ((np.flatnonzero(~good), OUTLIER), (np.flatnonzero(good), INLIER)):
-        shown = points[rows[:: max(1, -(-len(rows) // most))]] + (0, 0, left.shape[1], 0)
-        for x0, y0, x1, y1 in np.rint(shown * 2**SUBPIXEL_BITS).astype(int).tolist():
-            cv2.line(canvas, (x0, y0), (x1, y1), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    return canvas
+    count = len(points)
+    good = np.ones(count, dtype=bool) if agrees is None else np.asarray(agrees, dtype=bool)
+    known = np.full(count, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+    if not good.shape == known.shape == (count,):
+        raise InputError(f"{count} matches have {good.size} verdicts and {known.size} values: give one for each match")
+    canvas, placed = _side_by_side(as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8(), points)
+    colours = _colours(good, known)
+    rows = _sample(good, max_lines)
+    radius = max(2, round(canvas.shape[1] / 700)) << SUBPIXEL_BITS
+    lines = canvas.copy()
+    for row in rows.tolist():
+        xa, ya, xb, yb = placed[row].tolist()
+        cv2.line(lines, (xa, ya), (xb, yb), colours[row].tolist(), 1, cv2.LINE_AA, SUBPIXEL_BITS)
+    canvas = np.asarray(cv2.addWeighted(lines, OPACITY, canvas, 1 - OPACITY, 0), dtype=np.uint8)
+    for row in rows.tolist():
+        for x, y in placed[row].reshape(2, 2).tolist():
+            cv2.circle(canvas, (x, y), radius, colours[row].tolist(), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    legend = _legend(good, known, None if agrees is None else kinds, value_name)
+    if len(rows) < count:
+        legend.append(
+            Entry(f"{len(rows):,} of {count:,} are drawn{'' if agrees is None else ', each kind in its proportion'}")
+        )
+    return captioned(canvas, f"{count:,} matches" if title is None else title, legend)
+
+
+def draw_registration(a: Image | Raster, b: Image | Raster, registration: Registration) -> Picture:
+    """The correspondences of a registration by `draw_matches`, with its verdict and, by a relater, its probabilities.
+
+    Args:
+        a: image a as it was registered, or reduced as `tiepoint.registration.large.pictured` returns it.
+        b: image b of the same kind.
+        registration: in the pixels of these images.
+    """
+    values = None
+    if registration.probabilities is not None and len(registration.probabilities):
+        values = np.full(len(registration.points), np.nan)
+        values[registration.inliers] = registration.probabilities
+    agrees = registration.inliers if registration.accepted else None
+    kinds = EPIPOLAR_KINDS if registration.model in TWO_VIEWS else PLANE_KINDS
+    return draw_matches(a, b, registration.points, agrees, values, kinds=kinds, title=summary(registration))
 
 
 def draw_overlay(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    matrix: NDArray[np.float64] | Warp,
-    style: Literal["colours", "checkerboard"] = "colours",
-    *,
-    tiles: int = 8,
+    a: Image | Raster, b: Image | Raster, mapping: Mapping, style: Style = "colours", *, title: str = ""
 ) -> Picture:
-    """Image a, warped by `matrix` (3, 3; a -> b) or by a warp of `tiepoint.geometry.warps`, over b.
+    """Image a over image b as `tiepoint.registration.show.overlay` lays it, with a title and a legend.
 
-    "colours": a in red, b in cyan, so that what fits is grey. "checkerboard": squares of the one and the other in turn,
-    `tiles` along the longer side; only b where a does not reach.
-
-    Returns:
-        RGB picture of b's size, uint8.
+    Large images are reduced to 2,400 px, and tiny ones enlarged for the legend; images and errors as `draw_matches`.
     """
-    fixed = to_uint8(b)
-    height, width = fixed.shape
-    if isinstance(matrix, np.ndarray):
-        moved = cv2.warpPerspective(to_uint8(a), matrix, (width, height), flags=cv2.INTER_LINEAR)
-        ones = np.ones(a.shape, dtype=np.uint8)
-        covered = cv2.warpPerspective(ones, matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
-    else:
-        moved, covered = matrix.warp(Raster(to_uint8(a), None, (0, 255)), (height, width))
-    if style == "colours":
-        return np.dstack([moved, fixed, fixed])
-    side = max(1, -(-max(height, width) // tiles))
-    squares = np.add.outer(np.arange(height) // side, np.arange(width) // side) % 2 == 1
-    return _rgb(np.where(squares & covered, moved, fixed))
+    lying = overlay(as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8(), mapping, style)
+    height, width = lying.shape[:2]
+    scale = min(max(1, -(-MIN_OVERLAY_PX // width)), MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height)
+    return captioned(
+        _resized(lying, max(1, round(width * scale)), max(1, round(height * scale))), title, OVERLAY_LEGENDS[style]
+    )
 
 
-def _rgb(image: NDArray[Any]) -> Picture:
-    return np.repeat(to_uint8(image)[:, :, None], 3, axis=2)
+def summary(registration: Registration) -> str:
+    """The verdict and the numbers of a registration in one sentence."""
+    total = len(registration.points)
+    if not registration.accepted:
+        return f"Not registered: {'; '.join(registration.reasons)} ({total:,} correspondences)"
+    return (
+        f"Registered by {registration.model}: {int(registration.inliers.sum()):,} tie points of {total:,} "
+        f"correspondences, rms {registration.rms:.2f} px, confidence {registration.confidence:.2f}"
+    )
+
+
+def _side_by_side(a: NDArray[np.uint8], b: NDArray[np.uint8], points: Points) -> tuple[Picture, Rows]:
+    """The images in one height on paper, and the points (M, 4) on that picture in fractions of a pixel for OpenCV."""
+    height, shares = max(len(a), len(b)), [image.shape[1] / image.shape[0] for image in (a, b)]
+    wide = height * sum(shares)
+    height = max(1, round(height * min(max(wide, MIN_WIDTH_PX), MAX_WIDTH_PX, MAX_HEIGHT_PX * sum(shares)) / wide))
+    left, right = (
+        _resized(image, max(1, round(height * share)), height) for image, share in zip((a, b), shares, strict=True)
+    )
+    gap = np.full((height, GAP_PX), PAPER[0], dtype=np.uint8)
+    placed = []
+    for image, shown, at, start in ((a, left, points[:, :2], 0), (b, right, points[:, 2:], left.shape[1] + GAP_PX)):
+        scale = np.array(shown.shape[::-1]) / image.shape[::-1]
+        placed.append((at + 0.5) * scale - 0.5 + (start, 0))
+    dimmed = (np.rint(DIMMED * image).astype(np.uint8) for image in (left, right))
+    canvas = np.hstack([next(dimmed), gap, next(dimmed)])
+    placed_bits = np.rint(np.hstack(placed) * 2**SUBPIXEL_BITS).astype(np.int64)
+    return np.repeat(canvas[:, :, None], 3, axis=2), placed_bits
+
+
+def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    if image.shape[:2] == (height, width):
+        return image
+    way = cv2.INTER_AREA if height < len(image) else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), dtype=np.uint8)
+
+
+def _sample(good: Mask, most: int) -> Rows:
+    """At most `most` rows, evenly from each kind in its proportion, in an order that hides no kind behind another."""
+    order = np.argsort(good, kind="stable")
+    rows = order[np.unique(np.rint(np.linspace(0, len(good) - 1, min(len(good), most))).astype(np.int64))]
+    return np.random.default_rng(0).permutation(rows)
+
+
+def _colours(good: Mask, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """RGB (M, 3) of each match."""
+    full = np.where(good[:, None], AGREES, DISAGREES).astype(np.float64)
+    if np.isnan(values).all():
+        return full
+    low, high = np.nanmin(values), np.nanmax(values)
+    share = np.nan_to_num((values - low) / (high - low) if high > low else values * 0 + 1, nan=1.0)
+    strength = (MIN_STRENGTH + (1 - MIN_STRENGTH) * share)[:, None]
+    shaded: NDArray[np.float64] = strength * full + (1 - strength) * np.array(PALE)
+    return shaded
+
+
+def _legend(good: Mask, values: NDArray[np.float64], kinds: tuple[str, str] | None, value_name: str) -> list[Entry]:
+    count, agreeing = len(good), int(good.sum())
+    valued = bool(np.isfinite(values).any())
+    entries = [] if valued else [Entry(f"{count:,} matches", [AGREES])]
+    if kinds is not None:
+        entries = [
+            Entry(f"{agreeing:,} {kinds[0]}", [AGREES]),
+            Entry(f"{count - agreeing:,} {kinds[1]}", [DISAGREES]),
+        ]
+    if valued:
+        low, high = np.nanmin(values), np.nanmax(values)
+        pale, full = _colours(np.ones(2, dtype=bool), np.array([0.0, 1.0])).tolist()
+        entries.append(Entry(f"{value_name} {low:.2f} to {high:.2f}, the fuller the higher", [pale, full]))
+    return entries
