@@ -116,7 +116,7 @@ def test_positions_and_pairs_are_verified(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=rf"{name}: content hash differs"):
         PatchSet.open(tmp_path / "set", verify=True)
     path.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=rf"{name} is truncated or no array"):
+    with pytest.raises(InputError, match=rf"{name} is truncated or not an array"):
         PatchSet.open(tmp_path / "set")
     path.unlink()
     with pytest.raises(InputError, match=rf"{name} is missing"):
@@ -263,7 +263,7 @@ def test_a_truncated_array_is_named(tmp_path: Path, name: str, size: int) -> Non
     path = tmp_path / "set" / f"{name}.npy"
     content = path.read_bytes()
     path.write_bytes(content[: min(size, len(content) - 1)])
-    with pytest.raises(InputError, match=rf"{name}\.npy is truncated or no array"):
+    with pytest.raises(InputError, match=rf"{name}\.npy is truncated or not an array"):
         PatchSet.open(tmp_path / "set")
 
 
@@ -316,7 +316,7 @@ def test_what_is_no_array_is_named_and_never_executed(tmp_path: Path, kind: str)
             np.savez(file, points=np.zeros(6, np.int64))
     else:
         path.write_text("points")
-    with pytest.raises(InputError, match=r"points\.npy is truncated or no array"):
+    with pytest.raises(InputError, match=r"points\.npy is truncated or not an array"):
         PatchSet.open(tmp_path / "set")
 
 

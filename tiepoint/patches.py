@@ -113,7 +113,7 @@ class PatchSet:
         """
         directory = Path(directory)
         manifest = _read_manifest(directory)
-        arrays = {name: _map(directory / f"{name}.npy") for name in _present(manifest)}
+        arrays = {name: map_npy(directory / f"{name}.npy", REBUILD) for name in _present(manifest)}
         _check_shapes(directory, manifest, arrays)
         if "pairs" in arrays:
             _check_pairs(directory, arrays["pairs"], arrays["spectra"])
@@ -282,13 +282,15 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _map(path: Path) -> NDArray[Any]:
+def map_npy(path: Path, remedy: str) -> NDArray[Any]:
+    """Map the array of a .npy file, read-only. Raises InputError with the `remedy` if it is missing or damaged."""
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: {REBUILD}") from None
-    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, OSError) as error:  # numpy parses the header
-        raise InputError(f"{path} is truncated or no array ({error}): {REBUILD}") from None
+        raise InputError(f"{path} is missing: {remedy}") from None
+    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, EOFError, OSError) as error:
+        # numpy parses the header as Python, hence the many kinds of error
+        raise InputError(f"{path} is truncated or not an array ({error}): {remedy}") from None
     return array
 
 

@@ -16,7 +16,8 @@ from tiny_set import AS_LONG, DATA, OTHER, names
 
 import tiepoint
 from tiepoint.data.fetching import download as download_lib
-from tiepoint.data.fetching.download import ATTEMPTS, MirrorError, Progress, download
+from tiepoint.data.fetching.download import ATTEMPTS, MirrorError, download
+from tiepoint.types import Progress
 
 pytestmark = pytest.mark.usefixtures("offline")
 

@@ -1,6 +1,6 @@
 """Published cross-spectral layouts to PatchSets: pixels against slices, points, pairs, and inputs that are refused.
 
-The arrays' layouts are in test_cross_npy.py.
+The arrays' layouts are in test_npy.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from tiepoint.data.labelled_pairs import cross_points, labelled_pairs
 from tiepoint.data.published import crop as cross_crop
-from tiepoint.data.published.layouts import read_os, read_sen12, read_vislwir, read_visnir_csv
-from tiepoint.data.published.vislwir import tie
+from tiepoint.data.published.layouts import LAYOUTS
+from tiepoint.data.published.vislwir import point_ids
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 
+read_visnir_csv, read_os, read_sen12, read_vislwir = (LAYOUTS[n] for n in ("visnir-csv", "os", "sen12", "vislwir"))
 HEIGHT, WIDTH = 100, 120  # keypoints lie at x 32 to 88 and y 32 to 68
 Image = NDArray[Any]
 
@@ -43,7 +44,7 @@ Row = tuple[int, str, int, int, str, int, int]  # label, first image, x, y, seco
 
 
 def check(data: PatchSet, rows: list[Row], images: dict[tuple[int, str], Image]) -> None:
-    """The pairs are `rows`, with the pixels of numpy slices, and places are stored once and are points."""
+    """The pairs are `rows`, with the pixels of numpy slices, and keypoints are stored once and are points."""
     data.verify()
     assert data.pairs is not None
     assert data.positions is not None
@@ -55,8 +56,8 @@ def check(data: PatchSet, rows: list[Row], images: dict[tuple[int, str], Image])
         for row, side, name, place in ((one, 0, first, (x, y)), (two, 1, second, (u, v))):
             np.testing.assert_array_equal(data.patches[row, 0], window(images[side, name], *place))
             assert tuple(data.positions[row]) == place
-    places = {(0, r[1], r[2], r[3]) for r in rows} | {(1, r[4], r[5], r[6]) for r in rows}
-    assert len(data) == len(places)
+    keypoints = {(0, r[1], r[2], r[3]) for r in rows} | {(1, r[4], r[5], r[6]) for r in rows}
+    assert len(data) == len(keypoints)
     keys = list(zip(data.images.tolist(), *data.positions.T.tolist(), strict=True))
     ids = dict(zip(keys, data.points.tolist(), strict=True))
     assert [ids[key] for key in keys] == data.points.tolist()
@@ -106,7 +107,7 @@ def test_visnir(visnir: VisNir, tmp_path: Path) -> None:
     assert (data.manifest["licence"], data.manifest["provenance"]["sets"]) == ("CC0", ["country"])
     assert (data.patches.dtype, data.patches.shape[1]) == (np.uint8, 1)
     assert steps[-1] == (len(data), len(data))
-    index = cross_points(data)  # the places of matches are points of both spectra
+    index = cross_points(data)  # the keypoints of matches are points of both spectra
     assert len(index) == 2
     assert labelled_pairs(data).labels.tolist() == [True, False] * 3
 
@@ -252,10 +253,10 @@ def test_vislwir_arrays_may_count_from_one(vislwir: Path, tmp_path: Path) -> Non
 
 
 def test_ties_are_components() -> None:
-    ids = tie(7, np.array([[0, 1], [2, 1], [2, 5], [3, 4]]))
+    ids = point_ids(7, np.array([[0, 1], [2, 1], [2, 5], [3, 4]]))
     assert ids.tolist() == [0, 0, 0, 1, 1, 0, 2]
     chain = np.column_stack([np.arange(1, 60), np.arange(59)])
-    assert set(tie(60, np.random.default_rng(0).permutation(chain))) == {0}
+    assert set(point_ids(60, np.random.default_rng(0).permutation(chain))) == {0}
 
 
 Spoil = Callable[[VisNir], None]
@@ -284,11 +285,11 @@ def _images_of(visnir: VisNir, image: Image) -> None:
         (lambda s: s.write("country", [(1, "0001", 89, 50, "0001", 89, 50)]), r"line 2: the patch at x = 89, y = 50"),
         (
             lambda s: s.write("country", [*[(1, "0001", 40, 50, "0001", 41, 50)] * 3]),
-            r"line 2: says that two patches match, but lie at two places \(and 2 more lines like it\)",
+            r"line 2: says that two patches match, but lie at two keypoints \(and 2 more lines like it\)",
         ),
         (
             lambda s: s.write("country", [(1, "0001", 40, 50, "0002", 40, 50)]),
-            "line 2: says that two patches match, but lie at two places: correct",
+            "line 2: says that two patches match, but lie at two keypoints: correct",
         ),
         (
             lambda s: s.write("country", [(0, "0001", 40, 50, "0001", 40, 50)]),
@@ -340,7 +341,7 @@ def test_sets_that_are_not_there(visnir: VisNir, tmp_path: Path) -> None:
         (LWIR_LINES, ("12/lwir/0.png", noise(1, (64, 64), np.uint16)), "12/lwir: is uint16, the first patch uint8"),
         (LWIR_LINES, ("9/lwir.npy", noise(1, (3, 32, 32))), r"9/lwir\.npy: holds \(3, 32, 32\) uint8"),
         (LWIR_LINES, ("9/lwir.npy", np.zeros((3, 64, 64))), r"9/lwir\.npy: holds \(3, 64, 64\) float64"),
-        (LWIR_LINES, ("9/lwir.npy", b"no array"), r"9/lwir\.npy: is truncated or no array"),
+        (LWIR_LINES, ("9/lwir.npy", b"no array"), r"9/lwir\.npy:? is truncated or not an array"),
     ],
 )
 def test_vislwir_refused(vislwir: Path, tmp_path: Path, lines: str, spoil: Any, message: str) -> None:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches, labelled_pairs, split_scenes
 from tiepoint.data.published import npy as cross_npy
-from tiepoint.data.published.layouts import read_kglnet_npy, read_rrlnet_npy
+from tiepoint.data.published.layouts import LAYOUTS
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 
+read_rrlnet_npy, read_kglnet_npy = LAYOUTS["rrlnet-npy"], LAYOUTS["kglnet-npy"]
 LABELS = np.array([1, 0, 1, 1, 0])
 
 
@@ -145,12 +146,12 @@ def spoiled(pair: int, value: float) -> NDArray[np.float32]:
         ("country.npy", noise(0)[:0], r"country\.npy: holds \(0, 2, 64, 64\)"),
         ("country.npy", noise(0).transpose(0, 2, 3, 1), r"country\.npy: holds \(5, 64, 64, 2\)"),
         ("country.npy", np.array(["a"]), r"country\.npy: holds <U1: must be numbers"),
-        ("country.npy", b"\x93NUMPY", r"country\.npy: is truncated or no array"),
+        ("country.npy", b"\x93NUMPY", r"country\.npy:? is truncated or not an array"),
         ("country_label.npy", LABELS[:4], r"country_label\.npy: holds \(4,\) labels, country\.npy 5 pairs"),
         ("country_label.npy", LABELS[:, None], r"country_label\.npy: holds \(5, 1\) labels"),
         ("country_label.npy", np.array([1, 0, 2, 1, 0]), r"country_label\.npy, row 2: label is 2: must be 0 or 1"),
         ("country_label.npy", np.array([1, 0.5, 1, 1, 0]), r"country_label\.npy, row 1: label is 0\.5"),
-        ("country_label.npy", None, r"country_label\.npy: no such file"),
+        ("country_label.npy", None, r"country_label\.npy is missing"),
         ("country.npy", None, r"npy: holds no country\.npy"),
     ],
 )
@@ -171,7 +172,7 @@ def test_truncated_array(tmp_path: Path) -> None:
     root = rrlnet(tmp_path / "npy", "country", noise(0), LABELS)
     content = (root / "country.npy").read_bytes()
     (root / "country.npy").write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"country\.npy: is truncated or no array"):
+    with pytest.raises(InputError, match=r"country\.npy:? is truncated or not an array"):
         read_rrlnet_npy(root, tmp_path / "out")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.builders.aligned_crop import cut, detect, project, select, usable
 from tiepoint.data.builders.aligned_pairs import ScenePair, facing, find_scenes
-from tiepoint.data.published.crop import crop
+from tiepoint.data.published.crop import crop_windows
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import read_planes, to_unit, value_range
 from tiepoint.patches import SIZE, PatchSet
@@ -111,7 +111,7 @@ def build(
             images = _read(scene, color, stretch)
             rows = slice(start, start + 2 * len(points))
             patches = writer.patches[rows]
-            patches[searched::2] = _widen(crop(images[searched], points.astype(np.int64)), wide)
+            patches[searched::2] = _widen(crop_windows(images[searched], points.astype(np.int64)), wide)
             patches[1 - searched :: 2] = _widen(cut(images[1 - searched], points, matrix), wide)
             writer.positions[rows] = np.repeat(project(points, matrix) if searched else points, 2, axis=0)
             writer.images[rows] = number

@@ -10,15 +10,17 @@ from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from tiepoint.data.fetching.unpack import check_room
 from tiepoint.files import named, write_json
-from tiepoint.types import Progress
 from tiepoint.version import __version__
+
+if TYPE_CHECKING:  # numpy is not needed here
+    from tiepoint.types import Progress
 
 ATTEMPTS = 5
 CHUNK = 1 << 18

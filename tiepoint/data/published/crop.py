@@ -1,4 +1,4 @@
-"""From index files and the images they name to a PatchSet: each place is cut once, whatever pairs name it."""
+"""From index files and the images they name to a PatchSet: each patch is cut once, however many pairs name it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.published.index import MOST, CrossIndex
+from tiepoint.data.published.index import MAX_COORDINATE, CrossIndex
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import read_planes
 from tiepoint.patches import SIZE, PatchSet
@@ -28,20 +28,21 @@ def find_image(path: Path) -> Path | None:
     return next((file for suffix in SUFFIXES if (file := stem.with_name(stem.name + suffix)).is_file()), None)
 
 
-def crop(image: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+def crop_windows(image: NDArray[Any], keypoints: NDArray[np.int64]) -> NDArray[Any]:
     """Patches (N, C, 64, 64) of an image (C, H, W) at keypoints (N, 2) that are far enough from its border."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (SIZE, SIZE), axis=(1, 2))
-    cut: NDArray[Any] = windows[:, places[:, 1] - HALF, places[:, 0] - HALF].swapaxes(0, 1)
+    cut: NDArray[Any] = windows[:, keypoints[:, 1] - HALF, keypoints[:, 0] - HALF].swapaxes(0, 1)
     return cut
 
 
 _BLOCK = 1024  # patches that are cut at once
+_RADIX = MAX_COORDINATE + 1
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Located:
-    """An index whose names of images are found: for each name of either side the scene and the file."""
+class LocatedIndex:
+    """An index and, for each image name of either side, its scene and its file."""
 
     index: CrossIndex
     scenes: tuple[list[str], list[str]]
@@ -49,15 +50,15 @@ class Located:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """The patches to cut, by scene, then place, then spectrum, and the pairs of them.
+class PatchPlan:
+    """The patches to cut, by scene, then keypoint, then spectrum, and the pairs of them.
 
     Attributes:
         scenes: (N,) indices into `names`.
         names: of the scenes.
-        places: (N, 2) keypoints.
+        keypoints: (N, 2) px.
         spectra: (N,) 0 or 1.
-        points: (N,) ids, one a place of a scene.
+        points: (N,) ids, one for each keypoint of a scene.
         pairs: (M, 3) rows and labels.
         sources: (M,) which index a pair comes from.
         numbers: (M,) its row in that index.
@@ -65,7 +66,7 @@ class Planned:
 
     scenes: Ids
     names: list[str]
-    places: Ids
+    keypoints: Ids
     spectra: Ids
     points: Ids
     pairs: Ids
@@ -77,7 +78,7 @@ def locate(
     index: CrossIndex,
     scene_of: Callable[[int, str], str],
     candidates: Callable[[int, str], Sequence[Path]],
-) -> Located:
+) -> LocatedIndex:
     """Find the images of an index.
 
     Args:
@@ -93,21 +94,21 @@ def locate(
     for number, side in enumerate((index.first, index.second)):
         for image, name in enumerate(side.names):
             paths = candidates(number, name)
-            found = next((file for file in map(find_image, paths) if file), None)
-            if found is None:
+            image_file = next((file for file in map(find_image, paths) if file), None)
+            if image_file is None:
                 line = index.where(int(np.argmax(side.images == image)))
                 tried = " or ".join(str(path) for path in paths)
                 raise InputError(f"{line}: its image {tried} is missing: put the images where the index names them")
             scenes[number].append(scene_of(number, name))
-            files[number].append(found)
-    return Located(index, scenes, files)
+            files[number].append(image_file)
+    return LocatedIndex(index, scenes, files)
 
 
-def plan(located: Sequence[Located]) -> Planned:
-    """List each patch once. A point is a place of a scene, so the patches of a match share its id.
+def plan(located: Sequence[LocatedIndex]) -> PatchPlan:
+    """List each patch once. A point is a keypoint of a scene, so the patches of a match share its id.
 
     Raises:
-        InputError: a match of two places, or a non-match of one.
+        InputError: a match of two keypoints, or a non-match of one.
     """
     numbers: dict[str, int] = {}
     keys: list[Ids] = []
@@ -115,17 +116,17 @@ def plan(located: Sequence[Located]) -> Planned:
         both = []
         for side, scenes in zip((part.index.first, part.index.second), part.scenes, strict=True):
             table = np.array([numbers.setdefault(scene, len(numbers)) for scene in scenes], dtype=np.int64)
-            x, y = side.places.T.astype(np.int64)
-            both.append((table[side.images] * MOST + y) * MOST + x)
+            x, y = side.locations.T.astype(np.int64)
+            both.append((table[side.images] * _RADIX + y) * _RADIX + x)
         check_labels(part.index, both[0] == both[1])
         keys.append(np.stack(both, axis=1) * 2 + [0, 1])
     patches, rows = np.unique(np.concatenate(keys), return_inverse=True)
     keypoints = patches // 2
     labels = np.concatenate([part.index.labels for part in located])
-    return Planned(
-        scenes=keypoints // MOST**2,
+    return PatchPlan(
+        scenes=keypoints // _RADIX**2,
         names=list(numbers),
-        places=np.stack([keypoints % MOST, keypoints // MOST % MOST], axis=1),
+        keypoints=np.stack([keypoints % _RADIX, keypoints // _RADIX % _RADIX], axis=1),
         spectra=patches % 2,
         points=np.unique(keypoints, return_inverse=True)[1],
         pairs=np.column_stack([rows.reshape(-1, 2), labels]),
@@ -138,13 +139,13 @@ def check_labels(index: CrossIndex, same: NDArray[np.bool_]) -> None:
     """Raise InputError at the first pair whose label is not whether it shows the same point, `same` (M,)."""
     wrong = np.flatnonzero(same != index.labels)
     if len(wrong):
-        said = "match, but lie at two places" if index.labels[wrong[0]] else "do not match, but are of one point"
+        said = "match, but lie at two keypoints" if index.labels[wrong[0]] else "do not match, but are of one point"
         more = f" (and {len(wrong) - 1} more lines like it)" if len(wrong) > 1 else ""
         raise InputError(f"{index.where(int(wrong[0]))}: says that two patches {said}{more}: correct or remove it")
 
 
-def build(
-    located: Sequence[Located],
+def cut_patch_set(
+    located: Sequence[LocatedIndex],
     out: str | Path,
     spectra: Sequence[str],
     *,
@@ -195,7 +196,7 @@ def build(
                 _check_inside(located, planned, own, image.shape, files[side, name])
                 for start in range(0, len(own), _BLOCK):
                     some = own[start : start + _BLOCK]
-                    writer.patches[some] = crop(image, planned.places[some])
+                    writer.patches[some] = crop_windows(image, planned.keypoints[some])
             writer.release()
             if progress:
                 progress(int(bounds[scene + 1]), count)
@@ -203,12 +204,12 @@ def build(
         writer.images[:] = planned.scenes
         writer.image_names += planned.names
         writer.spectra[:] = planned.spectra
-        writer.positions[:] = planned.places
+        writer.positions[:] = planned.keypoints
         writer.pairs[:] = planned.pairs
     return PatchSet.open(out)
 
 
-def _files(located: Sequence[Located]) -> dict[tuple[int, str], Path]:
+def _files(located: Sequence[LocatedIndex]) -> dict[tuple[int, str], Path]:
     """The file of each side and scene. Raises InputError where two names of one side are one scene's."""
     files: dict[tuple[int, str], Path] = {}
     for part in located:
@@ -220,16 +221,18 @@ def _files(located: Sequence[Located]) -> dict[tuple[int, str], Path]:
     return files
 
 
-def _check_inside(located: Sequence[Located], planned: Planned, rows: Ids, shape: tuple[int, ...], file: Path) -> None:
+def _check_inside(
+    located: Sequence[LocatedIndex], planned: PatchPlan, rows: Ids, shape: tuple[int, ...], file: Path
+) -> None:
     """Raise InputError at the first of `rows`, all of one image, whose patch leaves the image of `shape` (C, H, W)."""
     height, width = shape[1:]
-    places = planned.places[rows]
-    outside = ((places < HALF) | (places > np.array([width, height]) - HALF)).any(axis=1)
+    keypoints = planned.keypoints[rows]
+    outside = ((keypoints < HALF) | (keypoints > np.array([width, height]) - HALF)).any(axis=1)
     if outside.any():
         row = int(rows[np.argmax(outside)])
         pair = int(np.argmax((planned.pairs[:, :2] == row).any(axis=1)))
         line = located[planned.sources[pair]].index.where(int(planned.numbers[pair]))
-        x, y = planned.places[row]
+        x, y = planned.keypoints[row]
         raise InputError(
             f"{line}: the patch at x = {x}, y = {y} leaves {file}, {width} x {height} pixels: "
             f"x and y must be from {HALF} to the width and height less {HALF}"

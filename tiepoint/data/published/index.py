@@ -1,12 +1,12 @@
-"""Index files of published cross-spectral patch sets: lines of text that name two patches and say whether they match.
+"""Index files of published cross-spectral patch sets: each line names two patches and says whether they match.
 
-    VIS-NIR     type, rgb image, x, y, nir image, x, y                          Aguilera et al., CVPRW 2016
-    OS          folder, image, opt x, opt y, sar x, sar y, label                OS patch dataset, EFR-Net 2023
-    SEN1-2      season, s1 folder, s1 image, x, y, s2 folder, s2 image, x, y, label     SEN1-2 patch dataset
-    VIS-LWIR    image, number of the lwir patch, number of the optical patch, label     VIS-LWIR patch dataset, FIL-Net
+    VISNIR     type, rgb image, x, y, nir image, x, y                          Aguilera et al., CVPRW 2016
+    OS         folder, image, opt x, opt y, sar x, sar y, label                OS patch dataset, EFR-Net 2023
+    SEN12      season, s1 folder, s1 image, x, y, s2 folder, s2 image, x, y, label     SEN1-2 patch dataset
+    VISLWIR    image, number of the lwir patch, number of the optical patch, label     VIS-LWIR patch dataset, FIL-Net
 
-Columns are separated by commas, with or without spaces. Labels are 1 or "positive", 0 or "negative". Empty lines are
-passed over, and so is a first line of column names.
+Columns are separated by commas, with or without spaces. Labels are 1 or "positive", 0 or "negative". Empty lines and a
+first line of column names are skipped.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 
 LABELS = {"1": True, "positive": True, "0": False, "negative": False}
-MOST = 2**15  # coordinates and numbers of patches beyond it are a slip, not an image
+MAX_COORDINATE = 2**15 - 1  # px, and of the numbers of patches: a larger one is a slip, not an image
 
 
 @dataclass(frozen=True)
 class Side:
-    """One patch of each pair: images (M,) int32, indices into `names`; places (M, K) int32.
+    """One patch of each pair: images (M,) int32, indices into `names`; locations (M, K) int32.
 
-    A place is the keypoint (x, y) in pixels, K = 2, or the number of the patch in its image, K = 1.
+    A location is the keypoint (x, y) in pixels, K = 2, or the number of the patch in its image, K = 1.
     """
 
     images: NDArray[np.int32]
     names: list[str]
-    places: NDArray[np.int32]
+    locations: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -65,110 +65,88 @@ class CrossIndex:
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Which columns of a line say what."""
+class Columns:
+    """The names of an index file's columns, and which of them say what of the first and of the second patch."""
 
-    columns: tuple[str, ...]
+    names: tuple[str, ...]
     first: tuple[int, ...]  # of the image's name, joined by "/"
-    first_place: tuple[int, ...]
+    first_location: tuple[int, ...]
     second: tuple[int, ...]
-    second_place: tuple[int, ...]
+    second_location: tuple[int, ...]
     label: int
 
 
-_VISNIR = _Layout(("type", "rgb", "rgb x", "rgb y", "nir", "nir x", "nir y"), (1,), (2, 3), (4,), (5, 6), 0)
-_OS = _Layout(("folder", "image", "opt x", "opt y", "sar x", "sar y", "label"), (0, 1), (2, 3), (0, 1), (4, 5), 6)
-_SEN12 = _Layout(
+VISNIR = Columns(("type", "rgb", "rgb x", "rgb y", "nir", "nir x", "nir y"), (1,), (2, 3), (4,), (5, 6), 0)
+OS = Columns(("folder", "image", "opt x", "opt y", "sar x", "sar y", "label"), (0, 1), (2, 3), (0, 1), (4, 5), 6)
+SEN12 = Columns(  # SAR stands first in a line, and second here, as in the OS patches
     ("season", "s1 folder", "s1 image", "s1 x", "s1 y", "s2 folder", "s2 image", "s2 x", "s2 y", "label"),
     (0, 5, 6), (7, 8), (0, 1, 2), (3, 4), 9,
 )  # fmt: skip
-_VISLWIR = _Layout(("image", "lwir patch", "optical patch", "label"), (0,), (2,), (0,), (1,), 3)
+VISLWIR = Columns(("image", "lwir patch", "optical patch", "label"), (0,), (2,), (0,), (1,), 3)
 
 
-def read_visnir(path: str | Path) -> CrossIndex:
-    """Read the list of a category of the VIS-NIR patches. Names stand as written, mostly "0001_rgb.tiff".
+def read_index(path: str | Path, columns: Columns) -> CrossIndex:
+    """Read an index file.
 
     Raises:
         InputError: names the file, and the line where there is one: no such file, no text, no pairs, a wrong number of
-            columns, a label that is none, a coordinate that is no whole number from 0, an empty name. So do the others.
+            columns, an unknown label, a coordinate that is not a whole number from 0, an empty name.
     """
-    return _read(Path(path), _VISNIR)
-
-
-def read_os(path: str | Path) -> CrossIndex:
-    """Read an index of the OS patches. An image's name is "folder/number", the same in both spectra."""
-    return _read(Path(path), _OS)
-
-
-def read_sen12(path: str | Path) -> CrossIndex:
-    """Read an index of the SEN1-2 patches; SAR stands first in a line, and second here, as in the OS patches.
-
-    An image's name is its path, "season/folder/file".
-    """
-    return _read(Path(path), _SEN12)
-
-
-def read_vislwir(path: str | Path) -> CrossIndex:
-    """Read an index of the VIS-LWIR patches, whose places are numbers of patches, K = 1. LWIR stands second here."""
-    return _read(Path(path), _VISLWIR)
-
-
-def _read(path: Path, layout: _Layout) -> CrossIndex:
+    path = Path(path)
     lines, labels = array("i"), array("b")
-    first, second = _Collector(layout.first, layout.first_place), _Collector(layout.second, layout.second_place)
-    numbers = (*layout.first_place, *layout.second_place)
+    first, second = (
+        _Collector(columns.first, columns.first_location),
+        _Collector(columns.second, columns.second_location),
+    )
+    numbers = (*columns.first_location, *columns.second_location)
     for line, row in _rows(path):
-        if len(row) != len(layout.columns):
-            raise InputError(
-                f"{path}, line {line}: has {len(row)} columns, must have {len(layout.columns)}: "
-                f"{', '.join(layout.columns)}"
-            )
-        label = LABELS.get(row[layout.label].strip().lower())
+        where = f"{path}, line {line}"
+        if len(row) != len(columns.names):
+            needed = f"{len(columns.names)}: {', '.join(columns.names)}"
+            raise InputError(f"{where}: has {len(row)} columns, must have {needed}")
+        label = LABELS.get(row[columns.label].strip().lower())
         if label is None:
-            if not lines and line == 1 and not any(_is_number(row[column]) for column in numbers):
+            if not lines and line == 1 and all(_integer(row[column]) is None for column in numbers):
                 continue  # names of the columns
-            name = layout.columns[layout.label]
-            raise InputError(
-                f"{path}, line {line}: {name} is {row[layout.label]!r}: must be 1 or 0, positive or negative"
-            )
+            name = columns.names[columns.label]
+            raise InputError(f"{where}: {name} is {row[columns.label]!r}: must be 1 or 0, positive or negative")
         try:
             first.add(row)
             second.add(row)
-        except ValueError:
-            raise _explain(path, line, row, layout) from None
+        except ValueError as error:
+            column, fault = error.args
+            raise InputError(f"{where}: {columns.names[column]} is {fault}") from None
         lines.append(line)
         labels.append(label)
     if not lines:
         raise InputError(f"{path}: holds no pairs: copy it again")
-    return CrossIndex(
-        path,
-        np.array(lines, dtype=np.int32),
-        first.side(),
-        second.side(),
-        np.array(labels, dtype=np.bool_),
-    )
+    known = np.array(labels, dtype=np.bool_)
+    return CrossIndex(path, np.array(lines, dtype=np.int32), first.side(), second.side(), known)
 
 
 class _Collector:
-    """Collects one side of the pairs: names once each, places as whole numbers."""
+    """Collects one side of the pairs: names once each, locations as whole numbers."""
 
-    def __init__(self, name: Sequence[int], place: Sequence[int]) -> None:
-        self.name, self.place = name, place
+    def __init__(self, name: Sequence[int], location: Sequence[int]) -> None:
+        self.name, self.location = name, location
         self.ids: dict[str, int] = {}
-        self.images, self.places = array("i"), array("i")
+        self.images, self.locations = array("i"), array("i")
 
     def add(self, row: Sequence[str]) -> None:
-        """Raises ValueError for a place that is none and for an empty name; `_explain` says which."""
-        places = [int(row[column]) for column in self.place]
+        """Take the patch that a line names. Raises ValueError(column, fault) for the first column without a use."""
         words = [row[column].strip() for column in self.name]
-        if not all(words) or not all(0 <= number < MOST for number in places):
-            raise ValueError
+        if "" in words:
+            raise ValueError(self.name[words.index("")], "empty: must name an image")
+        for column in self.location:
+            number = _integer(row[column])
+            if number is None or not 0 <= number <= MAX_COORDINATE:
+                raise ValueError(column, f"{row[column]!r}: must be a whole number from 0 to {MAX_COORDINATE}")
+            self.locations.append(number)
         self.images.append(self.ids.setdefault("/".join(words), len(self.ids)))
-        self.places.extend(places)
 
     def side(self) -> Side:
-        places = np.array(self.places, dtype=np.int32).reshape(-1, len(self.place))
-        return Side(np.array(self.images, dtype=np.int32), list(self.ids), places)
+        locations = np.array(self.locations, dtype=np.int32).reshape(-1, len(self.location))
+        return Side(np.array(self.images, dtype=np.int32), list(self.ids), locations)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -184,24 +162,11 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no text of columns ({error}): copy it again") from None
+        raise InputError(f"{path}: is not a text of columns ({error}): copy it again") from None
 
 
-def _is_number(word: str) -> bool:
+def _integer(word: str) -> int | None:
     try:
-        int(word)
+        return int(word)
     except ValueError:
-        return False
-    return True
-
-
-def _explain(path: Path, line: int, row: Sequence[str], layout: _Layout) -> InputError:
-    """The error that names the column which `_Collector.add` cannot use."""
-    for column in (*layout.first, *layout.second):
-        if not row[column].strip():
-            return InputError(f"{path}, line {line}: {layout.columns[column]} is empty: must name an image")
-    numbers = (*layout.first_place, *layout.second_place)
-    wrong = next(column for column in numbers if not _is_number(row[column]) or not 0 <= int(row[column]) < MOST)
-    return InputError(
-        f"{path}, line {line}: {layout.columns[wrong]} is {row[wrong]!r}: must be a whole number from 0 to {MOST - 1}"
-    )
+        return None

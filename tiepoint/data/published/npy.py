@@ -1,7 +1,7 @@
 """The arrays of patch pairs that RRL-Net's and KGL-Net's code reads, to a PatchSet with their pairs.
 
-Nothing in them says which image or place a patch comes from. So every pair counts as a scene of its own, with the name
-"set/number"; a match has one point id, a non-match two, and a patch that occurs in two pairs is stored twice.
+Nothing in them says which image a patch comes from, or where it lies. So every pair counts as a scene of its own, with
+the name "set/number"; a match has one point id, a non-match two, and a patch that occurs in two pairs is stored twice.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.published.sets import check_spectra, choose, files, provenance
+from tiepoint.data.published.sets import check_spectra, files, provenance, select_sets
 from tiepoint.errors import InputError
-from tiepoint.patches import SIZE, PatchSet
+from tiepoint.patches import SIZE, PatchSet, map_npy
 from tiepoint.types import Progress
 
 _BLOCK = 1024  # pairs that are copied at once
@@ -33,7 +32,8 @@ class _Arrays:
     labels: NDArray[np.bool_]
 
 
-def read_rrlnet_npy(
+def read_arrays(
+    layout: str,
     root: str | Path,
     out: str | Path,
     *,
@@ -42,17 +42,21 @@ def read_rrlnet_npy(
     licence: str = "unknown",
     progress: Progress | None = None,
 ) -> PatchSet:
-    """Copy the arrays of RRL-Net's layout: country.npy (N, 2, 64, 64) and country_label.npy (N,), and so on.
+    """Copy arrays of pairs.
 
-    Also os_train_image.npy with os_train_label.npy, sne_train_image.npy (SEN1-2) and val_data.npy with val_label.npy;
-    these sets are called os_train, sne_train and val. The set is the category. val repeats pairs of the test sets.
+    - rrlnet-npy: country.npy (N, 2, 64, 64) and country_label.npy (N,), and so on. Also os_train_image.npy with
+      os_train_label.npy, sne_train_image.npy (SEN1-2) and val_data.npy with val_label.npy; these sets are called
+      os_train, sne_train and val. val repeats pairs of the test sets.
+    - kglnet-npy: country/country_sos.npy (2N, 1, 64, 64) and country/country_info.txt; a set's files may also lie in
+      `root` itself. Rows 2i and 2i + 1 are a pair; it matches if lines 2i and 2i + 1 of the text have the same id.
 
     Args:
-        root: folder of the arrays.
+        layout: rrlnet-npy or kglnet-npy.
+        root: folder of the arrays. The set is the category.
         out: folder to write; must not exist.
         sets: to read; all there are if empty.
-        spectra: names of the two, in the arrays' order; if None, opt and sar for sets os_* and sne_*, else vis and nir.
-            The published order for optical and SAR is not known.
+        spectra: names of the two, in the arrays' order; if None, opt and sar for sets os_* and sne_*, vis and lwir for
+            lwir_*, else vis and nir. The published order for optical and SAR is not known.
         licence: recorded in the manifest.
         progress: called with (pairs done, pairs in all).
 
@@ -62,49 +66,45 @@ def read_rrlnet_npy(
             labels than pairs.
     """
     root = Path(root)
-    arrays = [path for path in files(root) if path.suffix == ".npy"]
-    found = {_set_name(path): path for path in arrays if not path.stem.endswith("_label")}
-    chosen = choose(root, found, sets, "country.npy")
-    contents = {name: _read_pair_array(path, root / f"{name}_label.npy") for name, path in chosen.items()}
-    return _write(contents, out, spectra, licence, provenance("rrlnet-npy", root, chosen), progress)
-
-
-def read_kglnet_npy(
-    root: str | Path,
-    out: str | Path,
-    *,
-    sets: Sequence[str] = (),
-    spectra: Sequence[str] | None = None,
-    licence: str = "unknown",
-    progress: Progress | None = None,
-) -> PatchSet:
-    """Copy the arrays of KGL-Net's layout: country/country_sos.npy (2N, 1, 64, 64) and country/country_info.txt.
-
-    Rows 2i and 2i + 1 are a pair; it matches if lines 2i and 2i + 1 of the text have the same id. Arguments and errors
-    are those of `read_rrlnet_npy`; a set's files may also lie in `root` itself. Sets lwir_* have the spectra vis and
-    lwir.
-    """
-    root = Path(root)
-    folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
-    found = {
-        path.stem.removesuffix("_sos"): path
-        for folder in folders
-        for path in files(folder)
-        if path.name.endswith("_sos.npy")
-    }
-    chosen = choose(root, found, sets, "country/country_sos.npy")
-    contents = {name: _read_interleaved(path, path.with_name(f"{name}_info.txt")) for name, path in chosen.items()}
-    return _write(contents, out, spectra, licence, provenance("kglnet-npy", root, chosen), progress)
+    if layout == "rrlnet-npy":
+        present = {_set_name(path): path for path in files(root) if path.suffix == ".npy"}
+        chosen = select_sets(root, {k: v for k, v in present.items() if not k.endswith("_label")}, sets, "country.npy")
+        contents = {name: _read_pair_array(path, root / f"{name}_label.npy") for name, path in chosen.items()}
+    else:
+        folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
+        interleaved = [path for folder in folders for path in files(folder) if path.name.endswith("_sos.npy")]
+        present = {path.stem.removesuffix("_sos"): path for path in interleaved}
+        chosen = select_sets(root, present, sets, "country/country_sos.npy")
+        contents = {name: _read_interleaved(path, path.with_name(f"{name}_info.txt")) for name, path in chosen.items()}
+    spectra = _default_spectra(contents) if spectra is None else spectra
+    check_spectra(spectra)
+    total = sum(len(arrays.labels) for arrays in contents.values())
+    origin = provenance(layout, root, chosen)
+    with PatchSet.create(out, 2 * total, spectra=spectra, pairs=total, provenance=origin, licence=licence) as writer:
+        assert writer.pairs is not None
+        rows = np.arange(2 * total).reshape(total, 2)
+        start = 0
+        for name, arrays in contents.items():
+            for low in range(0, len(arrays.labels), _BLOCK):
+                block = _grey(arrays, low)
+                here = slice(2 * start, 2 * (start + len(block)))
+                writer.patches[here, 0] = block.reshape(-1, SIZE, SIZE)
+                start += len(block)
+                writer.release()
+                if progress:
+                    progress(start, total)
+            writer.image_names += [f"{name}/{number}" for number in range(len(arrays.labels))]
+        labels = np.concatenate([arrays.labels for arrays in contents.values()])
+        writer.points[:] = np.where(labels[:, None], rows[:, :1], rows).reshape(-1)
+        writer.images[:] = np.repeat(np.arange(total), 2)
+        writer.spectra[:] = np.arange(2 * total) % 2
+        writer.pairs[:] = np.column_stack([rows, labels])
+    return PatchSet.open(out)
 
 
 def open_npy(path: Path) -> NDArray[Any]:
     """Map an array of a .npy file. Raises InputError for one that is missing, damaged or holds no plain values."""
-    try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, EOFError, OSError) as error:
-        raise InputError(f"{path}: is truncated or no array ({error}): copy it again") from None
+    array = map_npy(path, "copy it again")
     if array.dtype.kind not in "uifb":
         raise InputError(f"{path}: holds {array.dtype}: must be numbers")
     return array
@@ -155,41 +155,6 @@ def _read_ids(path: Path) -> NDArray[np.int64]:
         if value % 1 or abs(value) > 2**53:
             raise InputError(f"{path}, line {number + 1}: {line[:40]!r}: must be one whole number")
     return ids
-
-
-def _write(
-    contents: dict[str, _Arrays],
-    out: str | Path,
-    spectra: Sequence[str] | None,
-    licence: str,
-    source: dict[str, Any],
-    progress: Progress | None,
-) -> PatchSet:
-    spectra = _default_spectra(contents) if spectra is None else spectra
-    check_spectra(spectra)
-    total = sum(len(arrays.labels) for arrays in contents.values())
-    with PatchSet.create(
-        out, 2 * total, spectra=spectra, pairs=total, provenance=source, licence=licence
-    ) as writer:  # fmt: skip
-        assert writer.pairs is not None
-        rows = np.arange(2 * total).reshape(total, 2)
-        start = 0
-        for name, arrays in contents.items():
-            for low in range(0, len(arrays.labels), _BLOCK):
-                block = _grey(arrays, low)
-                here = slice(2 * start, 2 * (start + len(block)))
-                writer.patches[here, 0] = block.reshape(-1, SIZE, SIZE)
-                start += len(block)
-                writer.release()
-                if progress:
-                    progress(start, total)
-            writer.image_names += [f"{name}/{number}" for number in range(len(arrays.labels))]
-        labels = np.concatenate([arrays.labels for arrays in contents.values()])
-        writer.points[:] = np.where(labels[:, None], rows[:, :1], rows).reshape(-1)
-        writer.images[:] = np.repeat(np.arange(total), 2)
-        writer.spectra[:] = np.arange(2 * total) % 2
-        writer.pairs[:] = np.column_stack([rows, labels])
-    return PatchSet.open(out)
 
 
 def _grey(arrays: _Arrays, low: int) -> NDArray[np.uint8]:

@@ -11,18 +11,18 @@ from tiepoint.errors import InputError
 PREFIX = "finally_"  # of the published index files
 
 
-def find_sets(root: Path, suffix: str, sets: Sequence[str]) -> dict[str, Path]:
-    """Files of a folder by the names of their sets, those of `sets` in its order or all by name. Raises InputError."""
-    return choose(root, {path.stem: path for path in files(root) if path.suffix.lower() == suffix}, sets, f"*{suffix}")
+def find_lists(root: Path, sets: Sequence[str]) -> dict[str, Path]:
+    """Tables (.csv) of a folder by the names of their sets, those of `sets` in its order or all. Raises InputError."""
+    return select_sets(root, {path.stem: path for path in files(root) if path.suffix.lower() == ".csv"}, sets, "*.csv")
 
 
-def find_one(root: Path, sets: Sequence[str]) -> dict[str, Path]:
+def find_index_files(root: Path, sets: Sequence[str]) -> dict[str, Path]:
     """Index files by the names of their sets, "train" for finally_train.txt; there must be one, or `sets` name some.
 
     Raises InputError.
     """
-    found = {path.stem.removeprefix(PREFIX): path for path in files(root) if path.suffix.lower() == ".txt"}
-    chosen = choose(root, found, [name.removeprefix(PREFIX) for name in sets], "finally_train.txt")
+    present = {path.stem.removeprefix(PREFIX): path for path in files(root) if path.suffix.lower() == ".txt"}
+    chosen = select_sets(root, present, [name.removeprefix(PREFIX) for name in sets], "finally_train.txt")
     if len(chosen) > 1 and not sets:
         raise InputError(
             f"{root}: holds the sets {', '.join(chosen)}: name those to read, pairs of one PatchSet are not told apart"
@@ -30,16 +30,16 @@ def find_one(root: Path, sets: Sequence[str]) -> dict[str, Path]:
     return chosen
 
 
-def choose(root: Path, found: dict[str, Path], sets: Sequence[str], wanted: str) -> dict[str, Path]:
-    """Those of `found` that `sets` names, in its order, or all. `wanted` is a file that the folder should hold."""
-    if not found:
+def select_sets(root: Path, present: dict[str, Path], sets: Sequence[str], wanted: str) -> dict[str, Path]:
+    """Those of `present` that `sets` names, in its order, or all. `wanted` is a file that the folder should hold."""
+    if not present:
         raise InputError(f"{root}: holds no {wanted}: give the folder of the set")
-    unknown = [name for name in sets if name not in found]
+    unknown = [name for name in sets if name not in present]
     if unknown:
-        raise InputError(f"{root}: holds no set {unknown[0]}: there are {', '.join(found)}")
+        raise InputError(f"{root}: holds no set {unknown[0]}: there are {', '.join(present)}")
     if len(set(sets)) < len(sets):
         raise InputError(f"{root}: a set is named twice: its pairs would count twice")
-    return {name: found[name] for name in sets} if sets else found
+    return {name: present[name] for name in sets} if sets else present
 
 
 def files(root: Path) -> list[Path]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tiepoint.data.published.crop import check_labels, find_image
-from tiepoint.data.published.index import MOST, CrossIndex
-from tiepoint.data.published.index import read_vislwir as read_index
+from tiepoint.data.published.index import MAX_COORDINATE, VISLWIR, CrossIndex, read_index
 from tiepoint.data.published.npy import open_npy
-from tiepoint.data.published.sets import find_one, provenance
+from tiepoint.data.published.sets import find_index_files, provenance
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import read_planes
 from tiepoint.patches import SIZE, PatchSet
@@ -21,6 +22,7 @@ from tiepoint.types import Progress
 
 FOLDERS = ("optical", "lwir")
 _BLOCK = 1024  # patches between two reports
+_RADIX = MAX_COORDINATE + 1
 Ids = NDArray[np.int64]
 
 
@@ -40,7 +42,7 @@ def read_vislwir(
     a folder for each image. Patches 7 of image 9 are root/9/lwir/7.png and root/9/optical/7.png, or root/9/lwir.npy and
     root/9/optical.npy hold all patches of a spectrum, (n, 64, 64). How the patches were numbered is not published.
 
-    The set has no positions: a point is whatever patches the matches tie together.
+    The set has no positions: a point is all patches that matches connect.
 
     Args:
         root: folder of the index files and of the images' folders.
@@ -52,24 +54,24 @@ def read_vislwir(
         progress: called with (patches done, patches in all).
 
     Raises:
-        InputError: names the file, and the line where there is one: what `cross_index` refuses, a missing patch, one
-            that is not 64x64, of another depth than the first, or a non-match of patches that matches tie together.
+        InputError: names the file, and the line where there is one: what `read_index` refuses, a missing patch, one
+            that is not 64x64, of another depth than the first, or a non-match of patches that matches connect.
     """
     if first_number not in (0, 1):
         raise InputError(f"first_number is {first_number}, must be 0 or 1")
     root = Path(root)
-    files = find_one(root, sets)
-    indices = [read_index(path) for path in files.values()]
+    files = find_index_files(root, sets)
+    indices = [read_index(path, VISLWIR) for path in files.values()]
     names: dict[str, int] = {}
     keys = np.concatenate([_keys(index, names) for index in indices])
     patches, rows = np.unique(keys, return_inverse=True)
     pairs = np.column_stack([rows.reshape(-1, 2), np.concatenate([index.labels for index in indices])])
-    points = tie(len(patches), pairs[pairs[:, 2] == 1, :2])
+    points = point_ids(len(patches), pairs[pairs[:, 2] == 1, :2])
     same = points[pairs[:, 0]] == points[pairs[:, 1]]
     starts = np.cumsum([0, *map(len, indices)])
     for index, start in zip(indices, starts, strict=False):
         check_labels(index, same[start : start + len(index)])
-    scenes, spectra, numbers = patches // (2 * MOST), patches // MOST % 2, patches % MOST
+    scenes, spectra, numbers = patches // (2 * _RADIX), patches // _RADIX % 2, patches % _RADIX
     names_of = list(names)
     store = _Store(root, names_of, first_number, color)
 
@@ -106,16 +108,10 @@ def read_vislwir(
     return PatchSet.open(out)
 
 
-def tie(count: int, matches: Ids) -> Ids:
-    """Point ids (count,), from 0, equal for patches that `matches` (M, 2), rows of two patches, tie together."""
-    ids = np.arange(count)
-    while True:
-        lowest = ids.copy()
-        for side in (0, 1):
-            np.minimum.at(lowest, matches[:, side], ids[matches[:, 1 - side]])
-        if (lowest == ids).all():
-            return np.unique(ids, return_inverse=True)[1]
-        ids = lowest
+def point_ids(count: int, matches: Ids) -> Ids:
+    """Point ids (count,), from 0, equal for patches that `matches` (M, 2), rows of two patches, connect."""
+    links = coo_array((np.ones(len(matches), dtype=bool), matches.T), shape=(count, count))
+    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
 
 class _Store:
@@ -130,12 +126,12 @@ class _Store:
         stem = self.root / self.names[image] / FOLDERS[spectrum]
         path = stem.with_name(f"{stem.name}.npy")
         if not path.is_file():
-            found = find_image(stem / f"{number}.png")
-            if found is None:
+            file = find_image(stem / f"{number}.png")
+            if file is None:
                 raise InputError(f"{stem / str(number)}.png is missing, and so is {path}")
-            planes = read_planes(found, self.color, floats=False)
+            planes = read_planes(file, self.color, floats=False)
             if planes.shape[1:] != (SIZE, SIZE):
-                raise InputError(f"{found}: is {planes.shape[2]} x {planes.shape[1]} pixels: patches are 64 x 64")
+                raise InputError(f"{file}: is {planes.shape[2]} x {planes.shape[1]} pixels: patches are 64 x 64")
             return planes
         array = self._array(path)
         row = number - self.first_number
@@ -158,5 +154,5 @@ def _keys(index: CrossIndex, names: dict[str, int]) -> Ids:
     both = []
     for spectrum, side in enumerate((index.first, index.second)):
         table = np.array([names.setdefault(name, len(names)) for name in side.names], dtype=np.int64)
-        both.append((table[side.images] * 2 + spectrum) * MOST + side.places[:, 0])
+        both.append((table[side.images] * 2 + spectrum) * _RADIX + side.locations[:, 0])
     return np.stack(both, axis=1)

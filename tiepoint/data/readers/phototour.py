@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiepoint.data.readers.brown import Ids, read_cache, read_folder
 from tiepoint.errors import InputError
-from tiepoint.patches import PatchSet
+from tiepoint.patches import REBUILD, PatchSet, map_npy
 
 # The patches of the published sets.
 SETS = {
@@ -96,12 +95,9 @@ def read_pairs(directory: str | Path, name: str = "m50_100000_100000_0") -> Ids:
     patch_set = PatchSet.open(directory)
     path = patch_set.directory / _file_name(name)
     if not path.is_file():
-        found = sorted(file.stem.removeprefix("pairs-") for file in patch_set.directory.glob("pairs-*.npy"))
-        raise InputError(f"{path} is missing: the PatchSet has {', '.join(found) or 'no lists of pairs'}")
-    try:
-        rows: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: is damaged ({error}): build the PatchSet again") from None
+        present = sorted(file.stem.removeprefix("pairs-") for file in patch_set.directory.glob("pairs-*.npy"))
+        raise InputError(f"{path} is missing: the PatchSet has {', '.join(present) or 'no lists of pairs'}")
+    rows = np.asarray(map_npy(path, REBUILD))
     fits = rows.ndim == 2 and rows.shape[1] == 2 and rows.dtype == np.int64 and len(rows) > 0
     if not fits or rows.min() < 0 or rows.max() >= len(patch_set):
         raise InputError(f"{path}: holds no rows of the PatchSet: build it again")
