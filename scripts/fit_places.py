@@ -103,8 +103,8 @@ def main() -> None:
             table.append([name, f"settled, {share:g}, {reach:g}", *row(cases, partial(settled, models=(model,)))])
         correlated.SMOOTH, correlated.REACH = SHIPPED
         for odds in ODDS:
-            choose.ODDS = odds
-            table.append([name, f"chosen, odds {odds:g}", *row(cases, partial(settled, models=choose.ORDER))])
+            choose.LOG_ODDS_PER_TWO_PARAMETERS = odds
+            table.append([name, f"chosen, odds {odds:g}", *row(cases, partial(settled, models=choose.SIMPLEST_FIRST))])
     emit_table(f"Transforms, {len(places)} pairs", ("truth", "fit", "< 3 px", "< 5 px", "mean px"), table, words=2)
 
 
@@ -114,7 +114,7 @@ def robust(case: Places, model: Model) -> NDArray[np.float64] | None:
 
 def settled(case: Places, models: Sequence[Model]) -> NDArray[np.float64] | None:
     a, b = case.points[:, :2], case.points[:, 2:]
-    return choose.choose(a, b, models, size=case.size, weights=case.weights)[0].matrix
+    return choose.select_model(a, b, models, size=case.size, weights=case.weights)[0].matrix
 
 
 def row(cases: list[Places], fit: Callable[[Places], NDArray[np.float64] | None]) -> list[str]:

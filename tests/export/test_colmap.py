@@ -16,7 +16,7 @@ from exported import FOCAL, HEIGHT, WIDTH, cameras, fundamental, made_features, 
 from tiepoint.data.readers.colmap import ColmapImage, ColmapProject
 from tiepoint.errors import InputError
 from tiepoint.export.colmap import Camera, TwoView, write_database
-from tiepoint.export.verify import chance, sampson, verify
+from tiepoint.export.verify import expected_by_chance, sampson_distances, verify
 from tiepoint.features.frames import from_colmap
 
 pycolmap = pytest.importorskip("pycolmap")
@@ -157,7 +157,7 @@ def test_verify_finds_the_inliers_and_refuses_chance() -> None:
     assert found is not None
     assert {tuple(r) for r in rows[:70]} <= {tuple(r) for r in found.inliers}
     assert len(found.inliers) < 80
-    assert sampson(found.fundamental, images[0].points[:70], images[1].points[:70]).max() < 0.1
+    assert sampson_distances(found.fundamental, images[0].points[:70], images[1].points[:70]).max() < 0.1
     assert verify(images[0], images[1], rows[:10]) is None
 
 
@@ -171,22 +171,22 @@ def test_matches_at_random_are_not_verified(count: int) -> None:
         assert verify(a, b, rows, min_inliers=8) is None
         found = cv2.findFundamentalMat(a.points, b.points, cv2.USAC_MAGSAC, 3.0, 0.999, 1000)[0]
         if found is not None:
-            most = max(most, int((sampson(found[:3], a.points, b.points) <= 3).sum()))
+            most = max(most, int((sampson_distances(found[:3], a.points, b.points) <= 3).sum()))
     assert most >= 8
 
 
 def test_chance_by_hand() -> None:
     # n = 9, k = 8, p = 1/10: 3 * 2 * 9 * 8 * 0.1; a square of side s has p = 4 * threshold / s.
-    assert np.isclose(chance(9, 8, 2.5, [(100, 100), (1000, 1000)]), 43.2)
-    assert chance(100, 90, 3.0, [(1000, 800)] * 2) < 1e-80
-    assert chance(20, 20, 1e9, [(10, 10)] * 2) > 1
+    assert np.isclose(expected_by_chance(9, 8, 2.5, [(100, 100), (1000, 1000)]), 43.2)
+    assert expected_by_chance(100, 90, 3.0, [(1000, 800)] * 2) < 1e-80
+    assert expected_by_chance(20, 20, 1e9, [(10, 10)] * 2) > 1
 
 
 def test_sampson_is_the_distance_to_first_order() -> None:
     """For rectified cameras the epipolar lines are rows: a shift of d in y is d / sqrt(2) from the joint surface."""
     rows = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=float)
     a = np.array([[10.0, 20.0], [50.0, 5.0]])
-    np.testing.assert_allclose(sampson(rows, a, a + np.array([30, 4.0])), 4 / np.sqrt(2))
+    np.testing.assert_allclose(sampson_distances(rows, a, a + np.array([30, 4.0])), 4 / np.sqrt(2))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tiepoint.errors import InputError
 from tiepoint.features import detectors
 from tiepoint.features.detect import DETECTORS, detect
 from tiepoint.features.frames import angles, sigmas
-from tiepoint.features.keypoints import SIGMA
+from tiepoint.features.keypoints import DEFAULT_SIGMA_PX
 
 Texture = Callable[..., np.ndarray]
 KORNIA = {"harris", "hessian", "dog"}
@@ -85,7 +85,7 @@ def test_edge_structure_does_not_see_the_sign_or_the_strength_of_contrast(which:
         found = detect(other, which, max_keypoints=60, upright=True).points
         nearest = np.linalg.norm(found[:, None] - expected.points[None], axis=2).min(axis=1)
         assert (nearest < 1).mean() > 0.85
-    np.testing.assert_allclose(sigmas(expected.frames), SIGMA)
+    np.testing.assert_allclose(sigmas(expected.frames), DEFAULT_SIGMA_PX)
 
 
 def test_the_mask_keeps_keypoints_away(name: str, texture: Texture) -> None:

@@ -68,9 +68,9 @@ def test_torch_keeps_the_fractions_and_the_device(texture: Texture) -> None:
 def test_chunks_and_threads_change_nothing(texture: Texture, monkeypatch: pytest.MonkeyPatch) -> None:
     image, frames = texture(1)[:150, :200].copy(), some_frames(150, 200, 150)
     expected, whole = extract(image, frames, size=16, threads=1), extract(image, frames, size=16, backend="torch")
-    monkeypatch.setattr(module, "PER_THREAD", 10)
+    monkeypatch.setattr(module, "MIN_PATCHES_PER_THREAD", 10)
     np.testing.assert_array_equal(extract(image, frames, size=16, threads=4), expected)
-    monkeypatch.setitem(extract_torch.SAMPLES, "cpu", 16 * 16 * 7)
+    monkeypatch.setitem(extract_torch.MAX_SAMPLES, "cpu", 16 * 16 * 7)
     np.testing.assert_array_equal(extract(image, frames, size=16, backend="torch"), whole)
 
 
@@ -79,7 +79,7 @@ def test_an_image_too_large_for_opencv_is_cut_around_the_patch(
 ) -> None:
     image, frames = texture(1)[:150, :240].copy(), some_frames(150, 240, 150)
     expected = extract(image, frames, size=24)
-    monkeypatch.setattr(module, "LARGEST", 30)
+    monkeypatch.setattr(module, "MAX_SIDE_PX", 30)
     assert relative(extract(image, frames, size=24), expected).max() < 1e-3
 
 

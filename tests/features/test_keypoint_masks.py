@@ -13,7 +13,7 @@ from bands import HAS_RASTERIO, bands, needs_rasterio
 from PIL import Image
 
 from tiepoint.errors import InputError
-from tiepoint.features.keypoints import usable
+from tiepoint.features.keypoints import is_clear_of_mask
 from tiepoint.images.raster import as_raster, read_image
 
 
@@ -116,7 +116,7 @@ def test_usable_points_keep_their_margin_from_what_is_not_valid() -> None:
     mask = random.random((60, 80)) > 0.003
     points = random.random((500, 2)) * (84, 64) - 2
     margins = random.random(500) * 12
-    found = usable(points, mask, margins)
+    found = is_clear_of_mask(points, mask, margins)
     y, x = np.nonzero(~mask)
     nearest = np.hypot(points[:, :1] - x, points[:, 1:] - y).min(axis=1)
     inside = ((points > -0.5) & (points < (79.5, 59.5))).all(axis=1)
@@ -124,6 +124,6 @@ def test_usable_points_keep_their_margin_from_what_is_not_valid() -> None:
     assert found[inside & (nearest > margins + 2)].all()
     assert 50 < found.sum() < 450
     nan = [[np.nan, 3.0], [4.0, 5.0]]
-    assert usable(nan, None, 5).tolist() == [False, True]
-    assert usable(nan, np.ones((9, 9), dtype=bool), 5).tolist() == [False, True]
-    assert usable(np.empty((0, 2)), mask, 5).shape == (0,)
+    assert is_clear_of_mask(nan, None, 5).tolist() == [False, True]
+    assert is_clear_of_mask(nan, np.ones((9, 9), dtype=bool), 5).tolist() == [False, True]
+    assert is_clear_of_mask(np.empty((0, 2)), mask, 5).shape == (0,)

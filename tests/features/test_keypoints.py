@@ -7,7 +7,7 @@ import pytest
 
 from tiepoint.features.detect import detect, sift
 from tiepoint.features.frames import angles, compose, sigmas
-from tiepoint.features.keypoints import SIGMA, Keypoints, sift_octaves
+from tiepoint.features.keypoints import DEFAULT_SIGMA_PX, Keypoints, sift_octaves
 
 Texture = Callable[..., np.ndarray]
 
@@ -68,6 +68,6 @@ def test_take_and_at() -> None:
     made = Keypoints.at(np.array([(1.0, 2.0), (3.0, 4.0)]), np.array([0.5, 0.25]))
     assert len(made) == 2
     assert len(made.take(np.array([False, True]))) == 1
-    np.testing.assert_allclose(sigmas(made.frames), SIGMA)
+    np.testing.assert_allclose(sigmas(made.frames), DEFAULT_SIGMA_PX)
     assert made.responses.dtype == np.float32
     assert Keypoints.at(np.empty((0, 2)), np.empty(0)).to_opencv() == ()

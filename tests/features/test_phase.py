@@ -47,7 +47,7 @@ def by_the_equations(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_it_follows_the_equations(texture: Texture) -> None:
     image = texture(3)[:140, :180].copy()
     # The reference sees the same mirrored surroundings; only its noise is estimated over a little more.
-    pad = phase.MARGIN
+    pad = phase.MARGIN_PX
     expected = by_the_equations(np.pad(image.astype(float), pad, mode="reflect"))
     for ours, theirs in zip(moments(image), expected, strict=True):
         inner = theirs[pad:-pad, pad:-pad]
@@ -58,7 +58,7 @@ def test_it_follows_the_equations(texture: Texture) -> None:
 def test_tiles_leave_no_seams(texture: Texture, monkeypatch: pytest.MonkeyPatch) -> None:
     image = texture(3)[:170, :230].copy()
     whole = moments(image)
-    monkeypatch.setattr(phase, "TILE", 70)
+    monkeypatch.setattr(phase, "TILE_PX", 70)
     monkeypatch.setattr(phase, "NOISE_TILES", 100)
     for tiled, expected in zip(moments(image), whole, strict=True):
         assert tiled.shape == image.shape

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.epipolar import chance, estimate_essential, estimate_fundamental, sampson
-from tiepoint.geometry.pose import relative_pose, turning
+from tiepoint.geometry.epipolar import estimate_essential, estimate_fundamental, expected_by_chance, sampson_distances
+from tiepoint.geometry.pose import fit_rotation, relative_pose
 from tiepoint.geometry.robust import apply, estimate
 
 K_A = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
@@ -73,12 +73,12 @@ def test_known_cameras_are_found_among_outliers(outliers: float) -> None:
             assert np.linalg.svd(found.matrix, compute_uv=False)[2] < 1e-9
             calibrated = found.rotation is not None
             pixels = np.linalg.inv(K_B).T @ found.matrix @ np.linalg.inv(K_A) if calibrated else found.matrix
-            np.testing.assert_allclose(found.residuals, sampson(pixels, a, b))
-            assert np.median(sampson(pixels, *clean)) < 0.5
+            np.testing.assert_allclose(found.residuals, sampson_distances(pixels, a, b))
+            assert np.median(sampson_distances(pixels, *clean)) < 0.5
             assert (found.residuals[found.inliers] <= 3).all()
         assert np.linalg.norm(cv2.Rodrigues(found.rotation @ cv2.Rodrigues(TURN)[0].T)[0]) < math.radians(1)
         assert found.translation @ SHIFT / np.linalg.norm(SHIFT) > math.cos(math.radians(4))
-    np.testing.assert_allclose(sampson(fundamental, *clean), 0, atol=1e-9)
+    np.testing.assert_allclose(sampson_distances(fundamental, *clean), 0, atol=1e-9)
     assert essential.shape == (3, 3)
 
 
@@ -105,7 +105,7 @@ def test_the_pose_of_an_exact_matrix_is_the_true_one(seed: int) -> None:
     found = relative_pose(rng.choice([-1, 1]) * cross(shift) @ rotation, *rays, 1e-3)
     np.testing.assert_allclose(found[0], rotation, atol=1e-9)
     np.testing.assert_allclose(found[1], shift, atol=1e-9)
-    np.testing.assert_allclose(turning(rays[0], rays[0] @ rotation.T, 1e-3), rotation, atol=1e-9)
+    np.testing.assert_allclose(fit_rotation(rays[0], rays[0] @ rotation.T, 1e-3), rotation, atol=1e-9)
 
 
 def test_the_pose_agrees_with_opencv() -> None:
@@ -223,11 +223,11 @@ def test_a_match_counts_once_however_often_it_occurs() -> None:
 
 def test_chance_grows_with_the_solutions_and_falls_with_the_inliers() -> None:
     square = [(1000, 1000)] * 2
-    seven, five = chance(50, 20, 3, square), chance(50, 20, 3, square, sample=5, solutions=10)
+    seven, five = expected_by_chance(50, 20, 3, square), expected_by_chance(50, 20, 3, square, sample=5, solutions=10)
     assert five < seven  # 13 and 15 matches beyond the sample agree
-    assert chance(50, 21, 3, square) < seven
+    assert expected_by_chance(50, 21, 3, square) < seven
     # n = 4, k = 3, s = 2, p = 1/10: 2 * 4 * 3 * 0.1.
-    assert chance(4, 3, 2.5, [(100, 100)] * 2, sample=2, solutions=1) == pytest.approx(2.4)
+    assert expected_by_chance(4, 3, 2.5, [(100, 100)] * 2, sample=2, solutions=1) == pytest.approx(2.4)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiepoint.geometry.gls import BENT, PARAMETERS, REACH, SMOOTH, evidence, settle
+from tiepoint.geometry.gls import PARAMETERS, REACH, SMOOTH, TYPICAL_BEND, evidence, fit_gls
 from tiepoint.geometry.least_squares import least_squares
 from tiepoint.geometry.robust import MODELS, Model, apply, corner_error, estimate
-from tiepoint.geometry.select_model import choose
+from tiepoint.geometry.select_model import select_model
 
 SIZE = (640, 480)
 CENTRE, HALF = np.array([319.5, 239.5]), 400.0
@@ -65,7 +65,7 @@ def by_the_book(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> tuple[np.n
     bends = np.column_stack([np.r_[np.real(c), np.imag(c)] for c in (scale * z.conj(), 1j * scale * z.conj())])
     plain = variance * whole + 1e7 * alike @ alike.T
     likelihoods = []
-    for total in (plain + BENT**2 * bends @ bends.T, plain):
+    for total in (plain + TYPICAL_BEND**2 * bends @ bends.T, plain):
         likelihoods.append(-0.5 * (np.linalg.slogdet(total)[1] + target @ np.linalg.solve(total, target)))
     return matrix, likelihoods[0] - likelihoods[1]
 
@@ -76,7 +76,7 @@ def test_fit_and_evidence_are_those_of_the_textbook(truth: Model) -> None:
         a, b, weights = places(TRUTHS[truth], 1.0, seed)
         start = least_squares(a, b, "affine")
         assert start is not None
-        found = settle(a, b, "affine", start, SIZE, threshold=100, weights=weights)
+        found = fit_gls(a, b, "affine", start, SIZE, threshold=100, weights=weights)
         assert found is not None
         matrix, odds = by_the_book(a, b, weights)
         assert corner_error(found, matrix, *SIZE) < 1e-2
@@ -93,7 +93,7 @@ def test_it_errs_less_than_least_squares_where_errors_are_alike(model: Model) ->
         a, b, weights = places(TRUTHS[model], 0.5, seed)
         start = least_squares(a, b, model)
         assert start is not None
-        found = settle(a, b, model, start, SIZE, threshold=100, weights=weights)
+        found = fit_gls(a, b, model, start, SIZE, threshold=100, weights=weights)
         assert found is not None
         ours.append(corner_error(found, TRUTHS[model], *SIZE))
         plain.append(corner_error(start, TRUTHS[model], *SIZE))
@@ -111,7 +111,7 @@ def test_exact_correspondences_give_their_homography(
     c, s = zoom * math.cos(turn), zoom * math.sin(turn)
     truth = np.array([[c, -s, shift], [s, c, -shift], [0, 0, 1]]) @ [[1 + stretch, shear, 0], [0, 1, 0], [p, q, 1]]
     a = np.random.default_rng(0).uniform((0, 0), (639, 479), (40, 2))
-    found = settle(a, apply(truth, a), "homography", truth, SIZE, threshold=1)
+    found = fit_gls(a, apply(truth, a), "homography", truth, SIZE, threshold=1)
     assert found is not None
     assert corner_error(found, truth, *SIZE) < 1e-3 * corner_error(truth, np.diag([1e-9, 1e-9, 1]), *SIZE)
 
@@ -120,7 +120,7 @@ def test_exact_correspondences_give_their_homography(
 def test_the_model_of_the_truth_is_chosen(truth: Model) -> None:
     for seed in range(10):
         a, b, weights = places(TRUTHS[truth], 0.15, seed, 120)
-        fit, model = choose(a, b, size=SIZE, weights=weights)
+        fit, model = select_model(a, b, size=SIZE, weights=weights)
         assert model == truth
         assert fit.matrix is not None
         assert corner_error(fit.matrix, TRUTHS[truth], *SIZE) < 1.5
@@ -131,7 +131,7 @@ def test_outliers_and_what_bends_as_chance_would_leave_a_similarity() -> None:
     for seed in range(10):
         a, b, weights = places(TRUTHS["similarity"], 0.7, seed, 120)
         b[:40] = np.random.default_rng(seed).uniform((0, 0), SIZE, (40, 2))
-        fit, model = choose(a, b, size=SIZE, weights=weights)
+        fit, model = select_model(a, b, size=SIZE, weights=weights)
         assert model == "similarity"
         assert fit.matrix is not None
         assert corner_error(fit.matrix, TRUTHS["similarity"], *SIZE) < 5
@@ -139,19 +139,19 @@ def test_outliers_and_what_bends_as_chance_would_leave_a_similarity() -> None:
 
 def test_few_correspondences_keep_the_robust_fit_of_the_simplest() -> None:
     a, b, _ = places(TRUTHS["similarity"], 0.1, 0, 7)
-    fit, model = choose(a, b, size=SIZE)
+    fit, model = select_model(a, b, size=SIZE)
     assert model == "similarity"
     plain = estimate(a, b, "similarity", size=SIZE)
     np.testing.assert_array_equal(fit.matrix, plain.matrix)
-    assert settle(a, b, "similarity", TRUTHS["similarity"], SIZE, threshold=3) is None
-    fit, model = choose(a[:3], b[:3])
+    assert fit_gls(a, b, "similarity", TRUTHS["similarity"], SIZE, threshold=3) is None
+    fit, model = select_model(a[:3], b[:3])
     assert (fit.matrix, fit.reason, model) == (None, "fewer than 4 different matches", "homography")
 
 
 def test_thousands_of_matches_are_thinned() -> None:
     a, b, _ = places(TRUTHS["homography"], 0.1, 0, 300)
     many = np.tile(np.hstack([a, b]), (10, 1)) + np.random.default_rng(1).normal(scale=0.3, size=(3000, 4))
-    fit, model = choose(many[:, :2], many[:, 2:], size=SIZE)
+    fit, model = select_model(many[:, :2], many[:, 2:], size=SIZE)
     assert model == "homography"
     assert fit.matrix is not None
     assert corner_error(fit.matrix, TRUTHS["homography"], *SIZE) < 1

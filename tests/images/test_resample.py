@@ -43,7 +43,7 @@ def truth(pixels: np.ndarray, matrix: Any, shape: tuple[int, int]) -> tuple[np.n
 @pytest.mark.parametrize("name", sorted(MATRICES))
 @pytest.mark.parametrize("most", [2**24, 5000])
 def test_pixels_are_scipys(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warp, "MOST", most)  # blocks are divided where they need more of the source
+    monkeypatch.setattr(warp, "MAX_VALUES", most)  # blocks are divided where they need more of the source
     shape = (530, 600)
     pixels, mask = warp_image(as_raster(image()), MATRICES[name], shape, fill=-1)
     expected, inside = truth(image(), MATRICES[name], shape)

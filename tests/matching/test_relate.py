@@ -13,7 +13,7 @@ from tiepoint.errors import InputError
 from tiepoint.features.describe import Features, describe
 from tiepoint.matching.match import MatchResult, match
 from tiepoint.matching.relate import relate_pairs
-from tiepoint.matching.rotation import turn_between
+from tiepoint.matching.rotation import rotation_between
 from tiepoint.matching.shortlist import shortlist
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -53,7 +53,7 @@ def test_matches_are_the_most_probable_of_the_shortlist(described: tuple[Feature
     assert found.probability.dtype == np.float32
     assert found.probability.min() >= 0.5
     listed = shortlist(a.descriptors, b.descriptors, 3)
-    chances = relate_pairs(a, b, listed.indices, relater, turn=turn_between(a, b))
+    chances = relate_pairs(a, b, listed.indices, relater, turn=rotation_between(a, b))
     table = np.zeros((len(a), len(b)))
     table[tuple(listed.indices.T)] = chances
     rows, columns = found.indices.T

@@ -15,7 +15,7 @@ from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
 from tiepoint.images.raster import as_raster
 from tiepoint.matching.match import MatchResult, match
-from tiepoint.matching.rotation import search_turn, turn_between, turned
+from tiepoint.matching.rotation import rotation_between, rotation_matrix, search_rotation
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -24,7 +24,7 @@ Texture = Callable[..., np.ndarray]
 def about_centre(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """The image turned counter-clockwise into the square that holds it, and the matrix (3, 3)."""
     side = int(np.ceil(np.hypot(*image.shape)))
-    linear = turned(degrees)
+    linear = rotation_matrix(degrees)
     matrix = np.eye(3)
     matrix[:2, :2] = linear
     matrix[:2, 2] = (side - 1) / 2 - linear @ ((np.array(image.shape[::-1]) - 1) / 2)
@@ -39,8 +39,8 @@ def right(found: MatchResult, matrix: np.ndarray) -> np.ndarray:
 def test_turned_is_counter_clockwise_on_the_screen(texture: Texture) -> None:
     image = texture(3, 40, 40)
     matrix = np.eye(3)
-    matrix[:2, :2] = turned(90)
-    matrix[:2, 2] = 19.5 - turned(90) @ [19.5, 19.5]
+    matrix[:2, :2] = rotation_matrix(90)
+    matrix[:2, 2] = 19.5 - rotation_matrix(90) @ [19.5, 19.5]
     np.testing.assert_array_equal(cv2.warpPerspective(image, matrix, (40, 40), flags=0), np.rot90(image))
 
 
@@ -51,7 +51,7 @@ def test_an_image_in_any_direction_matches(texture: Texture, degrees: float, rot
     found = match(image, seen, Upright(), max_keypoints=200, rotations=rotations)
     assert right(found, matrix).sum() > 60
     assert right(found, matrix).mean() > 0.8
-    turn = turn_between(found.a, found.b)
+    turn = rotation_between(found.a, found.b)
     off = np.rad2deg(np.arccos(np.clip(np.trace(turn @ matrix[:2, :2].T) / np.linalg.norm(turn) / 2**0.5, -1, 1)))
     assert off < 4
 
@@ -67,11 +67,11 @@ def test_the_search_takes_the_best_of_its_turns(texture: Texture) -> None:
     seen, _ = about_centre(image, 180)
     a = describe(image, Upright(), max_keypoints=200)
     raster = as_raster(seen)
-    assert [search_turn(a, raster, Upright(), n, max_keypoints=200) for n in (1, 2, 6)] == [0.0, 180.0, 180.0]
+    assert [search_rotation(a, raster, Upright(), n, max_keypoints=200) for n in (1, 2, 6)] == [0.0, 180.0, 180.0]
     other = as_raster(texture(77, 240, 200))
-    assert search_turn(a, other, Upright(), 2, max_keypoints=200) in (0.0, 180.0)
+    assert search_rotation(a, other, Upright(), 2, max_keypoints=200) in (0.0, 180.0)
     with pytest.raises(InputError, match="rotations is 0"):
-        search_turn(a, raster, Upright(), 0)
+        search_rotation(a, raster, Upright(), 0)
 
 
 def test_the_relater_sees_the_patches_so_turned(texture: Texture) -> None:
@@ -87,19 +87,19 @@ def test_the_turn_of_oriented_features_is_that_of_their_matches(pair: Pair, trut
     a, b = (describe(image, "rootsift", max_keypoints=400) for image in pair)
     near = cv2.perspectiveTransform(np.array([[[240.0, 180], [241, 180], [240, 181]]]), truth)[0]
     linear = (near[1:] - near[0]).T
-    np.testing.assert_allclose(turn_between(a, b), linear, atol=0.05)
+    np.testing.assert_allclose(rotation_between(a, b), linear, atol=0.05)
     seen, matrix = about_centre(pair[0], 137)
     np.testing.assert_allclose(
-        turn_between(a, describe(seen, "rootsift", max_keypoints=400)), matrix[:2, :2], atol=0.02
+        rotation_between(a, describe(seen, "rootsift", max_keypoints=400)), matrix[:2, :2], atol=0.02
     )
 
 
 def test_where_few_match_the_structure_tells_the_turn_or_nothing_does(pair: Pair, truth: np.ndarray) -> None:
     a, b = (describe(image, "rootsift", max_keypoints=400) for image in pair)
     strange = replace(b, descriptors=np.roll(b.descriptors, 7, axis=0))
-    np.testing.assert_allclose(turn_between(a, strange), truth[:2, :2], atol=0.12)
+    np.testing.assert_allclose(rotation_between(a, strange), truth[:2, :2], atol=0.12)
     bare = replace(strange, image=None)
-    np.testing.assert_array_equal(turn_between(replace(a, image=None), bare), np.eye(2))
+    np.testing.assert_array_equal(rotation_between(replace(a, image=None), bare), np.eye(2))
 
 
 @pytest.mark.parametrize(

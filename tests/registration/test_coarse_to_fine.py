@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiepoint.geometry.robust import apply
-from tiepoint.images.downsampled import Reduced
+from tiepoint.images.downsampled import Downsampled
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.sources import ArraySource
 from tiepoint.images.window import Window
@@ -46,7 +46,7 @@ def test_a_pixel_is_the_mean_of_the_valid_pixels_it_shows(
     image = random.integers(0, 60_000, (height, width)).astype(np.uint16)
     mask = random.random((height, width)) < random.choice([0.5, 0.9])
     mask[0, 0] = True
-    reduced = Reduced(reader(image, mask), factor, tile)
+    reduced = Downsampled(reader(image, mask), factor, tile)
     found = reduced.read()
     assert found.pixels.shape == reduced.shape == (-(-height // factor), -(-width // factor))
     means, valid = brute_force(image, mask, factor)
@@ -59,7 +59,7 @@ def test_a_pixel_is_the_mean_of_the_valid_pixels_it_shows(
 
 @pytest.mark.parametrize("factor", [1, 3, 7])
 def test_a_window_is_a_part_of_the_whole(texture: Callable[..., np.ndarray], factor: int) -> None:
-    reduced = Reduced(reader(texture(2, 301, 200)), factor, 64)
+    reduced = Downsampled(reader(texture(2, 301, 200)), factor, 64)
     whole, window = reduced.read(), Window(5, 9, 30, 18)
     part = reduced.read(window)
     np.testing.assert_array_equal(part.pixels, whole.pixels[window.slices])
@@ -70,7 +70,7 @@ def test_a_window_is_a_part_of_the_whole(texture: Callable[..., np.ndarray], fac
 @pytest.mark.parametrize("factor", [1, 2, 5])
 def test_pixels_lie_where_those_they_show_lie(factor: int) -> None:
     x = np.tile(np.arange(60, dtype=np.float32), (40, 1))
-    reduced = Reduced(reader(x), factor)
+    reduced = Downsampled(reader(x), factor)
     means = reduced.read().pixels[3]
     mapped = apply(reduced.up, np.column_stack([np.arange(len(means)), np.full(len(means), 3)]))
     np.testing.assert_allclose(mapped[:, 0], means, atol=1e-4)
@@ -109,7 +109,7 @@ def test_cells_are_apart_and_lie_where_both_images_are_valid(texture: Callable[.
 def test_a_chip_shows_the_same_of_both_images(texture: Callable[..., np.ndarray]) -> None:
     image = texture(5, 300, 240)
     moved = np.array([[1.0, 0, -40], [0, 1, -20], [0, 0, 1]])
-    pair = Pair(Reduced(reader(image), 1), Reduced(reader(image[20:, 40:]), 1), moved)
+    pair = Pair(Downsampled(reader(image), 1), Downsampled(reader(image[20:, 40:]), 1), moved)
     chip = pair.chip(np.array([50.0, 60]), np.array([90.0, 80]))
     assert chip is not None
     np.testing.assert_array_equal(chip.b.pixels, image[80:100, 90:130])

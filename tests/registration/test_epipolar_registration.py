@@ -11,7 +11,7 @@ from made_registration import Page
 from seen_scene import CAMERA_A, CAMERA_B, SHIFT, SIZE, fundamental, rotation, seen
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.epipolar import sampson
+from tiepoint.geometry.epipolar import sampson_distances
 from tiepoint.registration.register import Registration, register
 from tiepoint.registration.two_views import by_two_views
 from tiepoint.report import write_report
@@ -39,7 +39,7 @@ def test_a_scene_in_depth_is_registered_by_its_lines(found: Registration) -> Non
 def test_residuals_are_sampson_distances(found: Registration) -> None:
     assert found.matrix is not None
     points = found.tie_points
-    np.testing.assert_allclose(found.residuals, sampson(found.matrix, points[:, :2], points[:, 2:]))
+    np.testing.assert_allclose(found.residuals, sampson_distances(found.matrix, points[:, :2], points[:, 2:]))
     assert found.residuals.max() <= 3.0
 
 
@@ -64,7 +64,7 @@ def test_known_cameras_give_the_pose() -> None:
     sign = np.sign((found.matrix * fundamental()).sum())
     np.testing.assert_allclose(sign * found.matrix, fundamental(), atol=0.04)
     points = found.tie_points
-    np.testing.assert_allclose(found.residuals, sampson(found.matrix, points[:, :2], points[:, 2:]))
+    np.testing.assert_allclose(found.residuals, sampson_distances(found.matrix, points[:, :2], points[:, 2:]))
     table = json.loads(json.dumps(found.to_json(), allow_nan=False))
     np.testing.assert_allclose(table["pose"]["rotation"], found.pose.rotation)
     assert np.linalg.norm(table["pose"]["translation"]) == pytest.approx(1)

@@ -15,7 +15,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
 from tiepoint.geometry.robust import apply, corner_error
-from tiepoint.geometry.select_model import choose
+from tiepoint.geometry.select_model import select_model
 from tiepoint.images.pixels import to_unit
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.describer import LearnedDescriber
@@ -196,10 +196,10 @@ def test_probabilities_of_keypoint_matches_weigh_in_the_second_fit(pair: Pair, m
 
     def chosen(*points: np.ndarray, **options: object) -> object:
         given.append(options.get("weights"))  # type: ignore[arg-type]
-        return choose(*points, **options)  # type: ignore[arg-type]
+        return select_model(*points, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(register_module, "relate_places", related)
-    monkeypatch.setattr(register_module, "choose", chosen)
+    monkeypatch.setattr(register_module, "select_model", chosen)
     relater = LearnedRelater(nets.create("2channel"), "fresh", {"spectra": ["vis", "nir"]})
     plain = register(*pair, "rootsift", refine=False, max_keypoints=500)
     found = register(*pair, "rootsift", refine=False, max_keypoints=500, relater=relater)

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from tiepoint.export.colmap import TwoView
 from tiepoint.export.folder import MatchedFolder, Pair
 from tiepoint.features.describe import Features
-from tiepoint.geometry.epipolar import CHANCE as CHANCE
-from tiepoint.geometry.epipolar import chance as chance
+from tiepoint.geometry.epipolar import MAX_EXPECTED_BY_CHANCE as MAX_EXPECTED_BY_CHANCE
 from tiepoint.geometry.epipolar import estimate_fundamental
-from tiepoint.geometry.epipolar import sampson as sampson
+from tiepoint.geometry.epipolar import expected_by_chance as expected_by_chance
+from tiepoint.geometry.epipolar import sampson_distances as sampson_distances
 
 
 def verify(

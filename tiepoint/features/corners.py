@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def peaks(
+def find_peaks(
     response: NDArray[np.float32], threshold: float, radius: int = 2
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Pixels that are the largest within `radius` and above `threshold`, placed between pixels by a parabola.

@@ -14,7 +14,7 @@ from tiepoint.errors import InputError
 from tiepoint.features.detect import detect, sift
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import upright_frames
-from tiepoint.features.keypoints import usable
+from tiepoint.features.keypoints import is_clear_of_mask
 from tiepoint.images.geo import Geo
 from tiepoint.images.pixels import to_unit
 from tiepoint.images.raster import Raster, as_raster
@@ -90,7 +90,7 @@ def describe(
             it: for strong changes of viewpoint. A place then has one orientation. Not for describers of upright
             patches.
         max_keypoints: how many to keep, the strongest first.
-        even: keep those that lie evenly over the image, see `tiepoint.features.spread`.
+        even: keep those that lie evenly over the image, see `tiepoint.features.uniform`.
         contrast_threshold: of the detector; lower it for images of little contrast.
         support: width of a patch in sigmas; the describer's own if None.
         band: take one band of an image file, by its number from 1 or by its name; see `read_image` for what is taken
@@ -125,7 +125,7 @@ def describe(
         keypoints = replace(keypoints, frames=frames, opencv=())
     width_of_patch = model.support if support is None else support
     reach = _half_diagonals(keypoints.frames, width_of_patch)
-    keypoints = keypoints.take(np.flatnonzero(usable(keypoints.points, raster.mask, reach)))
+    keypoints = keypoints.take(np.flatnonzero(is_clear_of_mask(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
     if isinstance(model, SIFT) and not affine:

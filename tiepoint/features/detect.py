@@ -13,12 +13,12 @@ from tiepoint.features import shape
 from tiepoint.features.detectors import DETECTORS, ORIENTED, SHAPED, sift
 from tiepoint.features.frames import compose, sigmas
 from tiepoint.features.keypoints import Keypoints
-from tiepoint.features.spread import spread
+from tiepoint.features.uniform import select_uniform
 from tiepoint.images.pixels import DTYPES, to_uint8
 
 __all__ = ["DETECTORS", "Keypoints", "detect", "sift"]
 
-CLEARANCE = 2.0  # sigmas between a keypoint and what the mask excludes
+MASK_CLEARANCE_SIGMAS = 2.0  # sigmas between a keypoint and what the mask excludes
 
 
 def detect(
@@ -46,7 +46,7 @@ def detect(
         even: keep those that are strong where they stand and lie evenly (see `spread`), not the strongest ones.
         upright: set all angles to 0, for images that are known to be turned little.
         affine: measure the affine shape (see `shape.adapted`), and the orientation in it, one a place.
-        mask: (H, W), False where the image holds nothing; keypoints keep `CLEARANCE` sigmas from there.
+        mask: (H, W), False where the image holds nothing; keypoints keep `MASK_CLEARANCE_SIGMAS` sigmas from there.
 
     Raises:
         InputError: an unknown detector, or one that this installation lacks; an image that is empty, of another shape
@@ -88,7 +88,7 @@ def _clear(found: Keypoints, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return np.ones(len(found), dtype=np.bool_)
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     x, y = np.clip(np.rint(found.points), 0, np.array(mask.shape[::-1]) - 1).astype(int).T
-    return np.asarray(distance[y, x] > CLEARANCE * sigmas(found.frames))
+    return np.asarray(distance[y, x] > MASK_CLEARANCE_SIGMAS * sigmas(found.frames))
 
 
 def _even(found: Keypoints, count: int) -> NDArray[np.int64]:
@@ -100,7 +100,7 @@ def _even(found: Keypoints, count: int) -> NDArray[np.int64]:
     np.maximum.at(strengths, place, found.responses)
     wanted = -(-count * len(places) // len(found))  # rounded up
     chosen = np.zeros(len(places), dtype=np.bool_)
-    chosen[spread(places, strengths, wanted)] = True
+    chosen[select_uniform(places, strengths, wanted)] = True
     return np.flatnonzero(chosen[place])[:count]
 
 
@@ -108,12 +108,12 @@ def _shaped(image: NDArray[Any], found: Keypoints, detector: str, upright: bool,
     """Keypoints with the orientation and shape asked for; OpenCV's own stay where these are its own or upright."""
     frames, opencv = found.frames, found.opencv
     if affine and detector not in SHAPED:
-        frames, opencv = shape.adapted(image, frames), ()
+        frames, opencv = shape.adapt_shape(image, frames), ()
     elif not affine and detector in SHAPED:
         frames = compose(found.points, sigmas(frames), np.zeros(len(frames)))
     if upright:
-        frames = shape.upright(frames)
+        frames = shape.make_upright(frames)
         opencv = tuple(cv2.KeyPoint(k.pt[0], k.pt[1], k.size, 0, k.response, k.octave, k.class_id) for k in opencv)
     elif affine or detector not in ORIENTED:
-        frames = shape.oriented(image, shape.upright(frames))
+        frames = shape.orient(image, shape.make_upright(frames))
     return Keypoints(frames, found.responses, opencv)

@@ -1,7 +1,7 @@
 """Detectors by name: functions of an 8-bit image, the lowest response and the number of keypoints wanted.
 
 They return keypoints in any order and at least as many as wanted, if the image has them; `tiepoint.features.detect`
-sorts, selects and shapes them. Those that measure no scale give `tiepoint.features.keypoints.SIGMA`.
+sorts, selects and shapes them. Those that measure no scale give `tiepoint.features.keypoints.DEFAULT_SIGMA_PX`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.features import corners, phase
-from tiepoint.features.corners import peaks
+from tiepoint.features.corners import find_peaks
 from tiepoint.features.frames import compose, from_laf, from_opencv, sigmas
 from tiepoint.features.keypoints import Keypoints
 
 Grey = NDArray[np.uint8]
 Detector = Callable[[Grey, float, int], Keypoints]
 
-POOL = 4  # how many times the wanted number detectors with a limit of their own are asked for, to choose from
+POOL_FACTOR = 4  # how many times the wanted number detectors with a limit of their own are asked for, to choose from
 PHASE_BLUR = 1.5
-PHASE_EDGE = 12  # FAST's threshold, of 255 for the largest moment
-SMALLEST_KORNIA = 16  # pixels; it cannot pad images of a few
-LARGEST_MSER = 0.25  # share of the image
+PHASE_FAST_THRESHOLD = 12  # FAST's threshold, of 255 for the largest moment
+MIN_KORNIA_SIDE_PX = 16  # pixels; it cannot pad images of a few
+MAX_MSER_SHARE = 0.25  # share of the image
 
 
 def sift(contrast_threshold: float = 0.01) -> cv2.SIFT:
@@ -41,7 +41,7 @@ def detect_sift(image: Grey, contrast: float, count: int) -> Keypoints:
 
 def detect_gradient(image: Grey, contrast: float, count: int) -> Keypoints:
     """Corners of the edge structure, see `tiepoint.features.corners`; `contrast` is the lowest response, in 0..1."""
-    return Keypoints.at(*peaks(corners.cornerness(image), contrast))
+    return Keypoints.at(*find_peaks(corners.cornerness(image), contrast))
 
 
 def detect_phase(image: Grey, contrast: float, count: int) -> Keypoints:
@@ -52,13 +52,13 @@ def detect_phase(image: Grey, contrast: float, count: int) -> Keypoints:
     """
     greater, smaller = phase.moments(image)
     smaller = np.asarray(cv2.GaussianBlur(smaller, (0, 0), PHASE_BLUR), dtype=np.float32)
-    points, responses = peaks(smaller, contrast / 10)
+    points, responses = find_peaks(smaller, contrast / 10)
     far = np.ones(image.shape, dtype=np.uint8)
     x, y = np.rint(points).astype(int).T
     far[y, x] = 0
     far = np.asarray(cv2.erode(far, np.ones((5, 5), dtype=np.uint8)))
     edges = (greater * (255 / max(float(greater.max()), 1e-6))).astype(np.uint8)
-    more, _ = _fast(edges, PHASE_EDGE)
+    more, _ = _fast(edges, PHASE_FAST_THRESHOLD)
     x, y = more.astype(int).T
     kept = (far[y, x] > 0) & (smaller[y, x] > contrast / 10)
     strengths = np.concatenate([responses, smaller[y[kept], x[kept]]])
@@ -67,7 +67,7 @@ def detect_phase(image: Grey, contrast: float, count: int) -> Keypoints:
 
 def detect_orb(image: Grey, contrast: float, count: int) -> Keypoints:
     """ORB (Rublee et al., ICCV 2011): oriented FAST over a pyramid; a patch of 12 sigmas is the one ORB describes."""
-    detector = cv2.ORB.create(max(POOL * count, 1), fastThreshold=_grey_levels(contrast))
+    detector = cv2.ORB.create(max(POOL_FACTOR * count, 1), fastThreshold=_grey_levels(contrast))
     return _without_octaves(detector.detect(image, None), 1 / 12)  # `size` is the width of the patch
 
 
@@ -79,7 +79,7 @@ def detect_fast(image: Grey, contrast: float, count: int) -> Keypoints:
 def detect_gftt(image: Grey, contrast: float, count: int) -> Keypoints:
     """Good features to track (Shi and Tomasi, CVPR 1994); `contrast` is a share of the image's best response."""
     response = np.asarray(cv2.cornerMinEigenVal(image, 3), dtype=np.float32)
-    return Keypoints.at(*peaks(response, contrast * float(response.max())))
+    return Keypoints.at(*find_peaks(response, contrast * float(response.max())))
 
 
 def detect_mser(image: Grey, contrast: float, count: int) -> Keypoints:
@@ -88,7 +88,7 @@ def detect_mser(image: Grey, contrast: float, count: int) -> Keypoints:
     The response is the contrast of the region to its bounding box, in grey values; `contrast` is the least, as a share
     of the range, over which a region must be stable. A disc gives the sigma at which SIFT would find it.
     """
-    detector = cv2.MSER.create(_grey_levels(contrast), max_area=max(60, int(LARGEST_MSER * image.size)))
+    detector = cv2.MSER.create(_grey_levels(contrast), max_area=max(60, int(MAX_MSER_SHARE * image.size)))
     regions, boxes = detector.detectRegions(image)
     frames, responses = np.zeros((len(regions), 2, 3)), np.zeros(len(regions), dtype=np.float32)
     for i, (pixels, (left, top, width, height)) in enumerate(zip(regions, boxes, strict=True)):
@@ -181,11 +181,11 @@ def _kornia(name: str, image: Grey, contrast: float, count: int) -> Keypoints:
         "hessian": (feature.BlobHessian(), 2),
         "dog": (feature.BlobDoG(), 1),
     }[name]
-    if min(image.shape) < SMALLEST_KORNIA:
+    if min(image.shape) < MIN_KORNIA_SIDE_PX:
         return Keypoints.at(np.empty((0, 2)), np.empty(0))
     both = name == "dog"
     detector = feature.ScaleSpaceDetector(
-        POOL * count, mr_size=6.0, resp_module=measure, minima_are_also_good=both, scale_space_response=both
+        POOL_FACTOR * count, mr_size=6.0, resp_module=measure, minima_are_also_good=both, scale_space_response=both
     )
     with torch.inference_mode():
         lafs, responses = detector(torch.from_numpy(image)[None, None].float() / 255)

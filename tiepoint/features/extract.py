@@ -22,9 +22,9 @@ from tiepoint.errors import InputError
 from tiepoint.features.sampling_plan import Plan, planes_of
 
 BACKENDS = ("auto", "opencv", "torch")
-THREADS = 8
-PER_THREAD = 256  # patches that make a thread worth its start
-LARGEST = 32766  # side of an image that warpAffine takes
+MAX_THREADS = 8
+MIN_PATCHES_PER_THREAD = 256  # patches that make a thread worth its start
+MAX_SIDE_PX = 32766  # side of an image that warpAffine takes
 
 
 def extract(
@@ -81,8 +81,8 @@ def _by_opencv(planes: NDArray[Any], plan: Plan, size: int, threads: int | None)
             source, matrix = _fitting(plan.pyramid[levels[i]], plan.matrices[i], size)
             cv2.warpAffine(source, matrix, (size, size), dst=patches[i], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
-    wanted = min(THREADS, cv2.getNumThreads()) if threads is None else threads
-    parts = max(1, min(wanted, len(order) // PER_THREAD))
+    wanted = min(MAX_THREADS, cv2.getNumThreads()) if threads is None else threads
+    parts = max(1, min(wanted, len(order) // MIN_PATCHES_PER_THREAD))
     if parts == 1:
         cut(order)
     else:
@@ -93,7 +93,7 @@ def _by_opencv(planes: NDArray[Any], plan: Plan, size: int, threads: int | None)
 
 def _fitting(level: NDArray[Any], matrix: NDArray[np.float64], size: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The level and the matrix, or of a level that warpAffine cannot take, the part around the patch."""
-    if max(level.shape[:2]) <= LARGEST:
+    if max(level.shape[:2]) <= MAX_SIDE_PX:
         return level, matrix
     ends = np.array([0.0, size - 1.0])
     corners = matrix[:, 0, None, None] * ends + matrix[:, 1, None, None] * ends[:, None] + matrix[:, 2, None, None]

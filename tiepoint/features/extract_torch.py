@@ -20,7 +20,10 @@ from torch.nn import functional as F
 
 from tiepoint.features.sampling_plan import Plan
 
-SAMPLES = {"cpu": 1 << 18, "other": 1 << 25}  # places held at a time: 2 MiB, which a core's cache holds, and 256 MiB
+MAX_SAMPLES = {
+    "cpu": 1 << 18,
+    "other": 1 << 25,
+}  # places held at a time: 2 MiB, which a core's cache holds, and 256 MiB
 DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
 
@@ -54,7 +57,7 @@ def sample(
         torch.from_numpy(values.astype(np.float32)).to(device) for values in _places(plan, corners, atlas, size)
     )
     patches = torch.empty((len(frames), len(planes), size, size), dtype=dtype, device=device)
-    chunk = max(1, SAMPLES["cpu" if device.type == "cpu" else "other"] // (size * size))
+    chunk = max(1, MAX_SAMPLES["cpu" if device.type == "cpu" else "other"] // (size * size))
     for start in range(0, len(frames), chunk):
         part = slice(start, start + chunk)
         # x and y by themselves, as each is contiguous then: with pairs of both this takes longer than the sampling.

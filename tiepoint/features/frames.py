@@ -119,7 +119,7 @@ def _scale_axes(frames: NDArray[np.floating], factor: float) -> NDArray[np.float
     return scaled
 
 
-def carried(frames: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+def carry(frames: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float64]:
     """Frames (N, 2, 3) in the pixels to which the affine map `matrix` (3, 3) takes theirs."""
     mapped = np.asarray(matrix[:2, :2] @ frames, dtype=np.float64)
     mapped[:, :, 2] += matrix[:2, 2]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.features.frames import angles, compose, from_opencv, sigmas, to_opencv
 
 
-def usable(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: ArrayLike) -> NDArray[np.bool_]:
+def is_clear_of_mask(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: ArrayLike) -> NDArray[np.bool_]:
     """Whether no pixel outside the mask lies within `margin` of a point.
 
     It is tested at the pixel nearest to the point, and the margin is widened by the pixel that this may be wrong by.
@@ -40,7 +40,9 @@ def usable(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: ArrayLike)
 
 
 SIFT_SIGMA, SIFT_LAYERS = 1.6, 3  # of the pyramid's first level, and levels an octave
-SIGMA = 64 / 12  # of keypoints without a scale: a patch of 64 samples, 12 sigmas wide, has one sample a pixel
+DEFAULT_SIGMA_PX = (
+    64 / 12
+)  # of keypoints without a scale: a patch of 64 samples, 12 sigmas wide, has one sample a pixel
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class Keypoints:
         return cls(from_opencv(found), np.array([k.response for k in found], dtype=np.float32), found)
 
     @classmethod
-    def at(cls, points: NDArray[np.floating], responses: NDArray[np.floating], sigma: float = SIGMA) -> Keypoints:
+    def at(
+        cls, points: NDArray[np.floating], responses: NDArray[np.floating], sigma: float = DEFAULT_SIGMA_PX
+    ) -> Keypoints:
         """Upright keypoints of one scale at points (N, 2)."""
         count = len(points)
         return cls(compose(points, np.full(count, sigma), np.zeros(count)), np.asarray(responses, dtype=np.float32))

@@ -32,7 +32,7 @@ WAVELENGTH, STEP = 3.0, 1.6  # of the finest filter in pixels, and from one to t
 BANDWIDTH = 0.75  # the log-Gabor's sigma over its centre frequency
 NOISE, SHARPNESS = 1.0, 3.0  # K and G
 EPS = 1e-4  # beside moduli of grey values 0 to 255
-TILE, MARGIN = 1024, 48  # pixels; the coarsest filter, of 12.3 px, has died away at 48
+TILE_PX, MARGIN_PX = 1024, 48  # pixels; the coarsest filter, of 12.3 px, has died away at 48
 NOISE_TILES = 4
 
 Array = NDArray[np.float32]
@@ -59,7 +59,7 @@ def moments(image: NDArray[np.uint8] | Array) -> tuple[Array, Array]:
     del spectra
     for y, x in tiles.places:
         rows, columns = min(tiles.height, height - y), min(tiles.width, width - x)
-        inner = slice(MARGIN, MARGIN + rows), slice(MARGIN, MARGIN + columns)
+        inner = slice(MARGIN_PX, MARGIN_PX + rows), slice(MARGIN_PX, MARGIN_PX + columns)
         large, small = bank.moments(np.fft.fft2(tiles.window(y, x)), noise)
         greater[y : y + rows, x : x + columns] = large[inner]
         smaller[y : y + rows, x : x + columns] = small[inner]
@@ -70,16 +70,16 @@ class _Tiles:
     """Windows of one shape, fit for the Fourier transform, over an image mirrored at its border."""
 
     def __init__(self, image: NDArray[np.uint8] | Array) -> None:
-        self.height, self.width = (math.ceil(n / math.ceil(n / TILE)) for n in image.shape)
+        self.height, self.width = (math.ceil(n / math.ceil(n / TILE_PX)) for n in image.shape)
         self.places = [
             (y, x) for y in range(0, image.shape[0], self.height) for x in range(0, image.shape[1], self.width)
         ]
-        self.shape = tuple(cv2.getOptimalDFTSize(n + 2 * MARGIN) for n in (self.height, self.width))
+        self.shape = tuple(cv2.getOptimalDFTSize(n + 2 * MARGIN_PX) for n in (self.height, self.width))
         self._image = image
 
     def window(self, y: int, x: int) -> Array:
         rows, columns = (
-            _mirrored(start - MARGIN, start - MARGIN + side, n)
+            _mirrored(start - MARGIN_PX, start - MARGIN_PX + side, n)
             for start, side, n in zip((y, x), self.shape, self._image.shape, strict=True)
         )
         return self._image[np.ix_(rows, columns)].astype(np.float32)

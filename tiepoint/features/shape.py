@@ -16,17 +16,17 @@ CHUNK = 1024
 BINS, ORIENTATION_SIDE, ORIENTATION_SUPPORT, ORIENTATION_WINDOW = 36, 32, 9.0, 1.5
 # Window and derivative in sigmas. Fine samples: a level that is already smooth hides how long the shape is.
 SHAPE_SIDE, SHAPE_SUPPORT, SHAPE_WINDOW, SHAPE_DERIVATIVE = 48, 10.0, 2.0, 0.75
-ITERATIONS, ROUND, LONGEST = 10, 0.97, 6.0
+MAX_ITERATIONS, MIN_ROUNDNESS, MAX_ELONGATION = 10, 0.97, 6.0
 
 
-def turned(frames: NDArray[np.floating], turns: NDArray[np.floating]) -> Frames:
+def turn(frames: NDArray[np.floating], turns: NDArray[np.floating]) -> Frames:
     """Frames whose x axes are turned by `turns` (N,), radians, counter-clockwise as seen in their own patches."""
     cos, sin = np.cos(turns), np.sin(turns)
     rotation = np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2)
     return np.concatenate([frames[:, :, :2] @ rotation, frames[:, :, 2:]], axis=2)
 
 
-def upright(frames: NDArray[np.floating]) -> Frames:
+def make_upright(frames: NDArray[np.floating]) -> Frames:
     """The frames of the same ellipses whose angle is 0: the x axis looks right. Circles lose their rotation alone."""
     a, b, c = _covariances(frames)
     height = np.sqrt(c)
@@ -36,7 +36,7 @@ def upright(frames: NDArray[np.floating]) -> Frames:
     return np.concatenate([axes, frames[:, :, 2:]], axis=2)
 
 
-def oriented(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
+def orient(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
     """Frames turned so that their x axis lies along the gradient that prevails in their patch, one orientation each.
 
     As in SIFT (Lowe, IJCV 2004, 5): the highest peak of a histogram of gradient directions, between its bins by a
@@ -53,16 +53,16 @@ def oriented(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
         gx, gy = _gradients(image, frames[rows], ORIENTATION_SIDE, ORIENTATION_SUPPORT, 1.0)
         weights = np.hypot(gx, gy) * window
         turns[rows] = _peak(_histograms(np.arctan2(-gy, gx) * (BINS / (2 * np.pi)), weights))
-    return turned(frames, turns)
+    return turn(frames, turns)
 
 
-def adapted(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
+def adapt_shape(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
     """Frames with the affine shape of their surroundings; place and area are kept, the angle is 0.
 
     The second-moment matrix mu of the gradients in the patch is made round by steps M <- M mu^(-1/2), det M fixed
-    (Lindeberg and Garding, IVC 1997; Baumberg, CVPR 2000). Long shapes are found a little too round. A keypoint that
-    does not become round in ITERATIONS steps, or whose ellipse grows longer than LONGEST times its width, stays a
-    circle.
+    (Lindeberg and Garding, IVC 1997; Baumberg, CVPR 2000). Long shapes are found a little too round. A keypoint stays a
+    circle if it does not become round in MAX_ITERATIONS steps, or if its ellipse grows longer than MAX_ELONGATION times
+    its width.
 
     Args:
         image: (H, W), uint8, uint16 or float32.
@@ -73,21 +73,21 @@ def adapted(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
     result = circles.copy()
     for start in range(0, len(circles), CHUNK):
         _adapt(image, result[start : start + CHUNK])
-    return upright(result)
+    return make_upright(result)
 
 
 def _adapt(image: NDArray[Any], frames: Frames) -> None:
-    """`adapted`, in place, over one chunk of circles, of any rotation."""
+    """`adapt_shape`, in place, over one chunk of circles, of any rotation."""
     window = _window(SHAPE_SIDE, SHAPE_SUPPORT, SHAPE_WINDOW)
     moving = frames.copy()
     rows = np.arange(len(frames))
-    for _ in range(ITERATIONS):
+    for _ in range(MAX_ITERATIONS):
         gx, gy = _gradients(image, moving[rows], SHAPE_SIDE, SHAPE_SUPPORT, SHAPE_DERIVATIVE)
         xx, xy, yy = ((product * window).sum(axis=(1, 2)) for product in (gx * gx, gx * gy, gy * gy))
         values, vectors = np.linalg.eigh(np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2).astype(np.float64))
         structured = values[:, 0] > 1e-6 * values[:, 1]
         rows, values, vectors = rows[structured], values[structured], vectors[structured]
-        is_round = np.sqrt(values[:, 0] / values[:, 1]) > ROUND
+        is_round = np.sqrt(values[:, 0] / values[:, 1]) > MIN_ROUNDNESS
         frames[rows[is_round]] = moving[rows[is_round]]
         rows, values, vectors = rows[~is_round], values[~is_round], vectors[~is_round]
         if not len(rows):
@@ -95,7 +95,7 @@ def _adapt(image: NDArray[Any], frames: Frames) -> None:
         stretch = (values / np.sqrt(values.prod(axis=1, keepdims=True))) ** -0.5  # of determinant 1
         moving[rows, :, :2] = moving[rows, :, :2] @ (vectors * stretch[:, None]) @ vectors.transpose(0, 2, 1)
         lengths = np.linalg.svd(moving[rows, :, :2], compute_uv=False)
-        rows = rows[lengths[:, 0] < LONGEST * lengths[:, 1]]
+        rows = rows[lengths[:, 0] < MAX_ELONGATION * lengths[:, 1]]
 
 
 def _gradients(

@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.features.spread import spread
-from tiepoint.geometry.least_squares import FEWEST, apply
+from tiepoint.features.uniform import select_uniform
+from tiepoint.geometry.least_squares import MIN_MATCHES, apply
 from tiepoint.images.raster import Raster
-from tiepoint.images.resample import ROUNDING, _bilinear, _blocks
+from tiepoint.images.resample import ROUNDING, blocks_of, sample_bilinear
 from tiepoint.images.window import Window
 from tiepoint.types import Points
 
-GRID = 40  # places a side at which folds are looked for
-STEP = 0.5  # px
-FLAT = 1e-6  # of their spread along their line: points that lie nearer to it span no plane
+FOLD_GRID = 40  # places a side at which folds are looked for
+STEP_PX = 0.5  # px
+MIN_SPREAD_RATIO = 1e-6  # of their spread along their line: points that lie nearer to it span no plane
 Size = tuple[int, int]
 Map = Callable[[Points], Points]
 
 
-def checked_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tuple[Points, Points, Points]:
+def check_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tuple[Points, Points, Points]:
     """Tie points, (N, 2) twice, and their transform a -> b as float64.
 
     Points of a that occur more than once become one with the mean of their partners. Of more than `most`, as many are
@@ -46,25 +46,25 @@ def checked_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tu
     means = np.zeros_like(different)
     np.add.at(means, index.reshape(-1), partners)
     means /= counts[:, None]
-    if len(different) < FEWEST:
-        raise InputError(f"{len(different)} different tie points: a warp needs at least {FEWEST}")
+    if len(different) < MIN_MATCHES:
+        raise InputError(f"{len(different)} different tie points: a warp needs at least {MIN_MATCHES}")
     across = np.linalg.svd(different - different.mean(axis=0), compute_uv=False)
-    if across[1] <= FLAT * across[0]:
+    if across[1] <= MIN_SPREAD_RATIO * across[0]:
         raise InputError("the tie points lie on a line: a warp needs them spread over an area")
     if len(different) > most:
-        chosen = spread(different, np.ones(len(different)), most)
+        chosen = select_uniform(different, np.ones(len(different)), most)
         different, means = different[chosen], means[chosen]
     return different, means, transform
 
 
-def checked_smoothing(smoothing: float) -> float:
+def check_smoothing(smoothing: float) -> float:
     """InputError unless it is finite and 0 or more."""
     if not 0 <= smoothing < np.inf:
         raise InputError(f"smoothing is {smoothing:g}: give 0 or a positive number")
     return float(smoothing)
 
 
-def lattice(points: Points, size: Size | None, side: int) -> Points:
+def make_lattice(points: Points, size: Size | None, side: int) -> Points:
     """Places (side^2, 2) over the points' bounding box and, if given, the image of `size` (width, height)."""
     low, high = points.min(axis=0), points.max(axis=0)
     if size is not None:
@@ -73,10 +73,10 @@ def lattice(points: Points, size: Size | None, side: int) -> Points:
     return np.column_stack([x.ravel(), y.ravel()])
 
 
-def folded(mapping: Map, matrix: Points, places: Points) -> float:
+def folded_share(mapping: Map, matrix: Points, places: Points) -> float:
     """Share of `places` (N, 2), of those before the horizon, at which a warp turns over what its transform does not.
 
-    The sign of the Jacobian's determinant, by central differences over `STEP` px either way.
+    The sign of the Jacobian's determinant, by central differences over `STEP_PX` px either way.
     """
     signs = [np.sign(_determinant(each, places)) for each in (mapping, lambda points: apply(matrix, points))]
     known = np.isfinite(signs[0]) & np.isfinite(signs[1])
@@ -103,12 +103,12 @@ def resample(
     valid = None if image.mask is None else image.mask[None]
     pixels = np.full(shape, fill, dtype=image.pixels.dtype)
     mask = np.zeros(shape, dtype=bool)
-    for window in _blocks(shape):
+    for window in blocks_of(shape):
         u, v = np.moveaxis(locate(window), -1, 0)
         inside = (u >= -ROUNDING) & (u <= width - 1 + ROUNDING) & (v >= -ROUNDING) & (v <= height - 1 + ROUNDING)
         if inside.any():
             u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-            planes, good = _bilinear(image.pixels[None], valid, u, v, inside)
+            planes, good = sample_bilinear(image.pixels[None], valid, u, v, inside)
             pixels[window.slices] = np.where(good[0], planes[0], pixels[window.slices])
             mask[window.slices] = good[0]
     return pixels, mask
@@ -121,7 +121,7 @@ def pixels_of(window: Window) -> Points:
 
 
 def _determinant(mapping: Map, places: Points) -> Points:
-    right, down = np.array([STEP, 0]), np.array([0, STEP])
+    right, down = np.array([STEP_PX, 0]), np.array([0, STEP_PX])
     with np.errstate(invalid="ignore"):
         along_x = mapping(places + right) - mapping(places - right)
         along_y = mapping(places + down) - mapping(places - down)

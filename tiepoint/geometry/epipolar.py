@@ -17,15 +17,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.pose import facing, relative_pose, turning
-from tiepoint.geometry.robust import Estimate, checked_points, checked_weights, estimate, residuals, thin, usac
+from tiepoint.geometry.pose import fit_rotation, in_front_or_far, relative_pose
+from tiepoint.geometry.robust import Estimate, checked_points, checked_weights, estimate, is_thin, residuals, usac
 from tiepoint.types import Points
 
-CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
+MAX_EXPECTED_BY_CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
 FUNDAMENTAL, ESSENTIAL = 7, 5  # matches that fix one
 SOLUTIONS = {FUNDAMENTAL: 3, ESSENTIAL: 10}
-FINER, LIKELIEST = 3, 5  # halvings, less one, of the threshold and of the matches, by which chance is tried
-BEYOND = 2.0  # thresholds: a residual of the plane above this is parallax, below it may be noise of both images
+THRESHOLD_HALVINGS, MATCH_HALVINGS = (
+    3,
+    5,
+)  # halvings, less one, of the threshold and of the matches, by which chance is tried
+PARALLAX_THRESHOLDS = (
+    2.0  # thresholds: a residual of the plane above this is parallax, below it may be noise of both images
+)
 Sizes = Sequence[tuple[int, int]]
 
 
@@ -95,7 +100,7 @@ def estimate_fundamental(
     if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
         return _refused(len(a), "no fundamental matrix found")
     matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
-    distances = sampson(matrix, a, b)
+    distances = sampson_distances(matrix, a, b)
     result = Epipolar(matrix, distances <= threshold, distances)
     if (flaw := _by_chance(result, a, b, test, FUNDAMENTAL)) is not None:
         return _refused(len(a), flaw)
@@ -145,20 +150,22 @@ def estimate_essential(
     if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
         return _refused(len(a), "no essential matrix found")
     matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
-    distances = sampson(np.linalg.inv(camera_b).T @ matrix @ np.linalg.inv(camera_a), a, b)
+    distances = sampson_distances(np.linalg.inv(camera_b).T @ matrix @ np.linalg.inv(camera_a), a, b)
     inliers = distances <= threshold
     rays_a, rays_b = (_rays(points, camera) for points, camera in ((a, camera_a), (b, camera_b)))
     still = threshold / min(camera_a[0, 0], camera_a[1, 1], camera_b[0, 0], camera_b[1, 1])
     rotation, translation = relative_pose(matrix, rays_a[inliers], rays_b[inliers], still)
-    inliers &= facing(rotation, translation, rays_a, rays_b, still)
+    inliers &= in_front_or_far(rotation, translation, rays_a, rays_b, still)
     result = Epipolar(matrix, inliers, distances, rotation=rotation, translation=translation)
     if (flaw := _by_chance(result, a, b, test, ESSENTIAL)) is not None:
         return _refused(len(a), flaw)
-    turned = camera_b @ turning(rays_a[inliers], rays_b[inliers], BEYOND * still) @ np.linalg.inv(camera_a)
+    turned = (
+        camera_b @ fit_rotation(rays_a[inliers], rays_b[inliers], PARALLAX_THRESHOLDS * still) @ np.linalg.inv(camera_a)
+    )
     return _unless_flat(result, turned, a, b, test, "the cameras only turned")
 
 
-def sampson(fundamental: Points, a: Points, b: Points) -> Points:
+def sampson_distances(fundamental: Points, a: Points, b: Points) -> Points:
     """Sampson distances (N,) in pixels of points (N, 2) of a and b from b^T F a = 0."""
     ones = np.ones((len(a), 1))
     homogeneous_a, homogeneous_b = np.hstack([a, ones]), np.hstack([b, ones])
@@ -169,7 +176,7 @@ def sampson(fundamental: Points, a: Points, b: Points) -> Points:
     return distances
 
 
-def chance(
+def expected_by_chance(
     matches: int,
     inliers: int,
     threshold: float,
@@ -203,7 +210,10 @@ def _by_chance(found: Epipolar, a: Points, b: Points, test: _Test, sample: int) 
     count = _different(a[found.inliers], b[found.inliers])
     if count <= sample:
         return f"fewer than {sample + 1} inliers"
-    if test.chance(np.where(found.inliers, found.residuals, np.inf), a, b, sample, SOLUTIONS[sample]) > CHANCE:
+    if (
+        test.chance(np.where(found.inliers, found.residuals, np.inf), a, b, sample, SOLUTIONS[sample])
+        > MAX_EXPECTED_BY_CHANCE
+    ):
         return f"{count} inliers, no more than matches at random may have"
     return None
 
@@ -214,9 +224,9 @@ def _unless_flat(found: Epipolar, homography: Points, a: Points, b: Points, test
     With the homography H, F = [e] H for some e: two matches fix it, so the others beyond H are the proof.
     """
     distances = residuals(homography, a, b)
-    beyond = distances > BEYOND * test.threshold
+    beyond = distances > PARALLAX_THRESHOLDS * test.threshold
     left = np.where(found.inliers, found.residuals, np.inf)[beyond]
-    if test.among(beyond).chance(left, a[beyond], b[beyond], 2, 1) <= CHANCE:
+    if test.among(beyond).chance(left, a[beyond], b[beyond], 2, 1) <= MAX_EXPECTED_BY_CHANCE:
         return found
     flat = int((found.inliers & ~beyond).sum())
     reason = f"{words}: a homography explains {flat} of {int(found.inliers.sum())} inliers"
@@ -238,13 +248,15 @@ class _Test:
         order = _order(self.weights, len(a))
         first = np.sort(np.unique(np.hstack([a, b])[order], axis=0, return_index=True)[1])
         ranked = distances[order][first]
-        counts = [len(ranked) >> k for k in range(1 if self.weights is None else LIKELIEST)]
-        tests = [(n, self.threshold / 2**k) for n in counts for k in range(FINER)]
+        counts = [len(ranked) >> k for k in range(1 if self.weights is None else MATCH_HALVINGS)]
+        tests = [(n, self.threshold / 2**k) for n in counts for k in range(THRESHOLD_HALVINGS)]
         best = math.inf
         for n, threshold in tests:
             inliers = int((ranked[:n] <= threshold).sum())
             if inliers > sample:
-                best = min(best, chance(n, inliers, threshold, self.sizes, sample=sample, solutions=solutions))
+                best = min(
+                    best, expected_by_chance(n, inliers, threshold, self.sizes, sample=sample, solutions=solutions)
+                )
         return best * len(tests)
 
     def among(self, chosen: NDArray[np.bool_]) -> _Test:
@@ -254,7 +266,7 @@ class _Test:
 def _too_few(a: Points, b: Points, threshold: float, fewest: int) -> str | None:
     if _different(a, b) < fewest:
         return f"fewer than {fewest} different matches"
-    if thin(a, threshold) or thin(b, threshold):
+    if is_thin(a, threshold) or is_thin(b, threshold):
         return "the matches lie on a line or in one place"
     return None
 

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.features.spread import spread
+from tiepoint.features.uniform import select_uniform
 from tiepoint.geometry.least_squares import Model, as_complex
 from tiepoint.types import Points
 
 SMOOTH, REACH = 3.0, 0.3  # chosen on aligned training pairs, see docs/experiments.md
-BENT = 0.06  # half diagonals by which an affine map or a homography moves corners, where it is one
+TYPICAL_BEND = 0.06  # half diagonals by which an affine map or a homography moves corners, where it is one
 PARAMETERS: dict[Model, int] = {"similarity": 4, "affine": 6, "homography": 8}
-EXACT = 0.05  # px: noise is not taken for less
-STEPS = 6
-STILL = 1e-3  # px
-LEAST, MOST = 8, 400  # correspondences
-NEAR = 2  # thresholds from the first transform, within which later inliers lie
+MIN_NOISE_PX = 0.05  # px: noise is not taken for less
+MAX_STEPS = 6
+CONVERGED_PX = 1e-3  # px
+MIN_CORRESPONDENCES, MAX_CORRESPONDENCES = 8, 400  # correspondences
+SEARCH_THRESHOLDS = 2  # thresholds from the first transform, within which later inliers lie
 
 Vector = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Transform:
         return np.asarray((z + complex(*self.bend[:2]) * z.conj()) / (1 + places @ self.bend[2:]))
 
 
-def settle(
+def fit_gls(
     a: Points,
     b: Points,
     model: Model,
@@ -89,7 +89,7 @@ def settle(
 ) -> Points | None:
     """Fit `model` to the correspondences within `threshold` of it, from the transform `start`.
 
-    At most MOST of them, evenly spread, the heaviest first.
+    At most MAX_CORRESPONDENCES of them, evenly spread, the heaviest first.
 
     Args:
         a, b: (N, 2) pixels.
@@ -100,15 +100,15 @@ def settle(
         weights: (N,), 0 or more; None takes all alike.
 
     Returns:
-        (3, 3), maps a pixel (x, y, 1) of a to b; None where fewer than LEAST correspondences agree.
+        (3, 3), maps a pixel (x, y, 1) of a to b; None where fewer than MIN_CORRESPONDENCES correspondences agree.
     """
-    current, sample = _sampled(a, b, start, size, NEAR * threshold, weights)
+    current, sample = _sampled(a, b, start, size, SEARCH_THRESHOLDS * threshold, weights)
     count = PARAMETERS[model]
     inliers = sample.missed(current) <= threshold
     current = Transform(current.scale, current.shift, np.where(np.arange(4) < count - 4, current.bend, 0.0))
     used, root = np.zeros_like(inliers), np.empty(0)
-    for _ in range(STEPS):
-        if inliers.sum() < LEAST:
+    for _ in range(MAX_STEPS):
+        if inliers.sum() < MIN_CORRESPONDENCES:
             return None
         if not np.array_equal(inliers, used):
             used, root = inliers, _whitening(sample.take(inliers))
@@ -116,10 +116,10 @@ def settle(
         current = current.moved(np.append(step, np.zeros(8 - count)))
         inliers = sample.missed(current) <= threshold
         moves = np.abs(step) * np.where(np.arange(count) < 4, 1, abs(current.scale))
-        if moves.max() < STILL and np.array_equal(inliers, used):
+        if moves.max() < CONVERGED_PX and np.array_equal(inliers, used):
             break
     matrix = current.matrix(_frame(size))
-    return matrix if inliers.sum() >= LEAST and np.isfinite(matrix).all() else None
+    return matrix if inliers.sum() >= MIN_CORRESPONDENCES and np.isfinite(matrix).all() else None
 
 
 def evidence(
@@ -132,27 +132,27 @@ def evidence(
     threshold: float,
     weights: Vector | None = None,
 ) -> dict[Model, float]:
-    """How much the inliers of a settled transform speak for each model up to its own, as logarithms.
+    """The log evidence that the inliers of a transform give for its model and for each simpler one.
 
-    Their differences are log odds. A model's parameters are taken to bend the image by about BENT, those that it lacks
-    not at all.
+    Differences of these are log odds. A model's own parameters are assumed to bend the image by about TYPICAL_BEND, and
+    those that it lacks not at all.
 
     Args:
         a, b: (N, 2) pixels.
         model: of `matrix`.
-        matrix: (3, 3), as `settle` fits it.
-        size: as of `settle`; likewise `threshold` and `weights`.
+        matrix: (3, 3), as `fit_gls` fits it.
+        size: as of `fit_gls`; likewise `threshold` and `weights`.
     """
     current, sample = _sampled(a, b, matrix, size, threshold, weights)
     count = PARAMETERS[model]
     design, right = sample.equations(current, _whitening(sample), count)
     step = np.linalg.lstsq(design, right, rcond=None)[0]
-    variance = max(float(np.square(right - design @ step).sum()) / (len(right) - count), EXACT**2)
+    variance = max(float(np.square(right - design @ step).sum()) / (len(right) - count), MIN_NOISE_PX**2)
     bend, noise = current.bend[: count - 4] + step[4:], _noise(design.T @ design / variance)
     found: dict[Model, float] = {}
     for m, parameters in PARAMETERS.items():
         if parameters <= count:
-            covariance = noise + np.diag(np.where(np.arange(len(bend)) < parameters - 4, BENT**2, 0.0))
+            covariance = noise + np.diag(np.where(np.arange(len(bend)) < parameters - 4, TYPICAL_BEND**2, 0.0))
             found[m] = float(-0.5 * (np.linalg.slogdet(covariance)[1] + bend @ np.linalg.solve(covariance, bend)))
     return found
 
@@ -188,13 +188,13 @@ class _Sample:
 def _sampled(
     a: Points, b: Points, matrix: Points, size: tuple[int, int], within: float, weights: Vector | None
 ) -> tuple[Transform, _Sample]:
-    """A transform, and at most MOST correspondences that lie `within` so many pixels of it."""
+    """A transform, and at most MAX_CORRESPONDENCES correspondences that lie `within` so many pixels of it."""
     frame = _frame(size)
     transform = _from_matrix(matrix @ np.linalg.inv(frame))
     trust = np.ones(len(a)) if weights is None else weights
     sample = _Sample(a @ frame[:2, :2].T + frame[:2, 2], as_complex(b), trust)
     sample = sample.take((sample.missed(transform) <= within) & (trust > 0))
-    return transform, sample.take(spread(sample.places, sample.weights, MOST))
+    return transform, sample.take(select_uniform(sample.places, sample.weights, MAX_CORRESPONDENCES))
 
 
 def _whitening(sample: _Sample) -> Points:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.types import Points
 
 Model = Literal["homography", "affine", "similarity"]
-FEWEST = 4
-GAUSS_NEWTON = 10  # steps at most
+MIN_MATCHES = 4
+MAX_GAUSS_NEWTON_STEPS = 10  # steps at most
 
 
 def least_squares(a: Points, b: Points, model: Model, weights: Points | None = None) -> Points | None:
@@ -22,7 +22,7 @@ def least_squares(a: Points, b: Points, model: Model, weights: Points | None = N
     """
     if weights is not None:
         a, b, weights = a[weights > 0], b[weights > 0], weights[weights > 0]
-        if len(a) < FEWEST:
+        if len(a) < MIN_MATCHES:
             return None
     if model == "homography":
         matrix = cv2.findHomography(a, b, 0)[0]
@@ -72,7 +72,7 @@ def _weighted_homography(a: Points, b: Points, weights: Points, start: Points) -
     matrix = to_unit_b @ start @ np.linalg.inv(to_unit_a)
     matrix /= matrix[2, 2]
     root = np.repeat(np.sqrt(weights), 2)[:, None]
-    for _ in range(GAUSS_NEWTON):
+    for _ in range(MAX_GAUSS_NEWTON_STEPS):
         mapped = apply(matrix, a)
         if not np.isfinite(mapped).all():
             return start

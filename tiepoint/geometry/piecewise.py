@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.displacement import Size, checked_smoothing, checked_ties, pixels_of, refuse_folds, resample
-from tiepoint.geometry.least_squares import FEWEST, apply
+from tiepoint.geometry.displacement import Size, check_smoothing, check_ties, pixels_of, refuse_folds, resample
+from tiepoint.geometry.least_squares import MIN_MATCHES, apply
 from tiepoint.images.raster import Raster
 from tiepoint.types import Points
 
-VERTICES = 2000
-BORDER = 8  # vertices a side of the image
-CLEARANCE = 1.0  # px between one of them and a tie point
+MAX_VERTICES = 2000
+BORDER_VERTICES = 8  # vertices a side of the image
+MIN_BORDER_DISTANCE_PX = 1.0  # px between one of them and a tie point
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class PiecewiseAffine:
         Raises:
             InputError: see `checked_ties` and `checked_smoothing`, or points that have no triangulation.
         """
-        places, partners, transform = checked_ties(a, b, matrix, VERTICES)
-        strength = checked_smoothing(smoothing or 0.0)
+        places, partners, transform = check_ties(a, b, matrix, MAX_VERTICES)
+        strength = check_smoothing(smoothing or 0.0)
         border = np.empty((0, 2)) if size is None else _border(places, size)
         border = border[np.isfinite(apply(transform, border)).all(axis=1)]
         shifts = partners - apply(transform, places)
@@ -74,7 +74,7 @@ class PiecewiseAffine:
             turned = np.sign(_areas(after, triangles)) != np.sign(_areas(apply(transform, vertices), triangles))
             kept = np.ones(len(vertices), dtype=bool)
             kept[_culprits(vertices, triangles[turned])] = False
-            if smoothing is not None or kept.all() or kept[: len(places)].sum() < FEWEST:
+            if smoothing is not None or kept.all() or kept[: len(places)].sum() < MIN_MATCHES:
                 return cls(transform, vertices, moved, triangles, strength, float(turned.mean()))
             shifts = shifts[kept[: len(places)]]
             places, border = places[kept[: len(places)]], border[kept[len(places) :]]
@@ -183,9 +183,9 @@ def _laplacian(triangles: NDArray[np.int64], count: int) -> Points:
 
 def _border(places: Points, size: Size) -> Points:
     """Points around an image's border that are clear of the tie points."""
-    at = np.linspace(0, 1, BORDER, endpoint=False)
-    unit = np.column_stack([np.concatenate([at, np.ones(BORDER), 1 - at, np.zeros(BORDER)]),
-                            np.concatenate([np.zeros(BORDER), at, np.ones(BORDER), 1 - at])])  # fmt: skip
+    at = np.linspace(0, 1, BORDER_VERTICES, endpoint=False)
+    zero, one = np.zeros(BORDER_VERTICES), np.ones(BORDER_VERTICES)
+    unit = np.column_stack([np.concatenate([at, one, 1 - at, zero]), np.concatenate([zero, at, one, 1 - at])])
     border = unit * (np.array(size) - 1)
     apart = np.sqrt(((border[:, None] - places) ** 2).sum(axis=2)).min(axis=1)
-    return np.asarray(border[apart > CLEARANCE])
+    return np.asarray(border[apart > MIN_BORDER_DISTANCE_PX])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tiepoint.types import Points
 
 TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-ROUNDS = 5
+MAX_ROUNDS = 5
 
 
 def relative_pose(essential: Points, rays_a: Points, rays_b: Points, still: float) -> tuple[Points, Points]:
@@ -31,19 +31,21 @@ def relative_pose(essential: Points, rays_a: Points, rays_b: Points, still: floa
     return poses[int(np.argmax(votes))]
 
 
-def facing(rotation: Points, translation: Points, rays_a: Points, rays_b: Points, still: float) -> NDArray[np.bool_]:
+def in_front_or_far(
+    rotation: Points, translation: Points, rays_a: Points, rays_b: Points, still: float
+) -> NDArray[np.bool_]:
     """Which matches (N,) meet in front of both cameras, or so far away that they differ less than `still` radians."""
     return _in_front(rotation, translation, rays_a, rays_b) | _parallel(rotation, rays_a, rays_b, still)
 
 
-def turning(rays_a: Points, rays_b: Points, width: float) -> Points:
+def fit_rotation(rays_a: Points, rays_b: Points, width: float) -> Points:
     """The rotation (3, 3) of directions (N, 3) of a to those of b: least squares over those within `width` radians.
 
     Source: Kabsch, Acta Crystallographica A32, 1976.
     """
     kept = np.ones(len(rays_a), dtype=bool)
     rotation = np.eye(3)
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         u, _, vt = np.linalg.svd(rays_b[kept].T @ rays_a[kept])
         rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
         near = np.linalg.norm(rays_a @ rotation.T - rays_b, axis=1) <= width

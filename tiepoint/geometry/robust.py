@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.least_squares import FEWEST as FEWEST
+from tiepoint.geometry.least_squares import MIN_MATCHES as MIN_MATCHES
 from tiepoint.geometry.least_squares import Model as Model
 from tiepoint.geometry.least_squares import apply as apply
 from tiepoint.geometry.least_squares import as_complex, from_linear, similarity_matrix
@@ -17,9 +17,9 @@ from tiepoint.geometry.least_squares import least_squares as least_squares
 from tiepoint.types import Points
 
 MODELS: tuple[Model, ...] = ("homography", "affine", "similarity")
-REFITS = 5
+MAX_REFITS = 5
 HYPOTHESES = 4000
-LARGEST_ZOOM = 10.0
+MAX_ZOOM = 10.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ def estimate(
         raise InputError(f"no model {model!r}: there are {', '.join(MODELS)}")
     a, b = checked_points(points_a, points_b, threshold)
     trust = checked_weights(weights, len(a))
-    if len(np.unique(np.hstack([a, b]), axis=0)) < FEWEST:
-        return _refused(len(a), f"fewer than {FEWEST} different matches")
-    if thin(a, threshold) or thin(b, threshold):
+    if len(np.unique(np.hstack([a, b]), axis=0)) < MIN_MATCHES:
+        return _refused(len(a), f"fewer than {MIN_MATCHES} different matches")
+    if is_thin(a, threshold) or is_thin(b, threshold):
         return _refused(len(a), "the matches lie on a line or in one place")
     matrix = _robust(a, b, model, threshold, seed, trust)
     if matrix is None or not np.isfinite(matrix).all():
         return _refused(len(a), f"no {model} found")
     distances = residuals(matrix, a, b)
-    for _ in range(REFITS):
+    for _ in range(MAX_REFITS):
         inliers = distances <= threshold
-        if inliers.sum() < FEWEST:
-            return _refused(len(a), f"fewer than {FEWEST} inliers")
-        if thin(a[inliers], threshold) or thin(b[inliers], threshold):
+        if inliers.sum() < MIN_MATCHES:
+            return _refused(len(a), f"fewer than {MIN_MATCHES} inliers")
+        if is_thin(a[inliers], threshold) or is_thin(b[inliers], threshold):
             return _refused(len(a), "the inliers lie on a line or in one place")
         refit = least_squares(a[inliers], b[inliers], model, None if trust is None else trust[inliers])
         if refit is None:
@@ -98,7 +98,7 @@ def estimate(
         matrix, distances = refit, residuals(refit, a, b)
         if np.array_equal(distances <= threshold, inliers):
             break
-    if (fault := flaw(matrix, *(size or extent(a)))) is not None:
+    if (fault := find_flaw(matrix, *(size or extent(a)))) is not None:
         return _refused(len(a), fault)
     return Estimate(matrix, distances <= threshold, distances)
 
@@ -151,7 +151,7 @@ def usac(threshold: float, seed: int, *, ordered: bool = False, iterations: int 
     return settings
 
 
-def thin(points: Points, width: float) -> bool:
+def is_thin(points: Points, width: float) -> bool:
     """Whether points spread less than `width` pixels across their line: noise alone could then turn the transform."""
     return bool(np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < width * np.sqrt(len(points)))
 
@@ -161,7 +161,7 @@ def extent(points: Points) -> tuple[int, int]:
     return int(points[:, 0].max()) + 1, int(points[:, 1].max()) + 1
 
 
-def flaw(matrix: Points, width: int, height: int) -> str | None:
+def find_flaw(matrix: Points, width: int, height: int) -> str | None:
     """A transform's fault at the corners of a; in between, depth is linear and the area's scale monotonic in it."""
     corners = np.column_stack([_corners(width, height), np.ones(4)])
     depth = corners @ matrix[2]
@@ -170,8 +170,8 @@ def flaw(matrix: Points, width: int, height: int) -> str | None:
     areas = np.linalg.det(matrix) / depth**3
     if (areas <= 0).any():
         return "the transform mirrors the image"
-    if areas.max() > LARGEST_ZOOM**2 or areas.min() < LARGEST_ZOOM**-2:
-        return f"the transform scales a part of the image more than {LARGEST_ZOOM:g} times"
+    if areas.max() > MAX_ZOOM**2 or areas.min() < MAX_ZOOM**-2:
+        return f"the transform scales a part of the image more than {MAX_ZOOM:g} times"
     return None
 
 

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiepoint.geometry.gls import PARAMETERS, evidence, settle
-from tiepoint.geometry.robust import Estimate, Model, estimate, extent, flaw, residuals
+from tiepoint.geometry.gls import PARAMETERS, evidence, fit_gls
+from tiepoint.geometry.robust import Estimate, Model, estimate, extent, find_flaw, residuals
 from tiepoint.types import Points
 
-ORDER = tuple(PARAMETERS)  # the simplest first
-ODDS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
+SIMPLEST_FIRST = tuple(PARAMETERS)  # the simplest first
+LOG_ODDS_PER_TWO_PARAMETERS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
 
 
-def choose(
+def select_model(
     points_a: ArrayLike,
     points_b: ArrayLike,
-    models: Sequence[Model] = ORDER,
+    models: Sequence[Model] = SIMPLEST_FIRST,
     *,
     threshold: float = 3.0,
     seed: int = 0,
@@ -27,11 +27,12 @@ def choose(
 ) -> tuple[Estimate, Model]:
     """Fit `models` robustly, take the one that the correspondences speak for, and fit it as `correlated` tells.
 
-    The best robust fit (`estimate`) is the one of the least mean of min(residual, threshold)^2, weighted where there
-    are weights. From its inliers the evidence of every model is computed, and the simplest wins unless each two
-    parameters more are worth ODDS of it: a transform of fewer parameters errs less where no point holds it, as in
-    corners of sky or water. Where the inliers are too few for that, the robust fit of the simplest model stays. Where
-    nothing fits, the refusal of the last model is returned. Arguments and errors as `estimate`.
+    The best robust fit (`estimate`) is the one with the least mean of min(residual, threshold)^2, which is weighted
+    where there are weights. From its inliers the evidence of every model is computed. The simplest model wins unless
+    every two further parameters add LOG_ODDS_PER_TWO_PARAMETERS to the log evidence: a transform with fewer parameters
+    errs less where no point holds it, as in corners that show sky or water. If the inliers are too few for this, the
+    robust fit of the simplest model is returned; if no model fits, the refusal of the last one. Arguments and errors
+    are those of `estimate`.
     """
     fits = [
         (estimate(points_a, points_b, m, threshold=threshold, seed=seed, size=size, weights=weights), m) for m in models
@@ -46,18 +47,18 @@ def choose(
     start = sound[int(np.argmin(costs))][2]
 
     def settled(model: Model) -> Points | None:
-        return settle(a, b, model, start, (width, height), threshold=threshold, weights=trust)
+        return fit_gls(a, b, model, start, (width, height), threshold=threshold, weights=trust)
 
     candidates = sorted((m for _, m, _ in sound), key=PARAMETERS.__getitem__)
     model, richest = candidates[0], candidates[-1]
     found = settled(richest)
     if found is not None and model != richest:
         spoken = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
-        worth = {m: spoken[m] - 0.5 * ODDS * PARAMETERS[m] for m in candidates}
+        worth = {m: spoken[m] - 0.5 * LOG_ODDS_PER_TWO_PARAMETERS * PARAMETERS[m] for m in candidates}
         model = max(candidates, key=worth.__getitem__)
         if model != richest:
             found = settled(model)
-    if found is not None and flaw(found, width, height) is None:
+    if found is not None and find_flaw(found, width, height) is None:
         distances = residuals(found, a, b)
         return Estimate(found, distances <= threshold, distances), model
     return next((fit, m) for fit, m, _ in sound if m == model)

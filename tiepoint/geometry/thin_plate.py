@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.geometry.displacement import (
-    GRID,
+    FOLD_GRID,
     Size,
-    checked_smoothing,
-    checked_ties,
-    folded,
-    lattice,
+    check_smoothing,
+    check_ties,
+    folded_share,
+    make_lattice,
     pixels_of,
     refuse_folds,
     resample,
@@ -24,11 +24,11 @@ from tiepoint.images.raster import Raster
 from tiepoint.images.window import Window
 from tiepoint.types import Points
 
-CONTROLS = 500
+MAX_CONTROLS = 500
 SMOOTHINGS = (0.0, *(10.0 ** (k / 2) for k in range(-18, 7)))
-EVALUATED = 8  # px between places at which the spline is evaluated when an image is warped
-INVERSE = 12  # places a side that hold the inverse, beside the tie points
-HELD = 1 << 21  # distances at a time
+EVALUATION_STEP_PX = 8  # px between places at which the spline is evaluated when an image is warped
+INVERSE_GRID = 12  # places a side that hold the inverse, beside the tie points
+MAX_DISTANCES = 1 << 21  # distances at a time
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class ThinPlate:
         Raises:
             InputError: see `checked_ties` and `checked_smoothing`.
         """
-        places, partners, transform = checked_ties(a, b, matrix, CONTROLS)
-        fixed = None if smoothing is None else checked_smoothing(smoothing)
-        look = np.vstack([lattice(places, size, GRID), places])
+        places, partners, transform = check_ties(a, b, matrix, MAX_CONTROLS)
+        fixed = None if smoothing is None else check_smoothing(smoothing)
+        look = np.vstack([make_lattice(places, size, FOLD_GRID), places])
         return _solve(places, partners, transform, fixed, look)
 
     def map(self, points: ArrayLike) -> Points:
@@ -97,7 +97,7 @@ class ThinPlate:
             InputError: this warp folds.
         """
         refuse_folds(self.folded)
-        places = np.vstack([self.controls, lattice(self.controls, size, INVERSE)])
+        places = np.vstack([self.controls, make_lattice(self.controls, size, INVERSE_GRID)])
         mapped = self.map(places)
         mapped, first = np.unique(mapped, axis=0, return_index=True)
         kept = np.isfinite(mapped).all(axis=1)
@@ -118,15 +118,15 @@ class ThinPlate:
         return resample(image, back._block, shape, fill)
 
     def _block(self, window: Window) -> Points:
-        x = np.arange(0, window.width + EVALUATED, EVALUATED)
-        y = np.arange(0, window.height + EVALUATED, EVALUATED)
+        x = np.arange(0, window.width + EVALUATION_STEP_PX, EVALUATION_STEP_PX)
+        y = np.arange(0, window.height + EVALUATION_STEP_PX, EVALUATION_STEP_PX)
         nodes = np.stack(np.meshgrid(x + window.x, y + window.y), axis=-1).reshape(-1, 2).astype(np.float64)
         values = self._displacement(nodes).reshape(len(y), len(x), 2)
-        row, down = np.divmod(np.arange(window.height), EVALUATED)
-        column, right = np.divmod(np.arange(window.width), EVALUATED)
-        part = (down / EVALUATED)[:, None, None]
+        row, down = np.divmod(np.arange(window.height), EVALUATION_STEP_PX)
+        column, right = np.divmod(np.arange(window.width), EVALUATION_STEP_PX)
+        part = (down / EVALUATION_STEP_PX)[:, None, None]
         values = (1 - part) * values[row] + part * values[row + 1]
-        part = (right / EVALUATED)[None, :, None]
+        part = (right / EVALUATION_STEP_PX)[None, :, None]
         values = (1 - part) * values[:, column] + part * values[:, column + 1]
         return np.asarray(apply(self.matrix, pixels_of(window)).reshape(values.shape) + values)
 
@@ -134,7 +134,7 @@ class ThinPlate:
         unit = (places - self.centre) / self.scale
         result = self.trend[0] + unit @ self.trend[1:]
         centres = (self.controls - self.centre) / self.scale
-        rows = max(1, HELD // len(centres))
+        rows = max(1, MAX_DISTANCES // len(centres))
         for start in range(0, len(unit), rows):
             part = slice(start, start + rows)
             result[part] += _kernel(unit[part], centres) @ self.bend
@@ -165,7 +165,7 @@ def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None
         bend = basis @ (seen / (energies + smoothing * len(unit))[:, None])
         trend = np.linalg.solve(r[:3], q[:, :3].T @ (left - kernel @ bend))
         found = ThinPlate(matrix, places, bend, trend, centre, scale, smoothing, 0.0)
-        return found if look is None else replace(found, folded=folded(found.map, matrix, look))
+        return found if look is None else replace(found, folded=folded_share(found.map, matrix, look))
 
     if fixed is not None:
         return spline(fixed)

@@ -14,12 +14,12 @@ from tiepoint.images.pixels import value_range
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.window import Window, scaling
 
-TILE = 2048  # px
-HALF = 0.5  # of the pixels that a mean is of, that have to be valid
+MAX_TILE_PX = 2048  # px
+MIN_VALID_SHARE = 0.5  # of the pixels that a mean is of, that have to be valid
 
 
 @dataclass(frozen=True)
-class Reduced:
+class Downsampled:
     """`reader`, `factor` times smaller: pixel (x, y) is the mean of the pixels from (x, y) * factor on, factor a side.
 
     Only valid pixels go into a mean; it is valid where at least half of them are. At the right and lower border the
@@ -33,7 +33,7 @@ class Reduced:
 
     reader: Reader
     factor: int
-    tile: int = TILE
+    tile: int = MAX_TILE_PX
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def _means(block: Raster, factor: int) -> tuple[NDArray[np.float32], NDArray[np.
         return means, None
     share = _averaged(block.mask, factor)
     alone = _averaged(np.where(block.mask, block.pixels, 0), factor) / np.maximum(share, 1e-6)
-    return np.where(share > 0, alone, means), share >= HALF
+    return np.where(share > 0, alone, means), share >= MIN_VALID_SHARE
 
 
 def _averaged(image: NDArray[Any], factor: int) -> NDArray[np.float32]:

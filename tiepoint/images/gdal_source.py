@@ -15,12 +15,12 @@ from tiepoint.images.geo import Geo, gdal, gdal_errors, import_rasterio, quiet
 from tiepoint.images.header import Header, check_size
 from tiepoint.images.window import Window
 
-MOST_BANDS = 4096  # a damaged header may claim 65535, and the default grey reads each
+MAX_BANDS = 4096  # a damaged header may claim 65535, and the default grey reads each
 DRIVERS = {"tiff": "GTiff", "jp2": "JP2OpenJPEG"}
 
 
 class GdalSource:
-    """A `tiepoint.images.sources.Source` of a file that stays open.
+    """A `tiepoint.images.sources.BandSource` of a file that stays open.
 
     Bands are named by the file's descriptions, else by their colour, else by their number. Pages of one size and depth,
     one band each, are bands. A palette becomes the luma of its colours.
@@ -48,7 +48,7 @@ class GdalSource:
     def read(
         self, bands: Sequence[int], window: Window, step: int = 1
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """See `tiepoint.images.sources.Source`."""
+        """See `tiepoint.images.sources.BandSource`."""
         where = self._rasterio.windows.Window(window.x, window.y, window.width, window.height)
         size = (-(-window.height // step), -(-window.width // step))
         planes, masks, partial = [], [], False
@@ -82,7 +82,7 @@ class GdalSource:
             self._datasets = [first]
             if first.count > 1 or header.tiff is None or header.tiff.pages < 2:
                 return
-            for page in first.subdatasets[: min(header.tiff.pages, MOST_BANDS)]:
+            for page in first.subdatasets[: min(header.tiff.pages, MAX_BANDS)]:
                 self._datasets.append(self._rasterio.open(page))
         pages = [p for p in self._datasets[1:] if (p.shape, p.dtypes, p.count) == (first.shape, first.dtypes, 1)]
         kept = pages if len(pages) > 1 else [first]
@@ -95,9 +95,9 @@ class GdalSource:
         first = self._datasets[0]
         rows, columns = first.block_shapes[0]  # GDAL decodes no less than a block
         check_size(columns, rows, f"{self.name}: a block", max_pixels, ", or save it in tiles")
-        if first.count > MOST_BANDS:
+        if first.count > MAX_BANDS:
             raise InputError(
-                f"{self.name}: claims {first.count} bands, more than {MOST_BANDS}: copy it again or divide it"
+                f"{self.name}: claims {first.count} bands, more than {MAX_BANDS}: copy it again or divide it"
             )
         self.shape: tuple[int, int] = first.shape
         kinds = [(d, i, kind.name) for d in self._datasets for i, kind in enumerate(d.colorinterp, 1)]

@@ -18,8 +18,8 @@ from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
 from tiepoint.images.tiff import Damaged, read_tags
 
-BLOCK = 512  # side of the tiles that are written
-CACHE = 64 * 2**20  # bytes of blocks that GDAL keeps; its own choice is 5 % of the memory
+BLOCK_PX = 512  # side of the tiles that are written
+CACHE_BYTES = 64 * 2**20  # bytes of blocks that GDAL keeps; its own choice is 5 % of the memory
 LONGITUDE_LATITUDE = "EPSG:4326"
 
 
@@ -91,7 +91,7 @@ def import_rasterio(what: str) -> Any:
 @contextmanager
 def gdal(rasterio: Any) -> Iterator[None]:
     """GDAL with little memory for blocks, and in one thread: what others report goes to standard error."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=1):
         yield
 
 
@@ -146,7 +146,7 @@ def geotiff_writer(
         raise InputError(f"{path}: nodata is {nodata:g}, which {dtype} does not hold: give another")
     profile: dict[str, Any] = {
         "driver": "GTiff", "count": shape[0], "height": shape[1], "width": shape[2], "dtype": dtype.name,
-        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "compress": "deflate", "bigtiff": "if_safer",
+        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "compress": "deflate", "bigtiff": "if_safer",
         "nodata": nodata,
     }  # fmt: skip
     if geo is not None:
@@ -154,7 +154,7 @@ def geotiff_writer(
     with atomic_file(path) as temporary:
         try:
             with (
-                rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_TIFF_INTERNAL_MASK=True),
+                rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=True),
                 quiet(rasterio),
                 rasterio.open(temporary, "w", **profile) as dataset,
             ):

@@ -46,11 +46,11 @@ def stored_matrix(orientation: int, width: int, height: int) -> NDArray[np.float
 
 
 Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "other"]
-LIMIT = 2**29
+MAX_PIXELS = 2**29
 VARIABLE = "TIEPOINT_MAX_PIXELS"
-OPENCV_PIXELS, OPENCV_SIDE = 2**30, 2**20  # of OpenCV's own readers
+MAX_OPENCV_PIXELS, MAX_OPENCV_SIDE_PX = 2**30, 2**20  # of OpenCV's own readers
 PNG, JP2, CODESTREAM = b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
-BOXES = 1 << 16  # of a JPEG 2000 file, within which the box of its size must stand
+MAX_BOXES_BYTES = 1 << 16  # of a JPEG 2000 file, within which the box of its size must stand
 EXIF = b"Exif\0\0"
 
 
@@ -101,7 +101,7 @@ def inspect(file: BinaryIO, name: str | Path) -> Header:
         raise InputError(f"{name}: is truncated or damaged: copy it again") from None
     if head.startswith((JP2, CODESTREAM)):
         file.seek(0)
-        return _jpeg2000(file.read(BOXES))
+        return _jpeg2000(file.read(MAX_BOXES_BYTES))
     if head.startswith(b"BM") and len(head) >= 26:
         wide = int.from_bytes(head[14:18], "little") != 12
         places = ((18, 22), (22, 26)) if wide else ((18, 20), (20, 22))
@@ -124,10 +124,11 @@ def check_size(width: int, height: int, name: str | Path, max_pixels: int | None
 
 def check_opencv(header: Header, name: str | Path) -> None:
     """Raise InputError for an image that is larger than OpenCV reads."""
-    if header.width * header.height > OPENCV_PIXELS or max(header.width, header.height) > OPENCV_SIDE:
+    if header.width * header.height > MAX_OPENCV_PIXELS or max(header.width, header.height) > MAX_OPENCV_SIDE_PX:
         raise InputError(
-            f"{name}: is {header.width} x {header.height} px: OpenCV reads {OPENCV_PIXELS} pixels and {OPENCV_SIDE} a "
-            "side at most: save it as a tiled TIFF and read it with rasterio (pip install 'tiepoint[geo]')"
+            f"{name}: is {header.width} x {header.height} px: OpenCV reads {MAX_OPENCV_PIXELS} pixels and "
+            f"{MAX_OPENCV_SIDE_PX} a side at most: save it as a tiled TIFF and read it with rasterio "
+            "(pip install 'tiepoint[geo]')"
         )
 
 
@@ -135,7 +136,7 @@ def pixel_limit() -> int:
     """The most pixels that an image may have: TIEPOINT_MAX_PIXELS, else 2^29."""
     text = os.environ.get(VARIABLE, "")
     if not text:
-        return LIMIT
+        return MAX_PIXELS
     if not text.isdecimal() or not int(text):
         raise InputError(f"{VARIABLE} is {text!r}: give a whole number of pixels above 0")
     return int(text)

@@ -17,7 +17,7 @@ from tiepoint.types import Image
 
 DTYPES = (np.uint8, np.uint16, np.float32)
 PERCENTILES = (0.1, 99.9)
-SAMPLE = 1_000_000
+MAX_SAMPLES = 1_000_000
 
 
 def read_grey(path: str | Path) -> NDArray[Any]:
@@ -115,7 +115,7 @@ def value_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> t
 def percentile_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:
     """The 0.1 and 99.9 percentiles, as `value_range`, whatever the depth."""
     values = image.reshape(-1) if mask is None else image[mask]
-    sample = values[:: max(1, values.size // SAMPLE)]
+    sample = values[:: max(1, values.size // MAX_SAMPLES)]
     if not len(values):
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(sample, PERCENTILES))

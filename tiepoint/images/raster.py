@@ -20,7 +20,7 @@ from tiepoint.images.gdal_source import GdalSource
 from tiepoint.images.geo import Geo
 from tiepoint.images.header import Header, check_size, inspect, opened, upright
 from tiepoint.images.pixels import decode_as, to_uint8, to_unit, value_range
-from tiepoint.images.sources import ArraySource, Source, choose, render, sampling
+from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
@@ -78,14 +78,14 @@ class Reader:
     """
 
     def __init__(
-        self, source: Source, band: int | str | None = None, orientation: int = 1, max_pixels: int | None = None
+        self, source: BandSource, band: int | str | None = None, orientation: int = 1, max_pixels: int | None = None
     ) -> None:
         self.source, self.shape, self.bands, self.geo, self.name = (
             source, source.shape, source.bands, source.geo, source.name,
         )  # fmt: skip
         self._orientation, self._max_pixels = orientation, max_pixels
-        self._grey = choose(source, band)
-        pixels, mask = render(source, self._grey, self._whole(), sampling(self.shape))
+        self._grey = choose_grey(source, band)
+        pixels, mask = render(source, self._grey, self._whole(), sampling_step(self.shape))
         values = pixels.reshape(-1) if mask is None else pixels[mask]
         if not len(values):
             raise InputError(f"{self.name}: holds no valid pixel: all are nodata, transparent or NaN")
@@ -162,7 +162,7 @@ def _open(path: str | Path, band: int | str | None, orient: bool, max_pixels: in
         if whole or not windowed:
             check_size(header.width, header.height, path, max_pixels)
         if windowed or (tags is not None and not (tags.plain and tags.pages == 1)):
-            source: Source = GdalSource(path, header, max_pixels)
+            source: BandSource = GdalSource(path, header, max_pixels)
         else:
             file.seek(0)
             source = _decoded(decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path), header, path)
@@ -221,7 +221,7 @@ def _decoded(image: NDArray[Any], header: Header, path: str | Path) -> ArraySour
     return ArraySource(str(path), planes, RGB, (0, 1, 2), mask=last > 0, nodata=nodata)
 
 
-def _turned(source: Source, orientation: int) -> ArraySource:
+def _turned(source: BandSource, orientation: int) -> ArraySource:
     """The source as an array in memory, upright."""
     window = Window(0, 0, source.shape[1], source.shape[0])
     planes, valid = source.read(range(len(source.bands)), window)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.images.geo import BLOCK, Geo, geotiff_writer
+from tiepoint.images.geo import BLOCK_PX, Geo, geotiff_writer
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
-MOST = 2**24  # values of the source that a block may need at once
+MAX_VALUES = 2**24  # values of the source that a block may need at once
 ROUNDING = 1e-6  # px beyond the border, or weight of a pixel that is not valid, that rounding alone may give
 Read = Callable[[Window], tuple[Planes, Mask | None]]
 
@@ -47,7 +47,7 @@ def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: f
     inverse = _inverse(matrix, (height, width))
     pixels = np.full(shape, fill, dtype=image.pixels.dtype)
     mask = np.zeros(shape, dtype=bool)
-    for window in _blocks(shape):
+    for window in blocks_of(shape):
         for part, planes, valid in _warp(read, (height, width), inverse, window):
             pixels[part.slices] = np.where(valid[0], planes[0], pixels[part.slices])
             mask[part.slices] = valid[0]
@@ -76,7 +76,7 @@ def warp_to_geotiff(
     bands = range(len(source.bands))
     first, _ = source.read(bands, Window(0, 0, 1, 1))
     inverse = _inverse(matrix, source.shape)
-    blocks = list(_blocks(shape))
+    blocks = list(blocks_of(shape))
     with geotiff_writer(path, (len(bands), *shape), first.dtype, geo, nodata, source.bands) as dataset:
         for done, window in enumerate(blocks, 1):
             pixels = np.full((len(bands), window.height, window.width), 0 if nodata is None else nodata, first.dtype)
@@ -110,16 +110,16 @@ def _warp(
     left, top = int(max(u[inside].min(), 0)), int(max(v[inside].min(), 0))
     right, bottom = int(min(u[inside].max() + 1, size[1] - 1)), int(min(v[inside].max() + 1, size[0] - 1))
     needed = Window(left, top, right - left + 1, bottom - top + 1)
-    if needed.width * needed.height * bands > MOST and max(window.width, window.height) > 1:
+    if needed.width * needed.height * bands > MAX_VALUES and max(window.width, window.height) > 1:
         for part in _halves(window):
             yield from _warp(read, size, inverse, part, bands)
         return
     planes, valid = read(needed)
     u, v = (np.where(inside, a, start) - start for a, start in ((u, left), (v, top)))
-    yield window, *_bilinear(planes, valid, u, v, inside)
+    yield window, *sample_bilinear(planes, valid, u, v, inside)
 
 
-def _bilinear(
+def sample_bilinear(
     planes: Planes, valid: Mask | None, u: NDArray[np.float64], v: NDArray[np.float64], inside: Mask
 ) -> tuple[Planes, Mask]:
     """Pixels and validity (C, h, w) at (u, v), each (h, w)."""
@@ -159,11 +159,11 @@ def _inverse(matrix: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
         raise InputError("the matrix has no inverse: it maps the image to a line or a point") from None
 
 
-def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
+def blocks_of(shape: tuple[int, int]) -> Iterator[Window]:
     """The blocks of a GeoTIFF as it is written, row by row."""
-    for y in range(0, shape[0], BLOCK):
-        for x in range(0, shape[1], BLOCK):
-            yield Window(x, y, min(BLOCK, shape[1] - x), min(BLOCK, shape[0] - y))
+    for y in range(0, shape[0], BLOCK_PX):
+        for x in range(0, shape[1], BLOCK_PX):
+            yield Window(x, y, min(BLOCK_PX, shape[1] - x), min(BLOCK_PX, shape[0] - y))
 
 
 def _halves(window: Window) -> tuple[Window, Window]:

@@ -15,10 +15,10 @@ from tiepoint.images.pixels import percentile_range, to_unit
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
-SAMPLE = 1_000_000
+MAX_SAMPLES = 1_000_000
 
 
-class Source(Protocol):
+class BandSource(Protocol):
     """Bands of an image that can be read in parts.
 
     Attributes:
@@ -65,7 +65,7 @@ class ArraySource:
         return self.planes.shape[1], self.planes.shape[2]
 
     def read(self, bands: Sequence[int], window: Window, step: int = 1) -> tuple[Planes, Mask | None]:
-        """See `Source`."""
+        """See `BandSource`."""
         rows, columns = window.slices
         rows, columns = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
         planes = np.stack([self.planes[band, rows, columns] for band in bands])
@@ -96,7 +96,7 @@ class Grey:
     ranges: tuple[tuple[float, float], ...] = ()
 
 
-def choose(source: Source, band: int | str | None) -> Grey:
+def choose_grey(source: BandSource, band: int | str | None) -> Grey:
     """The grey of one band, by number from 1 or by name, or the default: luma of a colour image, a single band as it
     is, else the mean of all bands that are not constant.
     """
@@ -108,7 +108,7 @@ def choose(source: Source, band: int | str | None) -> Grey:
         return Grey("band", (0,))
     used, ranges = [], []
     for index in range(len(source.bands)):
-        planes, valid = source.read((index,), _whole(source), sampling(source.shape))
+        planes, valid = source.read((index,), _whole(source), sampling_step(source.shape))
         plane = to_depth(planes[0], source.name)
         low, high = percentile_range(plane, _finite(plane, None if valid is None else valid[0]))
         if high > low:
@@ -117,7 +117,7 @@ def choose(source: Source, band: int | str | None) -> Grey:
     return Grey("mean", tuple(used), tuple(ranges)) if used else Grey("band", (0,))
 
 
-def render(source: Source, grey: Grey, window: Window, step: int = 1) -> tuple[Planes, Mask | None]:
+def render(source: BandSource, grey: Grey, window: Window, step: int = 1) -> tuple[Planes, Mask | None]:
     """The grey pixels (h, w), uint8, uint16 or float32, and which are valid (h, w), None if all are.
 
     A pixel is valid where the chosen band is, where any of red, green and blue is and all are finite, or for the mean
@@ -147,12 +147,12 @@ def to_depth(planes: Planes, name: str) -> Planes:
         return planes.astype(np.float32)
 
 
-def sampling(shape: tuple[int, int]) -> int:
+def sampling_step(shape: tuple[int, int]) -> int:
     """The step by which an image (H, W) is read for its statistics: to about a million pixels."""
-    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / SAMPLE))))
+    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / MAX_SAMPLES))))
 
 
-def _mean(source: Source, grey: Grey, window: Window, step: int) -> tuple[Planes, Mask | None]:
+def _mean(source: BandSource, grey: Grey, window: Window, step: int) -> tuple[Planes, Mask | None]:
     """Band by band, so that two are in memory and not all."""
     total = count = None
     for band, limits in zip(grey.bands, grey.ranges, strict=True):
@@ -180,7 +180,7 @@ def _finite(plane: Planes, mask: Mask | None) -> Mask | None:
     return finite if mask is None else mask & finite
 
 
-def _index(source: Source, band: int | str) -> int:
+def _index(source: BandSource, band: int | str) -> int:
     """The index of a band given by name, else by number from 1, which may be written as text."""
     names = [name.casefold() for name in source.bands]
     if isinstance(band, str) and band.casefold() in names:
@@ -196,5 +196,5 @@ def _listed(names: Sequence[str]) -> str:
     return listed + (f" ... {len(names)}" if len(names) > 12 else "")
 
 
-def _whole(source: Source) -> Window:
+def _whole(source: BandSource) -> Window:
     return Window(0, 0, source.shape[1], source.shape[0])

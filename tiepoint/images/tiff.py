@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MOST_DIRECTORIES = 4096  # pages, overviews and masks
+MAX_DIRECTORIES = 4096  # pages, overviews and masks
 NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS = 254, 256, 257, 258, 262, 274, 277
@@ -79,7 +79,7 @@ def read_tags(file: BinaryIO) -> Tiff:
     order, first, big = _start(file)
     directories: list[dict[int, _Entry]] = []
     at, seen = first, set[int]()
-    while at and len(directories) < MOST_DIRECTORIES:
+    while at and len(directories) < MAX_DIRECTORIES:
         if at in seen or at >= size:
             raise Damaged
         seen.add(at)
@@ -137,7 +137,7 @@ def _directory(file: BinaryIO, at: int, size: int, order: str, big: bool) -> tup
     count_type, word = (order + "u8", 8) if big else (order + "u2", 4)
     count = int(np.frombuffer(_exactly(file, at, 8 if big else 2, size), count_type)[0])
     start, each = at + (8 if big else 2), 4 + 2 * word
-    if count > MOST_DIRECTORIES:
+    if count > MAX_DIRECTORIES:
         raise Damaged
     table = _exactly(file, start, count * each + word, size)
     tags = {}

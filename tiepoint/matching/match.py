@@ -16,8 +16,8 @@ from tiepoint.matching.neighbours import Matches as Matches
 from tiepoint.matching.neighbours import mutual_nearest as mutual_nearest
 from tiepoint.matching.neighbours import nearest as nearest
 from tiepoint.matching.relate import order_of, relate_pairs
-from tiepoint.matching.rotation import search_turn, structure_turn, turn_between
-from tiepoint.matching.shortlist import decide, shortlist
+from tiepoint.matching.rotation import rotation_between, rotation_from_structure, search_rotation
+from tiepoint.matching.shortlist import keep_most_probable, shortlist
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
@@ -85,7 +85,7 @@ def match(
     With a relater: keypoints among each other's `candidates` nearest that the ratio test leaves open make a shortlist
     (`tiepoint.matching.shortlist`), their patches are encoded once each and related (`relate.relate_pairs`), and the
     matches are the pairs that are each other's most probable and at least `least_probability`. The relater cuts upright
-    patches of 64 px, those of b turned and scaled as its features say (`turns.turn_between`).
+    patches of 64 px, those of b turned and scaled as its features say (`rotation_between`).
 
     Relating takes the time: of 1,000 keypoints of both images up to 2,000 patches are encoded, and on pairs of visible
     light and near infrared 800 to 1,800 pairs related, which RRL-Net did in two to three minutes on two cores that were
@@ -138,10 +138,10 @@ def match(
     else:
         listed = shortlist(first.descriptors, second.descriptors, candidates, ratio)
         chances = relate_pairs(
-            first, second, listed.indices, judge, spectra, turn=turn_between(first, second, ratio),
+            first, second, listed.indices, judge, spectra, turn=rotation_between(first, second, ratio),
             progress=(lambda done, total: progress(2 + done, 3 + total)) if progress else None,
         )  # fmt: skip
-        found = decide(listed, chances, least_probability)
+        found = keep_most_probable(listed, chances, least_probability)
     result = MatchResult(first, second, found)
     if progress:
         steps = 3 if judge is None else 3 + len(listed)
@@ -173,8 +173,8 @@ def _described(
         progress(1, 3)
     turn = None
     if both is not None:
-        about = 0.0 if rotations == 1 else search_turn(first, both[1], model, rotations, ratio=ratio, **settings)
-        turn = structure_turn(*both, about)
+        about = 0.0 if rotations == 1 else search_rotation(first, both[1], model, rotations, ratio=ratio, **settings)
+        turn = rotation_from_structure(*both, about)
     second = b if isinstance(b, Features) else describe(b, model, **settings, turn=turn, name="image b")
     if progress:
         progress(2, 3)

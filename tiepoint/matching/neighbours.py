@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tiepoint.errors import InputError
 
-APART, DEPTH = 10.0, 8  # px; neighbours among which the first apart is sought
+MIN_GAP_PX, FGINN_DEPTH = 10.0, 8  # px; neighbours among which the first apart is sought
 CHUNK = 2048
 
 
@@ -53,7 +53,7 @@ def mutual_nearest(
     ratio: float = 0.9,
     chunk: int = CHUNK,
     places: tuple[ArrayLike, ArrayLike] | None = None,
-    apart: float = APART,
+    apart: float = MIN_GAP_PX,
 ) -> Matches:
     """Match rows that are each other's nearest by L2 distance and pass the ratio test in both directions.
 
@@ -78,7 +78,7 @@ def mutual_nearest(
     if not len(left) or not len(right):
         return Matches(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
     unit = are_unit(left, right)
-    depth = 2 if places is None else DEPTH
+    depth = 2 if places is None else FGINN_DEPTH
     forward, backward = _nearest(*((left, right) if unit else _for_distances(left, right)), chunk, depth)
     if places is not None:
         forward, backward = (

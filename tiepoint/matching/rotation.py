@@ -19,12 +19,12 @@ from tiepoint.matching.neighbours import mutual_nearest
 from tiepoint.models.describer import Describer
 from tiepoint.structure.global_search import ROTATIONS, correlate
 
-STRONGEST = 1000  # keypoints that the search matches
-LOOSE = 0.02  # of the longer side: residual of an inlier, as perspective bends a similarity
-ENOUGH = 12  # inliers that fix a turn
+MAX_KEYPOINTS = 1000  # keypoints that the search matches
+MAX_RESIDUAL_SHARE = 0.02  # of the longer side: residual of an inlier, as perspective bends a similarity
+MIN_INLIERS = 12  # inliers that fix a turn
 
 
-def structure_turn(a: Raster, b: Raster, about: float = 0.0) -> NDArray[np.float64]:
+def rotation_from_structure(a: Raster, b: Raster, about: float = 0.0) -> NDArray[np.float64]:
     """The turn (2, 2) by correlation of structure, of rotations within 18 degrees of `about`, see `correlate`.
 
     Args:
@@ -35,7 +35,7 @@ def structure_turn(a: Raster, b: Raster, about: float = 0.0) -> NDArray[np.float
     return correlate(a.pixels, b.pixels, rotations=rotations, masks=(a.mask, b.mask))[0].matrix[:2, :2]
 
 
-def search_turn(
+def search_rotation(
     a: Features, b: Raster, model: Describer, rotations: int, *, ratio: float = 0.9, **settings: Any
 ) -> float:
     """Of so many equal turns of b against a the one under which most matches agree, degrees counter-clockwise.
@@ -57,22 +57,22 @@ def search_turn(
     if rotations < 1:
         raise InputError(f"rotations is {rotations}: give 1, which searches for none, or more")
     settings["even"] = False  # the strongest of both images are the likeliest to show the same
-    settings["max_keypoints"] = min(STRONGEST, settings.get("max_keypoints", STRONGEST))
-    first = replace(a, frames=a.frames[:STRONGEST], descriptors=a.descriptors[:STRONGEST])
+    settings["max_keypoints"] = min(MAX_KEYPOINTS, settings.get("max_keypoints", MAX_KEYPOINTS))
+    first = replace(a, frames=a.frames[:MAX_KEYPOINTS], descriptors=a.descriptors[:MAX_KEYPOINTS])
     upright = describe(b, model, **settings)
     width = settings.get("support") or model.support
     angles = [360 * k / rotations for k in range(rotations)]
     counts = []
     for angle in angles:
         frames = upright.frames.copy()
-        frames[:, :, :2] = turned(angle) @ frames[:, :, :2]
+        frames[:, :, :2] = rotation_matrix(angle) @ frames[:, :, :2]
         patches = extract(b.pixels, frames, size=PATCH, support=width)
         descriptors = model(torch.from_numpy(to_unit(patches, b.limits))).cpu().float().numpy()
         counts.append(_agreeing(first, replace(upright, descriptors=descriptors), ratio)[1])
     return angles[int(np.argmax(counts))]
 
 
-def turn_between(a: Features, b: Features, ratio: float = 0.9) -> NDArray[np.float64]:
+def rotation_between(a: Features, b: Features, ratio: float = 0.9) -> NDArray[np.float64]:
     """The turn (2, 2) of b against a as their features say.
 
     Where all frames of an image are alike, as those of upright describers are, it is that of b's against a's.
@@ -87,14 +87,14 @@ def turn_between(a: Features, b: Features, ratio: float = 0.9) -> NDArray[np.flo
     if all(len(axes) and np.ptp(axes, axis=0).max() == 0 for axes in linear):
         return np.asarray(linear[1][0] @ np.linalg.inv(linear[0][0]))
     matrix, count = _agreeing(a, b, ratio)
-    if matrix is not None and count >= ENOUGH:
+    if matrix is not None and count >= MIN_INLIERS:
         return matrix[:2, :2]
     if a.image is not None and b.image is not None:
         return correlate(a.image, b.image, masks=(a.mask, b.mask))[0].matrix[:2, :2]
     return np.eye(2)
 
 
-def turned(degrees: float) -> NDArray[np.float64]:
+def rotation_matrix(degrees: float) -> NDArray[np.float64]:
     """The matrix (2, 2) that turns pixels counter-clockwise as seen on the screen."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[cos, sin], [-sin, cos]])
@@ -104,5 +104,5 @@ def _agreeing(a: Features, b: Features, ratio: float) -> tuple[NDArray[np.float6
     """The similarity that explains most matches, and how many."""
     rows = mutual_nearest(a.descriptors, b.descriptors, ratio).indices
     points = a.points[rows[:, 0]], b.points[rows[:, 1]]
-    fit = estimate(*points, "similarity", threshold=LOOSE * max(b.size), size=a.size)
+    fit = estimate(*points, "similarity", threshold=MAX_RESIDUAL_SHARE * max(b.size), size=a.size)
     return fit.matrix, int(fit.inliers.sum())

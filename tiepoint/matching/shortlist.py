@@ -18,7 +18,7 @@ from tiepoint.errors import InputError
 from tiepoint.matching.neighbours import CHUNK, Matches, are_unit, check_ratio, nearest, similarities, vectors
 from tiepoint.types import Rows
 
-AT_ONCE = 8192  # pairs of descriptors compared
+PAIRS_PER_BLOCK = 8192  # pairs of descriptors compared
 
 
 @torch.inference_mode()
@@ -63,12 +63,12 @@ def shortlist(
     pairs, distance, other = pairs[near], distance[near], other[:, near]
     ratios = np.divide(distance, other, out=np.ones_like(other), where=other > 0).max(axis=0)
     unit = are_unit(left, right)
-    parts = torch.split(torch.from_numpy(pairs), AT_ONCE)
+    parts = torch.split(torch.from_numpy(pairs), PAIRS_PER_BLOCK)
     similarity = torch.cat([similarities(left[part[:, 0]], right[part[:, 1]], unit=unit) for part in parts])
     return Matches(pairs, similarity.cpu().numpy(), ratios)
 
 
-def decide(found: Matches, probability: NDArray[np.float32], least: float) -> Matches:
+def keep_most_probable(found: Matches, probability: NDArray[np.float32], least: float) -> Matches:
     """Of a shortlist with its probabilities (M,), the pairs that are each other's most probable, from `least` on.
 
     Of pairs equally probable, as 1 - 1e-9 and 1 are in float32, the more similar one counts as the more probable.
@@ -136,6 +136,6 @@ def _distances(a: Tensor, b: Tensor, pairs: Rows) -> NDArray[np.float32]:
     """L2 distances (M,) of pairs, from differences: sqrt(2 - 2s) in float32 is noise below 0.001."""
     parts = [
         torch.linalg.vector_norm(a[part[:, 0]] - b[part[:, 1]], dim=1)
-        for part in torch.split(torch.from_numpy(np.ascontiguousarray(pairs)), AT_ONCE)
+        for part in torch.split(torch.from_numpy(np.ascontiguousarray(pairs)), PAIRS_PER_BLOCK)
     ]
     return torch.cat(parts).cpu().numpy()

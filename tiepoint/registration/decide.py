@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.geometry.robust import FEWEST, Estimate, Model, residuals
+from tiepoint.geometry.robust import MIN_MATCHES, Estimate, Model, residuals
 from tiepoint.matching.match import MatchResult
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.registration.result import Choice, Registration, refused
 from tiepoint.registration.verdict import NOTHING, confidence, doubts, gathered
-from tiepoint.structure.align import Alignment, independent, roundtrip
-from tiepoint.structure.ambiguity import LEFT, ambiguities
+from tiepoint.structure.align import Alignment, independent_windows, roundtrip_error
+from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, find_ambiguities
 
 LEAST_PROBABILITY = 0.5
 
@@ -81,13 +81,13 @@ def by_structure(
     agree = residuals(lead.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
     agreeing = best.points[best.inliers, 2:]
     evidence = gathered(
-        agree, best.inliers, best.residuals, best.scores, windows=independent(agreeing, images[1].shape),
-        support=best.support, coverage=best.coverage, roundtrip=roundtrip(*images, best, masks),
+        agree, best.inliers, best.residuals, best.scores, windows=independent_windows(agreeing, images[1].shape),
+        support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*images, best, masks),
     )  # fmt: skip
     trust, reasons = confidence(evidence), doubts(evidence, least)
-    unsure = () if reasons else ambiguities(*images, agreeing, evidence.score, evidence.matches, masks, coarse)
+    unsure = () if reasons else find_ambiguities(*images, agreeing, evidence.score, evidence.matches, masks, coarse)
     if unsure:
-        trust = min(trust, LEFT)
+        trust = min(trust, AMBIGUOUS_CAP)
         reasons = (f"confidence {trust:.2f}, less than {least:.2f}", *unsure) if trust < least else ()
     inliers, chances = lead.inliers, None
     if relater is not None and not reasons:
@@ -114,4 +114,4 @@ def likely(inliers: NDArray[np.bool_], chances: NDArray[np.float64]) -> tuple[ND
 def too_few(inliers: NDArray[np.bool_]) -> tuple[str, ...]:
     """Why what a relater left is no registration, in words; empty where it is enough."""
     count = int(inliers.sum())
-    return (f"the relater takes {count} of the places for matches",) if count < FEWEST else ()
+    return (f"the relater takes {count} of the places for matches",) if count < MIN_MATCHES else ()

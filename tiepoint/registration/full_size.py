@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.features.describe import Features
-from tiepoint.features.frames import carried
+from tiepoint.features.frames import carry
 from tiepoint.geometry.robust import Model, apply, residuals
-from tiepoint.geometry.select_model import choose
-from tiepoint.images.downsampled import Reduced
+from tiepoint.geometry.select_model import select_model
+from tiepoint.images.downsampled import Downsampled
 from tiepoint.images.raster import Raster
 from tiepoint.matching.match import MatchResult
 from tiepoint.models.relater import LearnedRelater
@@ -22,7 +22,7 @@ from tiepoint.registration.grid import plan
 from tiepoint.registration.result import Registration, refused
 from tiepoint.registration.verdict import NOTHING, confidence, doubts, gathered
 from tiepoint.registration.windows import RADIUS, WINDOW, Pair, compare, compare_at, relate
-from tiepoint.structure.align import coverage, independent
+from tiepoint.structure.align import coverage, independent_windows
 from tiepoint.structure.local_search import Refined
 from tiepoint.types import Points, Progress
 
@@ -51,7 +51,7 @@ def levels(factor: int) -> tuple[int, ...]:
 
 
 def carried_over(
-    first: Registration, a: Reduced, b: Reduced, rasters: tuple[Raster, Raster], settings: Settings,
+    first: Registration, a: Downsampled, b: Downsampled, rasters: tuple[Raster, Raster], settings: Settings,
     steps: Sequence[Progress | None],
 ) -> Registration:  # fmt: skip
     """The registration at full size.
@@ -79,7 +79,7 @@ def carried_over(
         pair = Pair(_alike(a, factor, matrix), replace(b, factor=factor), matrix)
         last = number == len(sizes_of_b) - 1
         shifts = compare(pair, cells, LAST_RADIUS if last else RADIUS, steps[number])
-        fit, model = choose(
+        fit, model = select_model(
             shifts.a, shifts.b, settings.models, threshold=settings.threshold * factor, seed=settings.seed, size=size,
             weights=shifts.weights,
         )  # fmt: skip
@@ -100,7 +100,7 @@ def _judged(
     inliers = distances <= settings.threshold
     agree = residuals(matrix, matches.points[:, :2], matches.points[:, 2:]) <= settings.threshold * factor
     evidence = gathered(
-        agree, inliers, distances, shifts.scores, windows=independent(shifts.b[inliers], pair.b.reader.shape),
+        agree, inliers, distances, shifts.scores, windows=independent_windows(shifts.b[inliers], pair.b.reader.shape),
         support=float(inliers.sum() / max(shifts.tried, 1)),
         coverage=coverage(shifts.b[inliers], matrix, pair.a.reader.shape, pair.b.reader.shape),
         roundtrip=_roundtrip(pair, shifts.a[inliers], progress),
@@ -127,7 +127,7 @@ def _roundtrip(pair: Pair, places: Points, progress: Progress | None) -> float:
     return float(np.median(residuals(back.matrix, shifts.a, shifts.b))) / pair.a.factor if len(shifts) else math.inf
 
 
-def _alike(a: Reduced, factor: int, matrix: Points) -> Reduced:
+def _alike(a: Downsampled, factor: int, matrix: Points) -> Downsampled:
     """Image a reduced so that its pixels show as much as those of b, reduced by `factor`; it is not enlarged."""
     height, width = a.reader.shape
     depth = float(matrix[2] @ ((width - 1) / 2, (height - 1) / 2, 1))
@@ -135,12 +135,12 @@ def _alike(a: Reduced, factor: int, matrix: Points) -> Reduced:
     return replace(a, factor=max(1, round(factor / scale)))
 
 
-def _enlarged(features: Features, image: Reduced) -> Features:
+def _enlarged(features: Features, image: Downsampled) -> Features:
     """Features of a reduced image, in pixels of the full one, which is not at hand."""
     height, width = image.reader.shape
     return replace(
         features,
-        frames=carried(features.frames, image.up),
+        frames=carry(features.frames, image.up),
         size=(width, height),
         image=None,
         mask=None,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tiepoint.geometry.robust import apply
 from tiepoint.images.raster import Raster
-from tiepoint.structure.local_search import WHOLE, strongest
-from tiepoint.structure.orientation_field import orientation_field, shrunk
+from tiepoint.structure.local_search import VALID_FRACTION, strongest_points
+from tiepoint.structure.orientation_field import orientation_field, shrink_mask
 from tiepoint.types import Points
 
 CELLS = 20  # along the longer side, as of images that are compared whole
@@ -42,16 +42,16 @@ def plan(a: Raster, b: Raster, matrix: Points, up: Points, border: int) -> list[
     height, width = b.pixels.shape
     moved = cv2.warpPerspective(a.pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     seen = np.ones(a.pixels.shape, np.float32) if a.mask is None else a.mask.astype(np.float32)
-    covered = cv2.warpPerspective(seen, matrix, (width, height)) > WHOLE
+    covered = cv2.warpPerspective(seen, matrix, (width, height)) > VALID_FRACTION
     field = orientation_field(moved, mask=covered)
-    inside = shrunk(covered if b.mask is None else covered & b.mask)
+    inside = shrink_mask(covered if b.mask is None else covered & b.mask)
     side = max(8.0, max(height, width) / CELLS)
     rows, columns = (_edges(length, border, side) for length in (height, width))
     found = []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
             part = slice(top, bottom), slice(left, right)
-            places = strongest(field[part], inside[part], 1, 0) if inside[part].any() else np.empty((0, 2))
+            places = strongest_points(field[part], inside[part], 1, 0) if inside[part].any() else np.empty((0, 2))
             if len(places):
                 corners = np.array([[left, top], [right, bottom]]) - 0.5
                 found.append(Cell(*apply(up, np.vstack([places[0] + np.array([left, top]), corners]))))

@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 
 from tiepoint.errors import InputError
-from tiepoint.features.frames import carried
+from tiepoint.features.frames import carry
 from tiepoint.geometry.robust import MODELS, Model, apply
-from tiepoint.geometry.select_model import ORDER
+from tiepoint.geometry.select_model import SIMPLEST_FIRST
 from tiepoint.geometry.warps import WARPS
-from tiepoint.images.downsampled import TILE, Reduced
+from tiepoint.images.downsampled import MAX_TILE_PX, Downsampled
 from tiepoint.images.header import inspect, opened
 from tiepoint.images.raster import Raster, Reader, as_raster, open_image
 from tiepoint.matching.bands import Bands, band_of_each
@@ -101,7 +101,7 @@ def register_large(
     b: str | Path | Reader,
     describer: str | Path | Describer = "sdgmnet",
     *,
-    tile: int = TILE,
+    tile: int = MAX_TILE_PX,
     overview: int = OVERVIEW,
     model: Model | Literal["auto"] = "auto",
     warp: Literal["thin-plate", "piecewise"] | None = None,
@@ -169,7 +169,7 @@ def register_large(
         rasters = first.read(progress=steps[0]), second.read(progress=steps[1])
         matcher = None if options.get("candidates") is None else judge
         found = register(*rasters, describer, relater=matcher, spectra=spectra, progress=steps[2], **shared)
-        models: tuple[Model, ...] = ORDER if model == "auto" else (model,)
+        models: tuple[Model, ...] = SIMPLEST_FIRST if model == "auto" else (model,)
         settings = Settings(models, threshold, least_confidence, seed, judge, spectra)
         result = carried_over(found, first, second, rasters, settings, steps[3:])
     if warp is not None:
@@ -189,14 +189,14 @@ def reduced_view(
         InputError: see `register_large`.
     """
     with ExitStack() as stack:
-        first, second = _both(stack, a, b, band, overview, TILE)
+        first, second = _both(stack, a, b, band, overview, MAX_TILE_PX)
         to_a, to_b = (np.asarray(np.linalg.inv(image.up)) for image in (first, second))
         points = np.hstack([apply(to_a, found.points[:, :2]), apply(to_b, found.points[:, 2:])])
         matrix = None if found.transform is None else to_b @ found.transform @ first.up
         one, two = first.read(), second.read()
         sides = [
             replace(
-                features, frames=carried(features.frames, back), size=(raster.pixels.shape[1], raster.pixels.shape[0])
+                features, frames=carry(features.frames, back), size=(raster.pixels.shape[1], raster.pixels.shape[0])
             )
             for features, back, raster in ((found.matches.a, to_a, one), (found.matches.b, to_b, two))
         ]
@@ -206,7 +206,7 @@ def reduced_view(
 
 def _both(
     stack: ExitStack, a: str | Path | Reader, b: str | Path | Reader, band: Bands, overview: int, tile: int
-) -> tuple[Reduced, Reduced]:
+) -> tuple[Downsampled, Downsampled]:
     """Both images reduced; those that are opened here are closed with the stack."""
     readers = []
     for image, chosen in zip((a, b), band_of_each(band), strict=True):
@@ -214,7 +214,7 @@ def _both(
             raise InputError(f"{image.name}: its band was chosen when it was opened: leave out band {chosen!r}")
         readers.append(image if isinstance(image, Reader) else stack.enter_context(open_image(image, chosen)))
     factors = _factors(readers[0].shape, readers[1].shape, overview)
-    first, second = (Reduced(reader, factor, tile) for reader, factor in zip(readers, factors, strict=True))
+    first, second = (Downsampled(reader, factor, tile) for reader, factor in zip(readers, factors, strict=True))
     return first, second
 
 

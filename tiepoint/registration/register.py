@@ -10,8 +10,8 @@ import numpy as np
 
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features
-from tiepoint.geometry.robust import FEWEST, Model
-from tiepoint.geometry.select_model import ORDER, choose
+from tiepoint.geometry.robust import MIN_MATCHES, Model
+from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
 from tiepoint.geometry.warps import WARPS
 from tiepoint.images.raster import Raster
 from tiepoint.matching.bands import Bands, band_of_each, with_band
@@ -113,8 +113,8 @@ def register(
     Raises:
         InputError: an unusable image, see `describe`, or argument.
     """
-    if min_inliers < FEWEST:
-        raise InputError(f"min_inliers is {min_inliers}: give at least {FEWEST}")
+    if min_inliers < MIN_MATCHES:
+        raise InputError(f"min_inliers is {min_inliers}: give at least {MIN_MATCHES}")
     if not 0 <= least_confidence <= 1:
         raise InputError(f"least_confidence is {least_confidence:g}: give a number from 0 to 1")
     if warp is not None and warp not in WARPS:
@@ -140,8 +140,8 @@ def register(
         if progress:
             progress(4, 4)
         return result
-    models: tuple[Model, ...] = ORDER if model == "auto" else (model,)
-    fitting = functools.partial(choose, models=models, threshold=threshold, seed=seed, size=found.a.size)
+    models: tuple[Model, ...] = SIMPLEST_FIRST if model == "auto" else (model,)
+    fitting = functools.partial(select_model, models=models, threshold=threshold, seed=seed, size=found.a.size)
     fit, fitted = fitting(found.points[:, :2], found.points[:, 2:], weights=chances)
     first, second, masks = found.a.image, found.b.image, (found.a.mask, found.b.mask)
     if not refine or first is None or second is None or min(*first.shape, *second.shape) < SMALLEST_STRUCTURE:
@@ -162,7 +162,7 @@ def register(
             for matrix in proposals
         ]
         sound = [alignment for alignment in aligned if alignment is not None]
-        best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.support, default=None)
+        best = max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.agreement, default=None)
         result = by_structure(
             found, fit, fitted, best, threshold, least_confidence, judge, spectra,
             None if coarse is None else coarse.score,

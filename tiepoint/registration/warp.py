@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.robust import FEWEST, residuals
+from tiepoint.geometry.robust import MIN_MATCHES, residuals
 from tiepoint.geometry.warps import WARPS, Warp, held_out
 from tiepoint.images.raster import Raster
 from tiepoint.matching.relate import relate_places
@@ -66,7 +66,7 @@ def bend(
         reason = f"held out, tie points miss it by {after:.2f} px and the transform by {before:.2f} px"
     elif warp.folded > 0:
         reason = f"it folds {warp.folded:.2%} of the image"
-    elif tied.sum() < FEWEST:
+    elif tied.sum() < MIN_MATCHES:
         reason = f"the relater takes {int(tied.sum())} of its tie points for matches"
     trial = WarpTrial(kind, count, before, after, reason)
     if reason is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.geometry.robust import apply
-from tiepoint.images.downsampled import Reduced
+from tiepoint.images.downsampled import Downsampled
 from tiepoint.images.raster import Raster
 from tiepoint.images.window import Window
 from tiepoint.matching.relate import relate_places
@@ -45,8 +45,8 @@ class Chip:
 class Pair:
     """Two images, at sizes at which their pixels show about the same, and the transform between their full sizes."""
 
-    a: Reduced
-    b: Reduced
+    a: Downsampled
+    b: Downsampled
     matrix: Points
 
     @cached_property

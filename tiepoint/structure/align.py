@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.geometry.robust import Model, residuals
-from tiepoint.geometry.select_model import ORDER, choose
+from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
 from tiepoint.images.window import scaling
-from tiepoint.structure.local_search import WHOLE, Refined, local_shifts
+from tiepoint.structure.local_search import VALID_FRACTION, Refined, local_shifts
 from tiepoint.types import Mask, Points
 
-SMALLEST, LARGEST = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
-WINDOW = 96
-RADII = (16, 8)  # px: largest shift at the first size and at the others
-GRID = 8  # cells a side, for coverage
-SQUARE = 6  # px, a divisor of half a window
+MIN_SIDE_PX, MAX_SIDE_PX = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
+WINDOW_PX = 96
+RADII_PX = (16, 8)  # px: largest shift at the first size and at the others
+COVERAGE_GRID = 8  # cells a side, for coverage
+SQUARE_PX = 6  # px, a divisor of half a window
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Alignment:
         inliers: (N,) bool, those that agree with the transform.
         residuals: (N,) pixels of b.
         scores: (N,) correlation of the structure around each place, in -1..1.
-        support: share of all places tried that agree.
+        agreement: share of all points tried that agree.
         coverage: share of the cells of b, 8 a side, in which a place agrees, among those that a reaches.
     """
 
@@ -51,7 +51,7 @@ class Alignment:
     inliers: NDArray[np.bool_]
     residuals: NDArray[np.float64]
     scores: NDArray[np.float64]
-    support: float
+    agreement: float
     coverage: float
 
 
@@ -60,7 +60,7 @@ def align(
     b: NDArray[Any],
     matrix: Points,
     *,
-    models: Sequence[Model] = ORDER,
+    models: Sequence[Model] = SIMPLEST_FIRST,
     threshold: float = 3.0,
     seed: int = 0,
     masks: tuple[Mask | None, Mask | None] = (None, None),
@@ -86,12 +86,12 @@ def align(
         if not _sound(matrix, a.shape):
             return None
         shifts = local_shifts(
-            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW, radius=RADII[min(number, 1)],
+            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW_PX, radius=RADII_PX[min(number, 1)],
             masks=(_reduced(masks[0], zoom), _reduced(masks[1], zoom)),
         )  # fmt: skip
         refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
         # At a small size places are good to a fraction of its larger pixels alone.
-        fit, model = choose(
+        fit, model = select_model(
             refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0]),
             weights=refined.weights,
         )  # fmt: skip
@@ -111,7 +111,7 @@ def align(
     )  # fmt: skip
 
 
-def roundtrip(
+def roundtrip_error(
     a: NDArray[Any], b: NDArray[Any], found: Alignment, masks: tuple[Mask | None, Mask | None] = (None, None)
 ) -> float:
     """Median distance, px of a, by which the structure of b, correlated with a, misses the transform's inverse.
@@ -122,40 +122,43 @@ def roundtrip(
     if not len(places):
         return math.inf
     back = np.asarray(np.linalg.inv(found.matrix), dtype=np.float64)
-    shifts = local_shifts(b, a, back, window=WINDOW, radius=RADII[1], places=places, masks=masks[::-1])
+    shifts = local_shifts(b, a, back, window=WINDOW_PX, radius=RADII_PX[1], places=places, masks=masks[::-1])
     if not len(shifts):
         return math.inf
     return float(np.median(residuals(back, shifts.a, shifts.b)))
 
 
 def coverage(points: Points, matrix: Points, shape_a: tuple[int, ...], shape_b: tuple[int, ...]) -> float:
-    """Share of the cells of b, GRID a side, that hold a point (N, 2), among those whose centre a reaches; 0 if none."""
+    """Share of the cells of b that hold a point (N, 2), among those whose centre lies in a; 0 if there is no such cell.
+
+    The cells are COVERAGE_GRID a side.
+    """
     height, width = shape_b
-    centres = (np.arange(GRID) + 0.5) / GRID
+    centres = (np.arange(COVERAGE_GRID) + 0.5) / COVERAGE_GRID
     x, y = np.meshgrid(centres * width - 0.5, centres * height - 0.5)
     back = _map(np.column_stack([x.ravel(), y.ravel()]), np.linalg.inv(matrix))
     reached = ((back >= 0) & (back <= np.array([shape_a[1] - 1, shape_a[0] - 1]))).all(axis=1)
-    held = np.zeros(GRID * GRID, dtype=bool)
-    cells = np.clip(((points + 0.5) / [width, height] * GRID).astype(int), 0, GRID - 1)
-    held[cells[:, 1] * GRID + cells[:, 0]] = True
+    held = np.zeros(COVERAGE_GRID * COVERAGE_GRID, dtype=bool)
+    cells = np.clip(((points + 0.5) / [width, height] * COVERAGE_GRID).astype(int), 0, COVERAGE_GRID - 1)
+    held[cells[:, 1] * COVERAGE_GRID + cells[:, 0]] = True
     return float((held & reached).sum() / max(reached.sum(), 1))
 
 
-def independent(places: Points, shape: tuple[int, ...]) -> float:
-    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows; to SQUARE px."""
-    covered = np.zeros([-(-side // SQUARE) for side in shape[:2]], dtype=bool)
-    half = WINDOW // 2 // SQUARE
-    for x, y in np.rint(places / SQUARE).astype(int):
+def independent_windows(places: Points, shape: tuple[int, ...]) -> float:
+    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows; to SQUARE_PX px."""
+    covered = np.zeros([-(-side // SQUARE_PX) for side in shape[:2]], dtype=bool)
+    half = WINDOW_PX // 2 // SQUARE_PX
+    for x, y in np.rint(places / SQUARE_PX).astype(int):
         covered[max(0, y - half) : max(0, y + half), max(0, x - half) : max(0, x + half)] = True
-    return float(covered.sum() * (SQUARE / WINDOW) ** 2)
+    return float(covered.sum() * (SQUARE_PX / WINDOW_PX) ** 2)
 
 
 def _sides(side: int) -> list[int]:
     """Longer sides at which images of `side` px are compared; the last one twice, since the first shifts were large."""
-    last = min(side, LARGEST)
+    last = min(side, MAX_SIDE_PX)
     sides = [last, last]
-    while sides[0] > SMALLEST:
-        sides.insert(0, max(SMALLEST, sides[0] // 2))
+    while sides[0] > MIN_SIDE_PX:
+        sides.insert(0, max(MIN_SIDE_PX, sides[0] // 2))
     return sides
 
 
@@ -168,7 +171,7 @@ def _resized(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
 
 
 def _reduced(mask: Mask | None, zoom: float) -> Mask | None:
-    return None if mask is None else _resized(mask, zoom) > WHOLE
+    return None if mask is None else _resized(mask, zoom) > VALID_FRACTION
 
 
 def _map(points: Points, matrix: NDArray[np.floating]) -> Points:

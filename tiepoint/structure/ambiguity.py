@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.structure.align import independent
+from tiepoint.structure.align import independent_windows
 from tiepoint.structure.global_search import ROTATIONS, SCALES, correlate
 from tiepoint.structure.orientation_field import orientation_field
 from tiepoint.types import Mask, Points
@@ -20,17 +20,17 @@ from tiepoint.types import Mask, Points
 # On training images: of 39 pairs across spectra the better mirrored image correlates at most 0.67 times as well as the
 # right one, and images with their own mirror image at least 2.1 times as well; of 126 images none repeats itself by
 # more than 0.5, boards and bricks by 0.87 or more. Noise of many scales registers to other noise with scores to 0.15.
-MIRRORED, REPEATED, CHANCE = 1.25, 0.8, 0.2
-CONFIRMING = 50  # keypoint matches that a mirrored image, or chance, would not give: road scenes gave 30
-FEW_WINDOWS = 8.0
-SIDE = 512
-NEAR = 6.0  # px of the reduced image: the width of the correlation's own peak
-OVERLAP = 0.4
-ALIKE = 0.95  # of the best peak: a period's multiples are as good, up to rounding
-LEFT = 0.1  # confidence that an ambiguous transform keeps at most
+MAX_MIRRORED_RATIO, MAX_REPETITION, MIN_SCORE_OF_FEW_WINDOWS = 1.25, 0.8, 0.2
+MIN_CONFIRMING_MATCHES = 50  # keypoint matches that a mirrored image, or chance, would not give: road scenes gave 30
+MIN_WINDOWS = 8.0
+SIDE_PX = 512
+PEAK_WIDTH_PX = 6.0  # px of the reduced image: the width of the correlation's own peak
+MIN_OVERLAP = 0.4
+EQUAL_PEAK_RATIO = 0.95  # of the best peak: a period's multiples are as good, up to rounding
+AMBIGUOUS_CAP = 0.1  # confidence that an ambiguous transform keeps at most
 
 
-def ambiguities(
+def find_ambiguities(
     a: NDArray[Any],
     b: NDArray[Any],
     places: Points,
@@ -45,25 +45,26 @@ def ambiguities(
         a, b: (H, W), grey, of any depth.
         places: (N, 2) pixels of b, where the structure agrees.
         score: median correlation there, in -1..1.
-        matches: keypoint matches that agree with the transform; from CONFIRMING on they rule out mirrors and chance.
+        matches: keypoint matches that agree with the transform; MIN_CONFIRMING_MATCHES of them rule out mirrors and
+            chance.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
-        coarse: see `mirrored`.
+        coarse: see `mirrored_ratio`.
     """
     found = []
-    strength, period = repetition(b, masks[1])
-    if strength > REPEATED:
+    strength, period = find_repetition(b, masks[1])
+    if strength > MAX_REPETITION:
         found.append(f"the texture repeats every {np.hypot(*period):.0f} px: a transform off by that fits as well")
-    if matches >= CONFIRMING:
+    if matches >= MIN_CONFIRMING_MATCHES:
         return tuple(found)
-    if mirrored(a, b, masks, coarse) > MIRRORED:
+    if mirrored_ratio(a, b, masks, coarse) > MAX_MIRRORED_RATIO:
         found.append("the images agree better when one is mirrored: flip it")
-    windows = independent(places, b.shape)
-    if windows < FEW_WINDOWS and score < CHANCE:
+    windows = independent_windows(places, b.shape)
+    if windows < MIN_WINDOWS and score < MIN_SCORE_OF_FEW_WINDOWS:
         found.append(f"what agrees is {windows:.0f} windows that correlate by {score:.2f}, as chance would give")
     return tuple(found)
 
 
-def mirrored(
+def mirrored_ratio(
     a: NDArray[Any], b: NDArray[Any], masks: tuple[Mask | None, Mask | None] = (None, None), coarse: float | None = None
 ) -> float:
     """How much better a, flipped, correlates with b than a does, as a ratio; see `tiepoint.structure.global_search`.
@@ -82,17 +83,18 @@ def mirrored(
     return flipped / max(best, 1e-6)
 
 
-def repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[float, tuple[float, float]]:
+def find_repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[float, tuple[float, float]]:
     """How well an image's structure correlates with itself elsewhere, in 0..1, and where: x and y in pixels.
 
-    Of all shifts at which OVERLAP of the structure lies over structure, the nearest of the best peaks; 0 where there is
-    none. Texture finer than a few pixels of the reduced image (its longer side SIDE px) is not seen.
+    The shift is the nearest of the best peaks, among the shifts at which MIN_OVERLAP of the structure lies over
+    structure. Without a peak the correlation is 0. Texture finer than a few pixels of the image, reduced to a longer
+    side of SIDE_PX, is not seen.
 
     Args:
         image: (H, W), grey, of any depth.
         mask: valid pixels, (H, W) bool; None where all are.
     """
-    zoom = min(1.0, SIDE / max(image.shape))
+    zoom = min(1.0, SIDE_PX / max(image.shape))
     size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
     small = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     valid = None if mask is None else cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
@@ -106,10 +108,10 @@ def repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[float, tu
     energies = [np.fft.ifft2(p).real for p in (power.conj() * inside, power * inside.conj())]
     ratio = (products / np.sqrt(np.maximum(energies[0] * energies[1], 1e-9))).astype(np.float32)
     y, x = np.fft.fftfreq(shape[0], 1 / shape[0])[:, None], np.fft.fftfreq(shape[1], 1 / shape[1])[None]
-    enough = np.minimum(*energies) >= OVERLAP * max(float(np.square(np.abs(field)).sum()), 1e-3)
-    peaks = enough & (np.hypot(x, y) > NEAR) & (ratio >= cv2.dilate(ratio, np.ones((5, 5))))
+    enough = np.minimum(*energies) >= MIN_OVERLAP * max(float(np.square(np.abs(field)).sum()), 1e-3)
+    peaks = enough & (np.hypot(x, y) > PEAK_WIDTH_PX) & (ratio >= cv2.dilate(ratio, np.ones((5, 5))))
     if not peaks.any():
         return 0.0, (0.0, 0.0)
-    best = peaks & (ratio >= ALIKE * ratio[peaks].max())
+    best = peaks & (ratio >= EQUAL_PEAK_RATIO * ratio[peaks].max())
     at = np.unravel_index(int(np.argmin(np.where(best, np.hypot(x, y), np.inf))), ratio.shape)
     return max(0.0, float(ratio[at])), (float(x[0, at[1]] / zoom), float(y[at[0], 0] / zoom))

@@ -19,8 +19,8 @@ from tiepoint.types import Mask
 
 ROTATIONS = tuple(float(r) for r in np.arange(-18, 19, 3))
 SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
-SIDE = 256
-FLAT = 1e-2  # mean square of a field that shows nothing
+SIDE_PX = 256
+MIN_MEAN_SQUARE = 1e-2  # mean square of a field that shows nothing
 WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
 
 
@@ -49,7 +49,7 @@ def correlate(
     *,
     rotations: Sequence[float] = ROTATIONS,
     scales: Sequence[float] = SCALES,
-    side: int = SIDE,
+    side: int = SIDE_PX,
     masks: tuple[Mask | None, Mask | None] = (None, None),
 ) -> list[Coarse]:
     """The best similarity from a to b of every rotation and scale, by falling score; see the module.
@@ -84,7 +84,7 @@ def correlate(
             y, x = (int(v) for v in np.unravel_index(int(np.argmax(scores)), scores.shape))
             matrix = np.vstack([warp, [0, 0, 1]])
             matrix[:2, 2] += [v - size if v > size // 2 else v for v in (x, y)]
-            score = float(scores[y, x] / max(np.linalg.norm(template) * norm, FLAT * template.size))
+            score = float(scores[y, x] / max(np.linalg.norm(template) * norm, MIN_MEAN_SQUARE * template.size))
             peak = float(scores[y, x] / max(scores.std(), 1e-12))
             found.append(Coarse(up @ matrix @ down, score, peak, float(rotation), float(scale)))
     return sorted(found, key=lambda c: -c.score)

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.structure.orientation_field import Field, orientation_field, shrunk
+from tiepoint.structure.orientation_field import Field, orientation_field, shrink_mask
 from tiepoint.types import Mask, Points
 
 CHUNK = 64
-LEAST_SCORE = 0.01  # for a weight
-WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
+MIN_SCORE = 0.01  # for a weight
+VALID_FRACTION = 0.999  # of a resampled mask: what only valid pixels went into
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Refined:
 
 def weights_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much correspondences of these scores (N,) count in a fit (N,): their squares."""
-    return np.maximum(scores, LEAST_SCORE) ** 2
+    return np.maximum(scores, MIN_SCORE) ** 2
 
 
 def local_shifts(
@@ -83,13 +83,13 @@ def local_shifts(
     height, width = b.shape
     moved = cv2.warpPerspective(a.astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     seen = np.ones(a.shape, np.float32) if masks[0] is None else masks[0].astype(np.float32)
-    covered = cv2.warpPerspective(seen, matrix, (width, height)) > WHOLE
+    covered = cv2.warpPerspective(seen, matrix, (width, height)) > VALID_FRACTION
     template = orientation_field(moved, mask=covered)
     search = orientation_field(b, mask=masks[1])
-    inside = shrunk(covered if masks[1] is None else covered & masks[1])
+    inside = shrink_mask(covered if masks[1] is None else covered & masks[1])
     half = window // 2
     if places is None:
-        places = strongest(template, inside, cells, half + radius)
+        places = strongest_points(template, inside, cells, half + radius)
     kept = _fits(places, (height, width), half + radius)
     kept[kept] &= inside[tuple(np.rint(places[kept][:, ::-1]).astype(int).T)]
     places = np.rint(places[kept])
@@ -103,7 +103,7 @@ def local_shifts(
     return Refined(back.reshape(-1, 2), places[sound] + shifts[sound], scores[sound], clear[sound], len(places))
 
 
-def strongest(field: Field, inside: NDArray[np.bool_], cells: int, border: int) -> Points:
+def strongest_points(field: Field, inside: NDArray[np.bool_], cells: int, border: int) -> Points:
     """The pixel of most structure, in more than one direction, of each cell of a grid, (N, 2)."""
     strength = np.abs(field)
     spread = cv2.GaussianBlur(strength, (0, 0), 8) - np.abs(_blur(field, 8))  # high where directions differ

@@ -4,7 +4,7 @@ A point's radius is its distance to the nearest stronger point. The points of th
 stand and far apart: any two of them are at least as far apart as the smallest radius among them.
 
 Source: Brown, Szeliski and Winder, CVPR 2005, section 3, with all stronger points in place of the clearly stronger
-ones, so that equal responses suppress each other too. Radii are exact; see `radii` for the cost.
+ones, so that equal responses suppress each other too. Radii are exact; see `suppression_radii` for the cost.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 
 NEIGHBOURS = 16
-PAIRS = 1 << 20  # distances held at a time
+MAX_DISTANCES = 1 << 20  # distances held at a time
 TREE = {"algorithm": 4, "leaf_max_size": 16}  # FLANN's KDTREE_SINGLE, which is exact
 
 
-def spread(points: ArrayLike, responses: ArrayLike, count: int) -> NDArray[np.int64]:
+def select_uniform(points: ArrayLike, responses: ArrayLike, count: int) -> NDArray[np.int64]:
     """Choose `count` points that are strong and lie evenly.
 
     A choice of fewer is part of a choice of more, and the strongest point is in every one.
@@ -46,11 +46,11 @@ def spread(points: ArrayLike, responses: ArrayLike, count: int) -> NDArray[np.in
     if count < 0:
         raise InputError(f"count is {count}: give 0 or a positive number")
     order = np.argsort(-strengths, kind="stable")
-    widest = np.argsort(-radii(places[order]), kind="stable")[:count]
+    widest = np.argsort(-suppression_radii(places[order]), kind="stable")[:count]
     return np.asarray(order[np.sort(widest)], dtype=np.int64)
 
 
-def radii(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def suppression_radii(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distance of each of `points` (N, 2), the strongest first, to the nearest before it; infinity for the first.
 
     Nearly every point has a stronger one among its nearest `NEIGHBOURS`. The few that have none are compared with all
@@ -63,7 +63,7 @@ def radii(points: NDArray[np.float64]) -> NDArray[np.float64]:
     apart = np.where(near < rows[:, None], _distance(points[near], points[:, None]), np.inf)
     result = np.asarray(apart.min(axis=1))
     alone = np.flatnonzero(np.isinf(result))[1:]  # the first has none before it
-    size = max(1, PAIRS // len(points))
+    size = max(1, MAX_DISTANCES // len(points))
     for start in range(0, len(alone), size):
         block = alone[start : start + size]
         distances = _distance(points[block, None], points[None, : block[-1]])

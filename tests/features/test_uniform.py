@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tiepoint.errors import InputError
-from tiepoint.features import spread as module
-from tiepoint.features.spread import radii, spread
+from tiepoint.features import uniform as module
+from tiepoint.features.uniform import select_uniform, suppression_radii
 
 
 def brute_radii(points: np.ndarray) -> np.ndarray:
@@ -32,36 +32,36 @@ def clustered() -> tuple[np.ndarray, np.ndarray]:
 def test_it_is_a_subset_of_the_count_by_falling_response(points: np.ndarray, count: int, random: object) -> None:
     rng = np.random.default_rng(random.randint(0, 2**32))  # type: ignore[attr-defined]
     responses = rng.integers(0, 9, len(points)).astype(float)
-    chosen = spread(points, responses, count)
+    chosen = select_uniform(points, responses, count)
     assert len(chosen) == min(count, len(points))
     assert len(set(chosen.tolist())) == len(chosen)
     assert (np.diff(responses[chosen]) <= 0).all()
-    np.testing.assert_array_equal(chosen, spread(points, responses, count))
-    assert set(chosen.tolist()) <= set(spread(points, responses, count + 1).tolist())
+    np.testing.assert_array_equal(chosen, select_uniform(points, responses, count))
+    assert set(chosen.tolist()) <= set(select_uniform(points, responses, count + 1).tolist())
     if count and len(points):
         assert chosen[0] == responses.argmax()
 
 
 @given(hnp.arrays(np.float64, st.tuples(st.integers(2, 80), st.just(2)), elements=st.integers(0, 30).map(float)))
 def test_radii_are_those_of_brute_force(points: np.ndarray) -> None:
-    np.testing.assert_allclose(radii(points), brute_radii(points), atol=1e-4)
+    np.testing.assert_allclose(suppression_radii(points), brute_radii(points), atol=1e-4)
 
 
 @pytest.mark.parametrize("order", ["random", "rising outwards", "falling outwards", "one place"])
 def test_radii_of_many_points_are_exact(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS", 4000)  # several blocks
+    monkeypatch.setattr(module, "MAX_DISTANCES", 4000)  # several blocks
     points = np.random.default_rng(1).normal(5000, 900, (700, 2))
     if order == "one place":
         points[:] = points[0]
     elif order != "random":
         distance = np.linalg.norm(points - 5000, axis=1)
         points = points[np.argsort(distance if order == "falling outwards" else -distance)]
-    np.testing.assert_allclose(radii(points), brute_radii(points), atol=1e-2)
+    np.testing.assert_allclose(suppression_radii(points), brute_radii(points), atol=1e-2)
 
 
 def test_chosen_points_keep_the_smallest_radius_between_them() -> None:
     points, responses = clustered()
-    chosen = points[spread(points, responses, 200)]
+    chosen = points[select_uniform(points, responses, 200)]
     apart = np.linalg.norm(chosen[:, None] - chosen[None], axis=2) + np.diag(np.full(200, np.inf))
     smallest = np.sort(brute_radii(points[np.argsort(-responses)]))[-200]
     assert apart.min() >= smallest - 1e-3
@@ -71,7 +71,7 @@ def test_it_covers_more_than_the_strongest() -> None:
     points, responses = clustered()
     cells = [
         set(map(tuple, (points[rows] // 100).astype(int)))
-        for rows in (spread(points, responses, 200), np.argsort(-responses)[:200])
+        for rows in (select_uniform(points, responses, 200), np.argsort(-responses)[:200])
     ]
     assert len(cells[0]) > 80
     assert len(cells[1]) < 20
@@ -79,7 +79,7 @@ def test_it_covers_more_than_the_strongest() -> None:
 
 def test_equal_responses_are_spread_too() -> None:
     points, _ = clustered()
-    cells = set(map(tuple, (points[spread(points, np.ones(len(points)), 200)] // 100).astype(int)))
+    cells = set(map(tuple, (points[select_uniform(points, np.ones(len(points)), 200)] // 100).astype(int)))
     assert len(cells) > 80
 
 
@@ -95,4 +95,4 @@ def test_equal_responses_are_spread_too() -> None:
 )
 def test_bad_input_is_refused(points: np.ndarray, responses: np.ndarray, count: int, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        spread(points, responses, count)
+        select_uniform(points, responses, count)
