@@ -169,11 +169,11 @@ def test_a_network_that_still_learns_is_measured(tmp_path: Path) -> None:
 
 def test_the_command_prints_one_json_object_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small_patch_set(tmp_path / "set", margin=1.5)
-    words = ["evaluate", "pairs", str(tmp_path / "set"), "--model", "rootsift", "sift", "--count", "40"]
+    words = ["evaluate", "verification", str(tmp_path / "set"), "--model", "rootsift", "sift", "--count", "40"]
     assert main([*words, "--seed", "5", "--plot", str(tmp_path / "roc.png"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["models"] == ["rootsift", "sift"]
-    assert (report["protocol"], report["seed"], report["count"]) == ("pairs", 5, 40)
+    assert (report["protocol"], report["seed"], report["count"]) == ("verification", 5, 40)
     assert report["results"]["rootsift"]["same-image"]["fpr95"] < 0.2
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -183,7 +183,7 @@ def test_the_command_prints_one_json_object_and_draws(tmp_path: Path, capsys: py
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = small_patch_set(tmp_path / "set")
-    words = ["evaluate", "pairs", str(tmp_path / "set"), "--model", "sift"]
+    words = ["evaluate", "verification", str(tmp_path / "set"), "--model", "sift"]
     assert main([*words, "--plot", str(tmp_path / "roc.txt")]) == 2
     assert "roc.txt: no figure has this suffix" in capsys.readouterr().err
     with (data.directory / "points.npy").open("r+b") as file:

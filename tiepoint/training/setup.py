@@ -39,7 +39,7 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
         if relates:
             raise InputError(
                 f"{data.directory}: has the spectrum {data.manifest['spectra'][0]} alone, and {recipe.network} relates "
-                "patches of two: build a set with `tiepoint data pairs`"
+                "patches of two: build a set with `tiepoint data aligned`"
             )
         if settings.test_data:
             raise InputError("recipe key validation.test_data: the selection paper is one of sets across two spectra")

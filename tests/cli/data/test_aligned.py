@@ -1,4 +1,4 @@
-"""`data pairs`, and what `data info` says and shows of a set across two spectra."""
+"""`data aligned`, and what `data info` says and shows of a set across two spectra."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_it_writes_and_prints_one_object(root: Path, capsys: Capture) -> None:
     out = root / "out"
-    assert main(["data", "pairs", str(root / "in"), "--out", str(out), "--json"]) == 0
+    assert main(["data", "aligned", str(root / "in"), "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
     assert (said.out.count("\n"), said.err) == (1, "")
     data = PatchSet.open(out, verify=True)
@@ -39,7 +39,7 @@ def test_it_writes_and_prints_one_object(root: Path, capsys: Capture) -> None:
 
 
 def test_options_reach_the_builder(root: Path, capsys: Capture) -> None:
-    words = ["data", "pairs", str(root / "in"), "--out", str(root / "out"), "--spectra", "nir", "vis", "--keypoints"]
+    words = ["data", "aligned", str(root / "in"), "--out", str(root / "out"), "--spectra", "nir", "vis", "--keypoints"]
     words += ["second", "--max-keypoints", "3", "--contrast", "0.03", "--min-distance", "9.5", "--border", "45"]
     assert main([*words, "--color", "--stretch", "--licence", "CC0"]) == 0
     assert "without keypoints" in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_options_reach_the_builder(root: Path, capsys: Capture) -> None:
 )
 def test_bad_input_is_one_line_and_leaves_nothing(root: Path, capsys: Capture, words: list[str], message: str) -> None:
     before = sorted(root.rglob("*"))
-    assert main(["data", "pairs", *(word.format(root) for word in words), "--out", str(root / "out")]) == 2
+    assert main(["data", "aligned", *(word.format(root) for word in words), "--out", str(root / "out")]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert message in said.err

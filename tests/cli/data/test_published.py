@@ -1,4 +1,4 @@
-"""`data cross`: from the files of a published layout to what is printed and left behind."""
+"""`data import`: from the files of a published layout to what is printed and left behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_it_writes_and_prints_one_object(root: Path, capsys: Capture) -> None:
     out = root / "out"
-    assert main(["data", "cross", "visnir-csv", str(root / "nirscene1"), "--out", str(out), "--json"]) == 0
+    assert main(["data", "import", "visnir-csv", str(root / "nirscene1"), "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
     assert (said.out.count("\n"), said.err) == (1, "")
     assert json.loads(said.out) == {
@@ -45,12 +45,12 @@ def test_it_writes_and_prints_one_object(root: Path, capsys: Capture) -> None:
 
 
 def test_options_reach_the_reader(root: Path, capsys: Capture) -> None:
-    words = ["data", "cross", "visnir-csv", str(root / "nirscene1"), "--out", str(root / "out")]
+    words = ["data", "import", "visnir-csv", str(root / "nirscene1"), "--out", str(root / "out")]
     assert main([*words, "--sets", "field", "--color", "--licence", "CC0"]) == 0
     data = PatchSet.open(root / "out")
     assert (data.patches.shape, data.image_names) == ((3, 3, 64, 64), ["field/0001"])
     assert data.manifest["licence"] == "CC0"
-    words = ["data", "cross", "rrlnet-npy", str(root / "npy"), "--out", str(root / "npy-out")]
+    words = ["data", "import", "rrlnet-npy", str(root / "npy"), "--out", str(root / "npy-out")]
     assert main([*words, "--spectra", "sar", "opt"]) == 0
     assert PatchSet.open(root / "npy-out").manifest["spectra"] == ["sar", "opt"]
     assert "matches" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_options_reach_the_reader(root: Path, capsys: Capture) -> None:
 )
 def test_bad_input_is_one_line_and_leaves_nothing(root: Path, capsys: Capture, words: list[str], message: str) -> None:
     before = sorted(root.rglob("*"))
-    assert main(["data", "cross", *(word.format(root) for word in words), "--out", str(root / "out")]) == 2
+    assert main(["data", "import", *(word.format(root) for word in words), "--out", str(root / "out")]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert message in said.err
@@ -78,7 +78,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(root: Path, capsys: Capture, w
 
 def test_help_names_every_layout_and_option(capsys: Capture) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main(["data", "cross", "--help"])
+        main(["data", "import", "--help"])
     text = capsys.readouterr().out
     for word in (*LAYOUTS, "--out", "--sets", "--color", "--spectra", "--first-number", "--licence", "--json"):
         assert word in text

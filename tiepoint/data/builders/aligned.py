@@ -93,7 +93,7 @@ def build(
     count = 2 * sum(len(points) for _, points, _ in found)
     left = {scene.name for scene, _, _ in found}
     provenance = {
-        "builder": "tiepoint data pairs",
+        "builder": "tiepoint data aligned",
         "source": Path(source).resolve().name,
         "pairs": len(scenes),
         "without_keypoints": [scene.name for scene in scenes if scene.name not in left],

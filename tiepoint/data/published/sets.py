@@ -58,7 +58,7 @@ def check_spectra(spectra: Sequence[str]) -> None:
 def provenance(layout: str, root: Path, sets: Iterable[str]) -> dict[str, Any]:
     """What the manifest records of a layout."""
     return {
-        "builder": "tiepoint data cross",
+        "builder": "tiepoint data import",
         "layout": layout,
         "source": root.resolve().name,
         "sets": list(sets),

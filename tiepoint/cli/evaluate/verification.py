@@ -1,4 +1,4 @@
-"""`tiepoint evaluate pairs`: patch verification on a PatchSet."""
+"""`tiepoint evaluate verification`: patch verification on a PatchSet."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tyro
 from tiepoint.cli.output import emit_table, progress_bar
 
 EXAMPLES = (
-    ("tiepoint evaluate pairs patches --model sdgmnet rootsift", "Compare two describers on one PatchSet."),
+    ("tiepoint evaluate verification patches --model sdgmnet rootsift", "Compare two describers on one PatchSet."),
     (
-        "tiepoint evaluate pairs patches --model runs/mine --plot roc.png",
+        "tiepoint evaluate verification patches --model runs/mine --plot roc.png",
         "Draw the ROC curves of a model of one's own.",
     ),
 )
@@ -61,7 +61,7 @@ def main(
         plot_roc(curves, plot, f"{data.resolve().name}: {count:,} matches, seed {seed}")
     if json:
         report = {
-            "protocol": "pairs",
+            "protocol": "verification",
             "version": __version__,
             "data": str(data),
             "counts": patch_set.manifest["counts"],

@@ -1,4 +1,4 @@
-"""`tiepoint data pairs`: images of two spectra, aligned or with their transforms, to a PatchSet."""
+"""`tiepoint data aligned`: images of two spectra, aligned or with their transforms, to a PatchSet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tiepoint.cli.output import emit, progress_bar
 
 EXAMPLES = (
     (
-        "tiepoint data pairs my-images --spectra vis nir --out patches",
+        "tiepoint data aligned my-images --spectra vis nir --out patches",
         "Cut patches from images named ID_vis.png and ID_nir.png.",
     ),
     (
-        "tiepoint data pairs pairs.csv --spectra vis ir --stretch --out patches",
+        "tiepoint data aligned pairs.csv --spectra vis ir --stretch --out patches",
         "Take the images from a table and stretch thermal ones.",
     ),
 )

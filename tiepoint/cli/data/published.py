@@ -1,4 +1,4 @@
-"""`tiepoint data cross`: a published cross-spectral patch set to a PatchSet with its pairs."""
+"""`tiepoint data import`: a published cross-spectral patch set to a PatchSet with its pairs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Layout = Literal["visnir-csv", "os", "sen12", "vislwir", "rrlnet-npy", "kglnet-n
 
 EXAMPLES = (
     (
-        "tiepoint data cross visnir-csv nirscene1 --sets country --out visnir-country",
+        "tiepoint data import visnir-csv nirscene1 --sets country --out visnir-country",
         "Read one category of the VIS-NIR patches.",
     ),
-    ("tiepoint data cross os OSdataset --sets test --out os-test", "Read the test part of the optical and radar set."),
+    ("tiepoint data import os OSdataset --sets test --out os-test", "Read the test part of the optical and radar set."),
 )
 
 
