@@ -261,5 +261,5 @@ def test_pairs_that_do_not_fit_are_refused(folder: Path, tmp_path: Path, rows: N
     with pytest.raises(InputError, match=r"holds no rows of the PatchSet"):
         read_pairs(tmp_path / "set")
     (tmp_path / "set" / f"pairs-{NAME}.npy").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"is damaged"):
+    with pytest.raises(InputError, match=r"is truncated"):
         read_pairs(tmp_path / "set")
