@@ -16,6 +16,7 @@ from tiepoint.features.extract import extract
 from tiepoint.features.frames import compose
 from tiepoint.registration.register import Registration
 from tiepoint.report import write_report
+from tiepoint.report.draw import AGREES, DISAGREES, PLANE_KINDS
 from tiepoint.report.payload import coverage
 from tiepoint.report.pictures import outline, reduced, sprite, warped
 
@@ -167,6 +168,16 @@ def test_refused_shows_the_matches_and_no_overlay(pair: Pair, tmp_path: Path) ->
     np.testing.assert_allclose(shown["points"], found.points[shown["rows"]], atol=1e-4)
 
 
+def test_colours_and_legend_are_those_of_the_pictures(page: Page, pair: Pair, tmp_path: Path) -> None:
+    style = dict(part.split(": ") for part in dict(page.tags)["body"]["style"].split("; "))  # type: ignore[union-attr]
+    assert style["--agrees"] == ", ".join(map(str, AGREES))
+    assert style["--disagrees"] == ", ".join(map(str, DISAGREES))
+    assert f"60 {PLANE_KINDS[0]} 15 {PLANE_KINDS[1]}" in page.text
+    refused = written(tmp_path, made(None, count=30, outliers=0), *pair)
+    assert "30 matches" in refused.text
+    assert PLANE_KINDS[1] not in refused.text
+
+
 def test_refused_without_any_match(pair: Pair, tmp_path: Path) -> None:
     page = written(tmp_path, made(None, count=0, outliers=0), *pair)
     assert page.data["shown"]["points"] == []
@@ -212,7 +223,7 @@ def test_noise_and_many_points_stay_below_the_limit(tmp_path: Path) -> None:
     page = written(tmp_path, found, a, b)
     assert (tmp_path / "out.html").stat().st_size < 5_000_000
     assert "1,000 of 8,000 tie points are drawn" in page.text
-    assert "300 of 2,000 rejected correspondences are drawn" in page.text
+    assert "250 of 2,000 other correspondences are drawn" in page.text
     assert "reduced to 1,600 px" in page.text
     assert max(page.picture("picture-b").shape) <= 1600
     shown = page.data["shown"]

@@ -15,6 +15,7 @@ from made_registration import made
 
 from tiepoint.registration.register import Registration
 from tiepoint.report import write_report
+from tiepoint.report.draw import AGREES, DISAGREES
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install 'tiepoint[dev]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -153,6 +154,19 @@ def test_a_chosen_tie_point_shows_its_patches_and_numbers(page: Any, found: Regi
     assert np.corrcoef(*patches)[0, 1] < -0.5  # b is a inverted, turned by six degrees
     one(page, "#next").click()
     assert one(page, "#panel-title").text == f"Tie point {data['rows'][1] + 1}"
+
+
+def test_points_are_blue_and_paler_with_the_residual(page: Any) -> None:
+    data = json.loads(one(page, "#data").get_property("textContent"))["shown"]
+    fills = [one(page, f'#points .point[data-k="{k}"]').get_attribute("fill") for k in (0, 39)]
+    paler, fuller = (np.array([int(v) for v in fill[4:-1].split(",")]) for fill in fills)
+    assert (paler > fuller).all()
+    share = data["residuals"][-1] / data["residuals"][0]
+    np.testing.assert_allclose(fuller, np.array(AGREES) + share * (paler - AGREES), atol=1)
+    switch(page, "pair")
+    one(page, "#show-rejected").click()
+    stroke = page.execute_script("return getComputedStyle(document.querySelector('#pair-rejected path')).stroke")
+    assert stroke == "rgb({}, {}, {})".format(*DISAGREES)
 
 
 def test_tie_points_are_reached_by_key(page: Any) -> None:

@@ -1,4 +1,4 @@
-"""A registration becomes pictures and one page of HTML that needs no network."""
+"""Pictures and pages that show matches, registrations and the failures of models."""
 
 from tiepoint.report.page import write_report
 

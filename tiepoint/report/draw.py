@@ -174,9 +174,13 @@ def _colours(good: Mask, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return full
     low, high = np.nanmin(values), np.nanmax(values)
     share = np.nan_to_num((values - low) / (high - low) if high > low else values * 0 + 1, nan=1.0)
-    strength = (MIN_STRENGTH + (1 - MIN_STRENGTH) * share)[:, None]
-    shaded: NDArray[np.float64] = strength * full + (1 - strength) * np.array(PALE)
-    return shaded
+    return faded(full, share)
+
+
+def faded(colours: ArrayLike, shares: ArrayLike) -> NDArray[np.float64]:
+    """RGB (N, 3) of the colours in full at a share of 1, almost PALE at 0."""
+    strength = (MIN_STRENGTH + (1 - MIN_STRENGTH) * np.asarray(shares, dtype=np.float64))[:, None]
+    return np.asarray(strength * np.asarray(colours) + (1 - strength) * np.array(PALE), dtype=np.float64)
 
 
 def _legend(good: Mask, values: NDArray[np.float64], kinds: tuple[str, str] | None, value_name: str) -> list[Entry]:

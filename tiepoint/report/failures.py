@@ -1,4 +1,4 @@
-"""A page of the worst pairs: what a model takes for a match and is none, and the matches that it misses most."""
+"""A page of the worst pairs of a model: its most confident false matches, and the matches that it misses most."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ figcaption { font-size: 0.8em; line-height: 1.35; overflow-wrap: anywhere; }
 
 
 def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: int = 24) -> str:
-    """Write a page of HTML that needs no other file: for each model its `count` worst false matches and worst misses.
+    """A page of HTML that needs no other file: the `count` worst false matches and worst misses of each model.
 
-    False matches are the non-matches of highest score, misses the matches of lowest score; of equal ones the earlier
-    pairs. Patches are shown as the model saw them, the first spectrum left, three times as wide as stored; 16-bit ones
-    are stretched, those of one list and spectrum alike. Only the shown patches are read.
+    False matches are the non-matches of highest score, misses the matches of lowest score; ties keep the order of the
+    pairs. Patches are shown as the model saw them, three times as wide as stored, the first spectrum on the left.
+    16-bit patches are stretched, by the same range within one list and spectrum. Only patches that are shown are read.
 
     Args:
-        patch_set: the one that was measured.
-        scores: as `tiepoint.evaluation.cross_spectral.evaluate_cross_spectral` returns them.
-        count: pairs a list at most.
+        patch_set: the patch set that was measured.
+        scores: what `tiepoint.evaluation.cross_spectral.evaluate_cross_spectral` returned, by model.
+        count: largest number of pairs in a list.
+
+    Returns:
+        The text of the page.
 
     Raises:
         InputError: a count below 1.
     """
     if count < 1:
-        raise InputError(f"count is {count}, must be at least 1")
+        raise InputError(f"count is {count}: give at least 1")
     title = escape(f"Worst pairs of {patch_set.directory.resolve().name}")
     spectra = " left, ".join(patch_set.manifest["spectra"]) + " right"
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
-        f"<p>In each pair {escape(spectra)}. A score says how alike a model holds two patches to be.</p>",
+        f"<p>In each pair, {escape(spectra)}. The higher the score, the more alike the model finds two patches.</p>",
     ]
     for name, score in scores.items():
         wrong, missed = worst_pairs(score, count)
@@ -61,7 +64,7 @@ def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: 
 
 
 def worst_pairs(score: CrossScore, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the `count` non-matches of highest score, and of the `count` matches of lowest, the worst first."""
+    """Indices of the `count` non-matches of highest score and of the `count` matches of lowest score, worst first."""
     others, matches = np.flatnonzero(~score.pairs.labels), np.flatnonzero(score.pairs.labels)
     wrong = others[np.argsort(-score.scores[others], kind="stable")[:count]]
     return wrong, matches[np.argsort(score.scores[matches], kind="stable")[:count]]
@@ -79,19 +82,19 @@ def _figures(patch_set: PatchSet, score: CrossScore, chosen: NDArray[np.int64]) 
 
 def _caption(patch_set: PatchSet, score: CrossScore, index: int) -> list[str]:
     value, probabilities = f"{score.scores[index]:.3f}", score.probabilities
-    said = f"score {value}" if probabilities is None else f"probability {probabilities[index]:.4f}, logit {value}"
+    numbers = f"score {value}" if probabilities is None else f"probability {probabilities[index]:.4f}, logit {value}"
     pairs = score.pairs
     rows = (int(pairs.first[index]), int(pairs.second[index]))
     scenes = [patch_set.image_names[patch_set.images[row]] for row in rows]
-    lines = [said, f"category {pairs.names[pairs.categories[index]]}", f"scene {' | '.join(dict.fromkeys(scenes))}"]
+    lines = [numbers, f"category {pairs.names[pairs.categories[index]]}", f"scene {' | '.join(dict.fromkeys(scenes))}"]
     if patch_set.positions is not None:
-        places = [f"({x:g}, {y:g})" for x, y in patch_set.positions[list(rows)].tolist()]
-        lines.append(f"at {' | '.join(dict.fromkeys(places))} px")
+        positions = [f"({x:g}, {y:g})" for x, y in patch_set.positions[list(rows)].tolist()]
+        lines.append(f"at {' | '.join(dict.fromkeys(positions))} px")
     return [*lines, f"rows {rows[0]}, {rows[1]}"]
 
 
 def _pictures(patch_set: PatchSet, rows: NDArray[np.int64]) -> list[tuple[str, str]]:
-    """Of each patch its spectrum and a PNG as a data URL."""
+    """The spectrum and a PNG as a data URL of each patch."""
     planes = slice(None) if patch_set.patches.shape[1] == 3 else slice(1)
     patches = read_patches(patch_set, rows)[:, planes].numpy()
     levels = to_uint8(patches) if patch_set.patches.dtype == np.uint16 else np.rint(255 * patches).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What pages of HTML that need no other file are made of: pictures and data inside them."""
+"""Pictures and data inside pages of HTML that need no other file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-QUALITIES = (90, 80, 65, 50)
-SHRINK = 0.7
+JPEG_QUALITIES = (90, 80, 65, 50)
+SHRINK_FACTOR = 0.7
 
 
 def data_url(image: NDArray[np.uint8]) -> str:
@@ -20,25 +20,25 @@ def data_url(image: NDArray[np.uint8]) -> str:
 
 
 def data_url_within(image: NDArray[np.uint8], limit: int) -> str:
-    """The same in at most `limit` bytes, before base64 adds a third: a PNG if it fits, else a JPEG.
+    """An image in a data URL of at most `limit` bytes, before base64 adds a third: a PNG if it fits, else a JPEG.
 
-    The JPEG is the best of a few qualities that fits; if none does, the image is made smaller, step by step to a pixel.
+    The JPEG has the best of a few qualities that fits; if none does, the image is reduced step by step to a pixel.
     """
-    if image.size <= 2 * limit:  # a larger photograph never fits as a PNG, and trying takes long
+    if image.size <= 2 * limit:  # the PNG of a larger photograph never fits, and encoding takes long
         png = _encode(image, ".png")
         if len(png) <= limit:
             return _url("png", png)
     while True:
-        for quality in QUALITIES:
+        for quality in JPEG_QUALITIES:
             jpeg = _encode(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
             if len(jpeg) <= limit or max(image.shape[:2]) == 1:
                 return _url("jpeg", jpeg)
-        height, width = (max(1, int(side * SHRINK)) for side in image.shape[:2])
+        height, width = (max(1, int(side * SHRINK_FACTOR)) for side in image.shape[:2])
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def json_script(value: Any) -> str:
-    """JSON for the inside of a script element: no text in it ends the element. NaN and infinity are refused."""
+    """JSON for the inside of a script element, which no text in it can end. Raises ValueError for NaN and infinity."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

@@ -3,10 +3,10 @@
 const SVG = "http://www.w3.org/2000/svg";
 const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16];
 const REACH = 10; // screen pixels around a mark that choose it
-const STOPS = [[255, 255, 178], [254, 204, 92], [253, 141, 60], [240, 59, 32], [189, 0, 38]]; // darker with the value, in grey as in colour
 const get = (id) => document.getElementById(id);
 const data = JSON.parse(get("data").textContent);
 const { shown, registration } = data;
+const [AGREES, PALE] = ["--agrees", "--pale"].map((name) => getComputedStyle(document.body).getPropertyValue(name).split(",").map(Number));
 const noun = registration.accepted ? "Tie point" : "Match";
 const worst = shown.residuals && shown.residuals.length ? Math.max(...shown.residuals, 0.01) : null;
 const views = {}; // name: { svg, places: mark -> [x, y], others: of image b in the side-by-side view, layer, unit }
@@ -21,10 +21,8 @@ function element(name, attributes, parent) {
 }
 
 function colour(k) {
-  if (!worst) return "rgb(254, 204, 92)";
-  const place = Math.min(shown.residuals[k] / worst, 1) * (STOPS.length - 1);
-  const below = Math.min(Math.floor(place), STOPS.length - 2);
-  const mixed = STOPS[below].map((v, i) => Math.round(v + (place - below) * (STOPS[below + 1][i] - v)));
+  const share = worst ? Math.min(shown.residuals[k] / worst, 1) : 0; // the larger the residual, the paler
+  const mixed = AGREES.map((v, i) => Math.round(v + share * (PALE[i] - v)));
   return `rgb(${mixed.join(", ")})`;
 }
 
@@ -169,7 +167,6 @@ addPair();
 toggle("show-lines", ["pair-lines"]);
 if (worst) {
   get("legend").hidden = false;
-  get("ramp").style.background = `linear-gradient(to right, ${STOPS.map((stop) => `rgb(${stop.join(",")})`).join(",")})`;
   get("ramp-end").textContent = `${worst.toFixed(2)} px`;
 }
 get("zoom-in").addEventListener("click", () => setZoom(zoom + 1));

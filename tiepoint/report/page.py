@@ -1,4 +1,4 @@
-"""A registration as one page of HTML that needs no other file and no network."""
+"""One page of HTML that shows a registration and needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from tiepoint.files import write_text
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.matching.bands import Bands, band_of_each
 from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.report.draw import AGREES, DISAGREES, EPIPOLAR_KINDS, PLANE_KINDS, faded
 from tiepoint.report.html import data_url_within, json_script
 from tiepoint.report.payload import payload
-from tiepoint.report.pictures import LONGEST, outline, reduced, sprite, warped
+from tiepoint.report.pictures import MAX_SIDE_PX, outline, reduced, sprite, warped
 from tiepoint.types import Image
 from tiepoint.version import __version__
 
-PICTURE_LIMIT = 500_000  # bytes of each of three pictures and
-SHEET_LIMIT = 1_600_000  # of the patches: with base64 and the data about 4.5 MB
-NONE = "–"
+MAX_PICTURE_BYTES = 500_000  # each of three pictures, and
+MAX_SHEET_BYTES = 1_600_000  # the patches: with base64 and the data about 4.5 MB
+NO_VALUE = "–"
+COLOURS = {"agrees": AGREES, "disagrees": DISAGREES, "pale": faded([AGREES], [0.0])[0].round().astype(int).tolist()}
 
 
 def write_report(
@@ -39,22 +41,22 @@ def write_report(
 ) -> None:
     """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
 
-    A refused registration is shown by its matches, side by side, without an overlay; so is one by a fundamental matrix,
-    by its tie points. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many tie points a thousand
-    are drawn; the page says so, and its data hold all.
+    Without a transform there is no overlay: a refused registration is shown by its matches, and one by a fundamental
+    matrix by its tie points, side by side. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many
+    tie points a thousand are drawn. The page then says so, and its data hold all of them.
 
     Args:
         registration: as `tiepoint.register` returned it.
         a: the image that was registered, a path, an array or a `Raster` as for `register`.
         b: the image it was registered to.
-        path: of the page, written atomically.
+        path: the page to write, atomically.
         band: as given to `register`.
-        probabilities: that a match is right, 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
-            the registration's own if None.
+        probabilities: match probabilities in 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
+            those of the registration if None.
         title: heading of the page; the images' names if None.
 
     Raises:
-        InputError: an unusable image, images of another size than the registered ones, unfit probabilities.
+        InputError: an unusable image, an image of another size than the registered one, or unfit probabilities.
     """
     levels, names = [], []
     matches, bands = registration.matches, band_of_each(band)
@@ -89,6 +91,8 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "note": escape(_note(data)),
         "noun": "tie point" if registration.accepted else "match",
         "nouns": "tie points" if registration.accepted else "matches",
+        "kinds": _kinds(registration),
+        "colours": "; ".join(f"--{name}: {', '.join(map(str, colour))}" for name, colour in COLOURS.items()),
         "pictures": _pictures(registration, data, levels),
         "data": json_script(data),
         "style": _asset("page.css"),
@@ -104,7 +108,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
 
 
 def _geometry(registration: Registration) -> dict[str, str]:
-    """The overlay's measures: pixels of b, whose centres are at integers."""
+    """Size and outline of the overlay in pixels of b, whose centres are at integers."""
     assert registration.transform is not None
     width, height = registration.matches.b.size
     corners = outline(registration.transform, registration.matches.a.size, registration.warp)
@@ -113,20 +117,20 @@ def _geometry(registration: Registration) -> dict[str, str]:
 
 
 def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]]) -> str:
-    """The page's pictures, each in it once; `use` elements show them where they are wanted."""
+    """The pictures, each stored in the page once; `use` elements show them where they are needed."""
     sizes = (registration.matches.a.size, registration.matches.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
     if registration.transform is not None:
         shown["moved"] = (warped(levels[0], registration.transform, sizes[1], warp=registration.warp), sizes[1])
     images = [
         f'<image id="picture-{name}" x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none" '
-        f'href="{data_url_within(picture, PICTURE_LIMIT)}"/>'
+        f'href="{data_url_within(picture, MAX_PICTURE_BYTES)}"/>'
         for name, (picture, (width, height)) in shown.items()
     ]
     lines = ['<svg width="0" height="0" aria-hidden="true" class="store"><defs>', *images, "</defs></svg>"]
     if points := data["shown"]["points"]:
         sheet = sprite(levels[0], levels[1], np.array(points))
-        lines.append(f'<img id="patches" class="store" alt="" src="{data_url_within(sheet, SHEET_LIMIT)}">')
+        lines.append(f'<img id="patches" class="store" alt="" src="{data_url_within(sheet, MAX_SHEET_BYTES)}">')
     return "\n".join(lines)
 
 
@@ -135,17 +139,29 @@ def _reasons(registration: Registration) -> str:
     return f'<ul class="reasons">{items}</ul>' if items else ""
 
 
+def _kinds(registration: Registration) -> str:
+    """The legend of the lines between the images, as in `tiepoint.report.draw`."""
+    total, agreeing = len(registration.points), int(registration.inliers.sum())
+    lines = [(f"{total:,} matches", "agrees")]
+    if registration.accepted:
+        ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEWS else PLANE_KINDS
+        lines = [(f"{agreeing:,} {ours}", "agrees"), (f"{total - agreeing:,} {others}", "disagrees")]
+    return " ".join(
+        f'<span><span style="background: rgb(var(--{colour}))"></span>{escape(text)}</span>' for text, colour in lines
+    )
+
+
 def _numbers(data: dict[str, Any]) -> str:
     """The numbers of the heading, as items of a description list."""
     found, coverage = data["registration"], data["coverage"]
     rows = [
         ("Confidence", f"{found['confidence']:.2f}", ""),
         ("Tie points", f"{found['inliers']:,}", f"of {found['correspondences']:,} correspondences"),
-        ("Residual, rms", NONE if found["rms"] is None else f"{found['rms']:.2f} px", "in B"),
-        ("Coverage", NONE if coverage is None else f"{100 * coverage:.0f} %", "of the overlap"),
+        ("Residual, rms", NO_VALUE if found["rms"] is None else f"{found['rms']:.2f} px", "in B"),
+        ("Coverage", NO_VALUE if coverage is None else f"{100 * coverage:.0f} %", "of the overlap"),
     ]
     return "\n".join(
-        f"<div><dt>{name}</dt><dd>{value}{f' <small>{more}</small>' if more and value != NONE else ''}</dd></div>"
+        f"<div><dt>{name}</dt><dd>{value}{f' <small>{more}</small>' if more and value != NO_VALUE else ''}</dd></div>"
         for name, value, more in rows
     )
 
@@ -175,43 +191,45 @@ def _facts(data: dict[str, Any]) -> str:
 
 def _warp(trial: dict[str, Any]) -> str:
     if not trial["taken"]:
-        return f"{trial['kind']}, not taken: {trial['reason']}"
+        return f"{trial['kind']}, not used: {trial['reason']}"
     return (
-        f"{trial['kind']}: held out, {trial['points']:,} tie points miss it by {trial['held_out_after']:.2f} px "
-        f"(median), the transform by {trial['held_out_before']:.2f} px"
+        f"{trial['kind']}: the median residual of {trial['points']:,} held-out tie points is "
+        f"{trial['held_out_after']:.2f} px, and {trial['held_out_before']:.2f} px by the transform alone"
     )
 
 
 def _note(data: dict[str, Any]) -> str:
-    """What the page leaves out."""
+    """Sentences on what the page leaves out and on what its numbers mean."""
     found, shown, rejected = data["registration"], len(data["shown"]["rows"]), len(data["rejected"])
     total = found["inliers"] if found["accepted"] else found["correspondences"]
     notes = []
     if shown < total and found["accepted"]:
         notes.append(
-            f"{shown:,} of {total:,} tie points are drawn, evenly taken from the largest residual to the least."
+            f"{shown:,} of {total:,} tie points are drawn, an even sample from the largest residual to the smallest."
         )
     elif shown < total:
-        notes.append(f"{shown:,} of {total:,} correspondences are drawn, evenly from the least alike to the most.")
+        notes.append(
+            f"{shown:,} of {total:,} correspondences are drawn, an even sample from the least similar to the most."
+        )
     others = found["correspondences"] - found["inliers"]
     if rejected < others and found["accepted"]:
-        notes.append(f"{rejected:,} of {others:,} rejected correspondences are drawn.")
-    if max(data[name][side] for name in "ab" for side in ("width", "height")) > LONGEST:
+        notes.append(f"{rejected:,} of {others:,} other correspondences are drawn.")
+    if max(data[name][side] for name in "ab" for side in ("width", "height")) > MAX_SIDE_PX:
         notes.append(
-            f"Images are reduced to {LONGEST:,} px for this page; patches and coordinates are of the originals."
+            f"Images are reduced to {MAX_SIDE_PX:,} px for this page; patches and coordinates are of the original size."
         )
     if found["accepted"] and found["model"] in TWO_VIEWS:
-        notes.append("Residuals are Sampson distances: how far a tie point is from the lines of the two views.")
+        notes.append("Residuals are Sampson distances: how far a tie point lies from its epipolar lines.")
     elif found["accepted"]:
         bent = found["warp"] is not None and found["warp"]["taken"]
         way = "warp" if bent else "transform"
-        notes.append("Coverage is the share of the images' overlap inside the hull of the tie points.")
-        notes.append(f"Arrows point from where the {way} puts a point of A to its place in B.")
+        notes.append(
+            "Coverage is the share of the overlap of both images that lies inside the convex hull of the tie points."
+        )
+        notes.append(f"Each arrow leads from where the {way} maps a point of A to the matching point in B.")
         if bent:
-            notes.append(
-                "Residuals are of tie points held out: how far they are from where a warp of the others puts them."
-            )
-    return " ".join([*notes, "Pixel centres are at integers, x to the right, y down."])
+            notes.append("A residual is the distance of a tie point from where a warp fitted without it maps it.")
+    return " ".join([*notes, "Pixel centres have integer coordinates; x points right and y points down."])
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The data of a report: the registration as it is, and the tie points that the page draws."""
+"""The data of a report: the whole registration, and the tie points that the page draws."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.registration.result import Registration
-from tiepoint.report.pictures import COLUMNS, PATCH, outline
+from tiepoint.report.pictures import COLUMNS, PATCH_PX, outline
 
-MOST_SHOWN = 1000
-MOST_REJECTED = 300
+MAX_SHOWN = MAX_REJECTED = 1000
 
 
 def payload(registration: Registration, names: tuple[str, str], probabilities: ArrayLike | None) -> dict[str, Any]:
-    """What the page's script reads; plain, finite values.
+    """What the script of the page reads, in plain and finite values.
 
-    `shown` holds the tie points, or all correspondences where the registration is refused: all of them or a thousand,
-    evenly taken from the largest residual to the smallest (without residuals, from the least alike to the most), in
-    that order. A registration without a transform has residuals, but `mapped` is None.
+    `shown` holds the tie points, or all correspondences where the registration is refused: at most a thousand, an even
+    sample from the largest residual to the smallest (without residuals, from the least similar to the most), in that
+    order. `rejected` samples the other correspondences in the same proportion. A registration by a fundamental matrix
+    has residuals, but `mapped` is None.
     """
-    chances = _probabilities(registration, registration.probabilities if probabilities is None else probabilities)
+    probability = _probabilities(registration, registration.probabilities if probabilities is None else probabilities)
     matches = registration.matches
     if registration.matrix is None:
         points, residuals, mapped = registration.points, None, None
@@ -32,8 +32,9 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
         points, residuals = registration.tie_points, registration.residuals
         mapped = None if registration.transform is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
-    chosen = order[_evenly(len(order), MOST_SHOWN)]
+    chosen = order[_even_sample(len(order), MAX_SHOWN)]
     others = np.empty((0, 4)) if registration.transform is None else registration.points[~registration.inliers]
+    rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
     return {
         "registration": registration.to_json(),
         "a": {"name": names[0], "width": matches.a.size[0], "height": matches.a.size[1]},
@@ -45,17 +46,17 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
             "mapped": None if mapped is None else _plain(mapped[chosen]),
             "residuals": None if residuals is None else _plain(residuals[chosen]),
             "similarities": _plain(registration.scores[rows[chosen]]),
-            "probabilities": None if chances is None else _plain(chances[rows[chosen]]),
+            "probabilities": None if probability is None else _plain(probability[rows[chosen]]),
         },
-        "rejected": _plain(others[_evenly(len(others), MOST_REJECTED)]),
-        "sprite": {"columns": max(1, min(COLUMNS, len(chosen))), "size": PATCH},
+        "rejected": _plain(others[_even_sample(len(others), rejected)]),
+        "sprite": {"columns": max(1, min(COLUMNS, len(chosen))), "size": PATCH_PX},
     }
 
 
 def coverage(registration: Registration) -> float | None:
-    """Share of the images' overlap, measured in b, that lies in the convex hull of the tie points.
+    """Share of the overlap of both images, measured in b, that lies in the convex hull of the tie points.
 
-    None if refused, and where no transform says what overlaps.
+    None if no transform says what overlaps.
     """
     if registration.transform is None:
         return None
@@ -70,7 +71,7 @@ def coverage(registration: Registration) -> float | None:
 
 
 def _probabilities(registration: Registration, given: ArrayLike | None) -> NDArray[np.float64] | None:
-    """One for each match; NaN for a match that is no tie point where only tie points have one."""
+    """One for each correspondence; NaN where only tie points have one."""
     if given is None or not np.size(given):
         return None
     values, count = np.asarray(given, dtype=np.float64), len(registration.inliers)
@@ -88,8 +89,8 @@ def _probabilities(registration: Registration, given: ArrayLike | None) -> NDArr
     return spread
 
 
-def _evenly(count: int, most: int) -> NDArray[np.int64]:
-    """At most `most` of 0 .. count - 1, evenly spaced, the first and the last among them."""
+def _even_sample(count: int, most: int) -> NDArray[np.int64]:
+    """At most `most` of 0 .. count - 1, evenly spaced, with the first and the last."""
     return np.unique(np.rint(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
 
 
