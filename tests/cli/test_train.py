@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,22 @@ def test_an_option_of_the_recipes_loss(tmp_path: Path) -> None:
     assert train(tmp_path, "--loss.margin", "0.5", "--loss.form", "softmin") == 0
     loss = load_recipe(tmp_path / "run" / "recipe.yaml").loss
     assert (loss.name, loss.margin, loss.form) == ("hardnet", 0.5, "softmin")  # type: ignore[attr-defined]
+
+
+def test_the_validation_error_is_a_share_for_programs_and_in_percent_for_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(tmp_path) == 0
+    said = capsys.readouterr().out
+    assert train(tmp_path, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    logged = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    share = min(line["validation_fpr95"] for line in logged if "validation_fpr95" in line)
+    assert 0 < share < 1
+    assert share == result["validation_fpr95"] == card["result"]["validation_fpr95"]
+    assert share == json.loads((tmp_path / "run" / "result.json").read_text())["validation_fpr95"]
+    assert f"{100 * share:.2f} %" in said
 
 
 def test_another_loss_brings_its_own_options_and_presets(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tiepoint.cli import main
 from tiepoint.errors import InputError
 from tiepoint.models.describer import Describer
 from tiepoint.patches import PatchSet
-from tiepoint.training.compare import Trained, combine, compare, summarise, write_numbers
+from tiepoint.training.compare import Trained, combine, compare, in_percent, summarise
 from tiepoint.training.recipe import Augmentation, Optimizer, Recipe, Validation, loss_options
 from tiepoint.training.recipe_file import dump_recipe
 
@@ -100,8 +100,8 @@ def test_summary_is_mean_and_sample_deviation_in_the_order_of_the_recipes() -> N
 
 
 def test_numbers_are_written_with_their_spread() -> None:
-    assert write_numbers(1.234, 0.056) == "1.23 ± 0.06"
-    assert write_numbers(1.234, None, digits=1) == "1.2"
+    assert in_percent(0.01234, 0.00056) == "1.23 ± 0.06"
+    assert in_percent(0.01234, None) == "1.23"
 
 
 def test_the_command_writes_table_figure_and_result(
@@ -127,8 +127,11 @@ def test_the_command_writes_table_figure_and_result(
     for level in ("none", "easy", "hard", "tough"):
         figures = [run["figures"][f"scenes, {level}: FPR95"] for run in result["runs"] if run["name"] == "hynet"]
         assert result["summary"][0]["mean"][f"scenes, {level}: FPR95"] == mean(figures)
+        assert all(0 <= figure <= 1 for figure in figures)
     table = (out / "comparison.md").read_text(encoding="utf-8").splitlines()
     assert [row.split("|")[1].strip() for row in table] == ["recipe", "---", "hynet", "sdgmnet"]
+    first, spread = (result["summary"][0][key]["scenes, none: FPR95"] for key in ("mean", "spread"))
+    assert [row.split("|")[2].strip() for row in table][::2] == ["scenes, none: FPR95 (%)", in_percent(first, spread)]
     assert (out / "comparison.png").stat().st_size > 5000
 
 

@@ -28,9 +28,9 @@ from tiepoint.nets.inputs import channels_for, luma, resize
 from tiepoint.nets.relational.spimnet import SPIMNet
 from tiepoint.patches import PatchSet
 from tiepoint.training import setup
-from tiepoint.training.cross_validation import CrossValidation
 from tiepoint.training.loop import train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation, loss_options
+from tiepoint.training.validation import CrossValidation
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 

@@ -196,8 +196,16 @@ def test_tensorboard_gets_the_curves(data: PatchSet, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    assert {"loss", "lr", "validation_fpr95"} <= set(events.Tags()["scalars"])
-    assert [e.step for e in events.Scalars("loss")] == [2]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    numbers = {}
+    for line in lines:
+        for key, value in line.items():
+            if key != "step":
+                named = {f"{key}/{i}": v for i, v in enumerate(value)} if isinstance(value, list) else {key: value}
+                numbers |= {name: (line["step"], pytest.approx(number)) for name, number in named.items()}
+    assert {"loss", "lr", "validation_fpr95", "statistics/0", "statistics/7"} <= numbers.keys()
+    curves = {name: events.Scalars(name)[-1] for name in events.Tags()["scalars"]}
+    assert {name: (event.step, event.value) for name, event in curves.items()} == numbers
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(data: PatchSet, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def main(
         scenes: COLMAP projects on which to measure the scene protocol
         patches: folder in HPatches' layout on which to measure verification, matching and retrieval
         out: folder of the runs, comparison.json, comparison.md and comparison.png; a comparison that is there goes on
-        json: print one JSON object
+        json: print one JSON object, rates as fractions
     """
     from tiepoint.evaluation.plots import plot_comparison
     from tiepoint.evaluation.provenance import OF_CARDS, statement
@@ -125,8 +125,8 @@ def _on_scenes(describers: Mapping[str, Describer], projects: tuple[Path, ...]) 
     if projects:
         for score in mean_scores(evaluate_scenes(projects, describers)):
             own = figures.setdefault(score.model, {})
-            own[f"scenes, {score.level}: FPR95"] = 100 * score.fpr95
-            own[f"scenes, {score.level}: top-1"] = 100 * score.top1
+            own[f"scenes, {score.level}: FPR95"] = score.fpr95
+            own[f"scenes, {score.level}: top-1"] = score.top1
     return figures
 
 
@@ -137,14 +137,14 @@ def _on_patches(describers: Mapping[str, Describer], folder: Path | None) -> dic
     if folder is None:
         return {}
     results = evaluate_hpatches(HPatches.open(folder), describers)
-    return {r["describer"]: {f"patches: {task}": 100 * ap for task, ap in r["mean_ap"].items()} for r in results}
+    return {r["describer"]: {f"patches: {task}": ap for task, ap in r["mean_ap"].items()} for r in results}
 
 
 def _table(summaries: list[Summary]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from tiepoint.training.compare import write_numbers
+    from tiepoint.training.compare import in_percent
 
     keys = tuple(summaries[0].mean)
-    rows = [(s.name, *(write_numbers(s.mean[key], s.spread[key]) for key in keys)) for s in summaries]
+    rows = [(s.name, *(in_percent(s.mean[key], s.spread[key]) for key in keys)) for s in summaries]
     return ("recipe", *(f"{key} (%)" for key in keys)), rows
 
 

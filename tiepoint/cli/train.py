@@ -37,7 +37,7 @@ class Options:
     out: Path | None = None
     """run folder; default runs/NAME-OF-RECIPE"""
     json: bool = False
-    """print one JSON object"""
+    """print one JSON object, rates as fractions"""
 
 
 def run_words(prog: str, arguments: Sequence[str]) -> int:
@@ -94,5 +94,7 @@ def _train(options: Options, out: Path) -> int:
                 print(f"step {status.step}/{status.steps}  {text}", file=sys.stderr)
 
         result = train(options.recipe, out, report)
+    if not options.json:
+        result["validation_fpr95"] = f"{100 * result['validation_fpr95']:.2f} %"
     emit({"directory": str(out), **result}, options.json, title=f"run {out}")
     return 0

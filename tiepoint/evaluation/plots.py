@@ -61,10 +61,10 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
 
 
 def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str, float | None]]], path: Path) -> None:
-    """Draw one panel a figure, in it one row a system: its mean, and its spread as a bar.
+    """Draw one panel for each figure, in percent, and in it one row for each system: its mean, its spread as a bar.
 
     Args:
-        results: system -> (figure -> mean, figure -> standard deviation or None).
+        results: system -> (figure -> mean, figure -> standard deviation or None), in 0..1.
         path: of the picture; the suffix chooses the format.
     """
     check_suffix(path)
@@ -73,10 +73,10 @@ def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str
     figure = _figure(2.2 + 1.7 * len(keys), 1.2 + 0.28 * len(names))
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
-        means = [results[name][0][key] for name in names]
-        spreads = [results[name][1][key] or 0.0 for name in names]
+        means = [100 * results[name][0][key] for name in names]
+        spreads = [100 * (results[name][1][key] or 0.0) for name in names]
         axes.errorbar(means, range(len(names)), xerr=spreads, fmt="o", markersize=4, capsize=2)
-        axes.set_title(key, fontsize="small")
+        axes.set_title(f"{key} (%)", fontsize="small")
         axes.grid(alpha=0.3)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()

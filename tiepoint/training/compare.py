@@ -18,7 +18,7 @@ Measure = Callable[[Mapping[str, Describer]], dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Trained:
-    """One recipe trained with one seed, and what was measured."""
+    """One recipe trained with one seed, and what was measured; rates in 0..1."""
 
     name: str
     seed: int
@@ -29,7 +29,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Summary:
-    """One recipe over its seeds: each figure's mean, and its sample standard deviation (None of one seed)."""
+    """One recipe over its seeds: each figure's mean and sample standard deviation (None for one seed), in 0..1."""
 
     name: str
     seeds: int
@@ -99,6 +99,6 @@ def summarise(runs: Sequence[Trained]) -> list[Summary]:
     return summaries
 
 
-def write_numbers(value: float, spread: float | None, digits: int = 2) -> str:
-    """A figure with its spread, as text."""
-    return f"{value:.{digits}f}" if spread is None else f"{value:.{digits}f} ± {spread:.{digits}f}"
+def in_percent(share: float, spread: float | None) -> str:
+    """A share with its spread, both in 0..1, as text in percent, without the sign."""
+    return f"{100 * share:.2f}" if spread is None else f"{100 * share:.2f} ± {100 * spread:.2f}"

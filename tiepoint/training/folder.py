@@ -92,13 +92,15 @@ class Log:
             self.events = SummaryWriter(out / "tensorboard")
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Add a line."""
+        """Add a line. In TensorBoard every number gets a curve, those of a list KEY as KEY/0, KEY/1 ..."""
         self.file.write(json.dumps(entry) + "\n")
         self.file.flush()
         if self.events:
             for key, value in entry.items():
-                if key != "step" and not isinstance(value, list):
-                    self.events.add_scalar(key, value, entry["step"])
+                curves = {f"{key}/{i}": x for i, x in enumerate(value)} if isinstance(value, list) else {key: value}
+                for name, number in curves.items():
+                    if name != "step":
+                        self.events.add_scalar(name, number, entry["step"])
 
     def size(self) -> int:
         """Bytes written."""

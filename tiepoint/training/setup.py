@@ -19,8 +19,8 @@ from tiepoint.nets.checkpoints import load_checkpoint, read_torch
 from tiepoint.nets.relation import deploy
 from tiepoint.nets.towers.sdgmnet import SDGMNet
 from tiepoint.patches import PatchSet
-from tiepoint.training.cross_validation import CrossValidation, ValidationPairs
 from tiepoint.training.recipe import Recipe, build_loss
+from tiepoint.training.validation import CrossValidation, ValidationPairs
 from tiepoint.types import Rows
 
 Sampler = Callable[[int], Batch]
