@@ -12,7 +12,6 @@ from synthetic import small_patch_set
 from tiepoint.cli import main
 from tiepoint.training.recipe_file import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 SHORT = ["--steps", "2", "--batch", "6", "--compile", "off", "--precision", "fp32", "--validation.fraction", "0.2"]
 
 
@@ -21,7 +20,7 @@ def train(tmp_path: Path, *words: str) -> int:
     if not data.exists():
         small_patch_set(data, points=30)
     common = ["--data", str(data), "--out", str(tmp_path / "run"), *SHORT]
-    return main(["train", str(RECIPES / "hardnet.yaml"), *common, *words])
+    return main(["train", "hardnet", *common, *words])
 
 
 def test_an_option_of_the_recipes_loss(tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_a_relaters_options_and_rates_need_not_be_in_its_recipe(
     words: tuple[str, ...], expected: dict[str, int], tmp_path: Path
 ) -> None:
     cross_set(tmp_path / "set")
-    command = ["train", str(RECIPES / "pnnet.yaml"), "--data", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
+    command = ["train", "pnnet", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
     assert main([*command, *SHORT, "--optimizer.rates.tower", "1e-3", *words]) == 0
     recipe = load_recipe(tmp_path / "run" / "recipe.yaml")
     assert recipe.options == expected

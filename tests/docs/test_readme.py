@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("reader")
     folder = base / "tiepoint"
     folder.mkdir()
-    for name in ("recipes", "benchmarks", "scripts"):
+    for name in ("benchmarks", "scripts"):
         (folder / name).symlink_to(ROOT / name)
     colmap_project(folder / "my-project", points=80, cameras=4)
     for name in ("train/scene", "test/scene"):

@@ -35,7 +35,7 @@ def run(folder: Path, command: str) -> None:
         command += f" {FEW}"
     if command.startswith("tiepoint compare"):
         command = re.sub(r"\{.*?\}", "{hardnet,sdgmnet}", command, count=1)  # of all systems two
-        command = re.sub(r"recipes/scenes/sdgmnet-without-\S+| --seeds \d+", "", command) + " --base short.yaml"
+        command = re.sub(r"scenes/sdgmnet-without-\S+| --seeds \d+", "", command) + " --base short.yaml"
     command += SHORTER.get(command, "")
     finished = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"

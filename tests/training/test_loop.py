@@ -23,11 +23,10 @@ from tiepoint.models.load import load
 from tiepoint.patches import PatchSet
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation
-from tiepoint.training.recipe_file import dump_recipe, load_recipe
+from tiepoint.training.recipe_file import RECIPES, dump_recipe, load_recipe
 from tiepoint.training.schedule import factor, is_due
 from tiepoint.training.trainer import Trainer
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 DESCRIBERS = [p for p in sorted(RECIPES.rglob("*.yaml")) if load_recipe(p).network in nets.DESCRIBERS]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,9 @@ from tiepoint import losses, nets
 from tiepoint.data.pair_augmentation import PairAugmentation
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Optimizer, Recipe, build_loss, loss_options, network_options
-from tiepoint.training.recipe_file import check, dump_recipe, load_recipe
+from tiepoint.training.recipe_file import RECIPES, check, dump_recipe, load_recipe, recipe_names
 from tiepoint.training.schedule import make_optimizer
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 PAIRS = 277_504  # of the country of the VIS-NIR patches, half of them matches
 
 
@@ -38,7 +38,7 @@ def test_every_recipe_of_the_repository_makes_a_network_a_loss_and_an_optimiser(
 
 @pytest.mark.parametrize("network", nets.relaters())
 def test_every_relater_has_its_published_recipe(network: str) -> None:
-    recipe = load_recipe(RECIPES / f"{network}.yaml")
+    recipe = load_recipe(network)
     assert (recipe.network, recipe.precision, recipe.selection) == (network, "fp32", "best")
     others = {
         "2channel": 25, "siamese": 25, "pseudo-siamese": 25, "pnnet": 100, "qnet": 100, "kglnet": 100, "spimnet": 35,
@@ -48,7 +48,7 @@ def test_every_relater_has_its_published_recipe(network: str) -> None:
 
 
 def test_the_published_recipes_of_the_relaters_are_the_published_ones() -> None:
-    rrlnet, kglnet = (load_recipe(RECIPES / f"{name}.yaml") for name in ("rrlnet", "kglnet"))
+    rrlnet, kglnet = (load_recipe(name) for name in ("rrlnet", "kglnet"))
     assert (rrlnet.steps, rrlnet.batch) == (173_440, 64)
     assert rrlnet.optimizer == Optimizer("nadam", 2e-4, eps=1e-7, weight_decay=0.0, schedule="constant")
     assert (rrlnet.loss.pixel, rrlnet.loss.perceptual, rrlnet.loss.reconstruction) == (0.1, 1.0, 1.0)  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ def test_the_published_recipes_of_the_relaters_are_the_published_ones() -> None:
 
 
 def test_the_published_recipe_is_the_published_one() -> None:
-    recipe = load_recipe(RECIPES / "sdgmnet.yaml")
+    recipe = load_recipe("sdgmnet")
     assert (recipe.steps, recipe.batch, recipe.optimizer.lr, recipe.optimizer.schedule) == (
         200_000,
         1024,
@@ -146,7 +146,7 @@ def test_wrong_keys_and_types_are_named(tmp_path: Path, text: str, message: str)
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nosuch\.yaml: no such recipe"):
+    with pytest.raises(InputError, match=r"nosuch\.yaml: no such file, and no such recipe"):
         load_recipe(tmp_path / "nosuch.yaml")
 
 
@@ -223,3 +223,23 @@ def test_yaml_forms_that_mislead_are_read_as_meant(tmp_path: Path) -> None:
     assert recipe.compile == "off"
     assert recipe.optimizer.weight_decay == 1e-4
     assert recipe.checkpoint_seconds == 5.0
+
+
+def test_recipes_are_found_by_name_and_by_path(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.yaml"
+    shutil.copy(RECIPES / "scenes" / "hardnet.yaml", copy)
+    assert load_recipe("scenes/hardnet") == load_recipe(copy) == load_recipe(str(copy))
+    assert load_recipe("hardnet") == load_recipe(RECIPES / "hardnet.yaml") != load_recipe("scenes/hardnet")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("hardnt", "hardnet"), ("scene/hardnet", "scenes/hardnet"), ("hardnet.yaml", "hardnet"), ("zzz", "2channel")],
+)
+def test_a_wrong_name_lists_the_recipes_with_the_nearest_first(name: str, nearest: str) -> None:
+    with pytest.raises(InputError) as raised:
+        load_recipe(name)
+    head, _, listed = str(raised.value).partition(": there are ")
+    assert head == f"{name}: no such file, and no such recipe"
+    assert listed.split(", ")[0] == nearest
+    assert sorted(listed.split(", ")) == recipe_names()

@@ -24,7 +24,6 @@ from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, loss_options
 from tiepoint.training.recipe_file import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 # MFD-Net and SPIMNet would take gigabytes; a light SPIMNet is tried in test_cross_training.py.
 TRAINABLE = [*(n for n in nets.relaters() if n not in ("mfdnet", "spimnet")), "visnir/rrlnet-without-attention"]
 pytestmark = pytest.mark.usefixtures("quick_weights")
@@ -126,7 +125,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_the_recipes_of_relaters_train(name: str, data: PatchSet) -> None:
     shortened = {"data": str(data.directory), "steps": 2, "minutes": None, "batch": 4, "compile": "off"}
-    recipe = replace(load_recipe(RECIPES / f"{name}.yaml"), **shortened)
+    recipe = replace(load_recipe(name), **shortened)
     recipe = replace(recipe, validation=replace(recipe.validation, fraction=0.25))
     run = trainer(recipe, data)
     before = {key: value.clone() for key, value in run.net.named_parameters()}

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     (
-        "tiepoint compare recipes/scenes/hardnet.yaml recipes/scenes/sdgmnet.yaml --data patches --scenes my-project",
+        "tiepoint compare scenes/hardnet scenes/sdgmnet --data patches --scenes my-project",
         "Train two recipes and measure them on a scene.",
     ),
     (
-        "tiepoint compare recipes/hardnet.yaml recipes/sosnet.yaml --steps 2000 --seeds 3 --patches strips",
+        "tiepoint compare hardnet sosnet --steps 2000 --seeds 3 --patches strips",
         "Train each recipe three times for 2,000 steps.",
     ),
 )
 
 
 def main(
-    recipes: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    recipes: Annotated[tuple[str, ...], tyro.conf.Positional],
     /,
     *,
-    base: Path | None = None,
+    base: str | None = None,
     seeds: int = 1,
     steps: int | None = None,
     data: Path | None = None,
@@ -48,8 +48,8 @@ def main(
     """Train several recipes under one budget, measure all alike, and print mean and spread over the seeds.
 
     Args:
-        recipes: YAML files; each gives its network, loss, optimiser and learning rate
-        base: the recipe that gives all the rest: data, steps, batch, augmentation, schedule; default the first
+        recipes: Names or files of recipes; each gives its network, loss, optimiser and learning rate.
+        base: The recipe that gives all the rest: data, steps, batch, augmentation, schedule (default: the first).
         seeds: trainings of each recipe, with seeds 1, 2 ...
         steps: in place of the base's
         data: folder of the PatchSet, in place of the base's
@@ -105,16 +105,17 @@ def main(
     return 0
 
 
-def _by_name(paths: tuple[Path, ...]) -> dict[str, Recipe]:
+def _by_name(recipes: tuple[str, ...]) -> dict[str, Recipe]:
     from tiepoint.training.recipe_file import load_recipe
 
     named: dict[str, Recipe] = {}
-    for path in paths:
-        if path.stem in named:
-            raise InputError(f"{path}: a second recipe of the name {path.stem}: rename one")
-        named[path.stem] = load_recipe(path)
+    for recipe in recipes:
+        name = Path(recipe).stem
+        if name in named:
+            raise InputError(f"{recipe}: is a second recipe called {name}: give a copy of it under another name")
+        named[name] = load_recipe(recipe)
     if not named:
-        raise InputError("name the recipes: tiepoint compare RECIPE...")
+        raise InputError("name two recipes or more: tiepoint compare RECIPE RECIPE ...")
     return named
 
 

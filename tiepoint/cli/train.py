@@ -14,20 +14,22 @@ from tiepoint.cli.output import emit
 from tiepoint.cli.parse import parse
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
-from tiepoint.training.recipe_file import OPEN, load_recipe, with_key
+from tiepoint.training.recipe_file import OPEN, load_recipe, recipe_names, with_key
 
 EXAMPLES = (
     (
-        "tiepoint train recipes/hardnet.yaml --data patches --minutes 60 --out runs/mine",
+        "tiepoint train hardnet --data patches --minutes 60 --out runs/mine",
         "Train HardNet for an hour on one's own patches.",
     ),
-    ("tiepoint train recipes/sdgmnet.yaml --data patches --steps 1000 --optimizer.lr 0.1", "Change keys of a recipe."),
+    ("tiepoint train scenes/sdgmnet --data patches --steps 1000 --optimizer.lr 0.1", "Change keys of a recipe."),
 )
 
 
 @dataclass
 class Options:
-    """Train a network by RECIPE (a YAML file), or go on with the run in the folder. Any key can be changed.
+    """Train a network by RECIPE, or go on with the run in the folder. Any key of the recipe can be changed.
+
+    RECIPE is a YAML file, or the name of a recipe that comes with tiepoint, such as hardnet or scenes/hardnet.
 
     Keys of the network's options and of the submodules' rates may be new: --options.KEY VALUE, --optimizer.rates.KEY
     VALUE, the value as YAML.
@@ -43,8 +45,8 @@ class Options:
 def run_words(prog: str, arguments: Sequence[str]) -> int:
     """Parse the command line, with the recipe's values as defaults, and train."""
     words = list(arguments)
-    path = Path(words.pop(0)) if words and not words[0].startswith("-") else None
-    recipe = load_recipe(path) if path else Recipe()
+    name = words.pop(0) if words and not words[0].startswith("-") else None
+    recipe = load_recipe(name) if name else Recipe()
     if "--loss.name" in words[:-1]:  # another loss has other options
         recipe = replace(recipe, loss=loss_options(words[words.index("--loss.name") + 1])())
     if "--minutes" in words and "--steps" not in words:
@@ -53,9 +55,11 @@ def run_words(prog: str, arguments: Sequence[str]) -> int:
         words += ["--minutes", "None"]
     recipe, words = _take_tables(recipe, words)
     options = parse(Options, f"{prog} RECIPE", words, EXAMPLES, default=Options(recipe))
-    if path is None:
-        raise InputError("name a recipe: tiepoint train RECIPE [--key value ...]")
-    return _train(options, options.out or Path("runs") / path.stem)
+    if name is None:
+        raise InputError(
+            f"name a recipe, {prog} RECIPE [--key value ...]: a file, or one of {', '.join(recipe_names())}"
+        )
+    return _train(options, options.out or Path("runs") / Path(name).stem)
 
 
 def _take_tables(recipe: Recipe, words: Sequence[str]) -> tuple[Recipe, list[str]]:

@@ -43,15 +43,35 @@ RANGES = {
     "validation.every": "(0, 1]",
     "validation.pairs": "[2, inf)",
 }
+RECIPES = Path(__file__).parents[1] / "recipes"
 OPEN = ("options.", "optimizer.rates.")  # tables whose keys are the network's
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe. Raises InputError that names the key at fault and the right one."""
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with tiepoint, such as hardnet and scenes/hardnet."""
+    return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: a path as it is, or that of a name, which has its folder: scenes/hardnet is not hardnet.
+
+    Raises InputError that lists the names, the nearest first.
+    """
+    path, names = Path(name), recipe_names()
+    if path.is_file():
+        return path
+    if path.as_posix() in names:
+        return RECIPES / f"{path.as_posix()}.yaml"
+    near = difflib.get_close_matches(path.with_suffix("").as_posix(), names, n=5)
+    others = [other for other in names if other not in near]
+    raise InputError(f"{name}: no such file, and no such recipe: there are {', '.join(near + others)}")
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a recipe by its name or path. Raises InputError that names the key at fault and the right one."""
+    path = find_recipe(name)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such recipe") from None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, Mapping):
