@@ -9,12 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from geotiffs import write_geotiff
 from PIL import Image
 from register_inputs import texture
 
 from tiepoint.cli import main
 from tiepoint.cli.register import _shown
-from tiepoint.images.geo import Geo, write_geotiff
+from tiepoint.images.geo import Geo
 from tiepoint.images.raster import read_image
 
 MATRIX = np.array([[0.99, -0.05, 14.0], [0.05, 1.0, -9.0], [0, 0, 1.0]])

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from geotiffs import write_geotiff
 
 from tiepoint.errors import InputError
-from tiepoint.images.geo import Geo, quiet, write_geotiff
+from tiepoint.images.geo import Geo, quiet
 from tiepoint.images.raster import as_raster, open_image, read_image
 from tiepoint.images.resample import warp_image, warp_to_geotiff
 
@@ -119,11 +120,12 @@ def test_what_cannot_be_written_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+SUPPORT = Path(__file__).parents[1] / "support"
 FULL = """
 import resource, signal, sys
 import numpy as np
-from pathlib import Path
-from tiepoint.images.geo import write_geotiff
+sys.path.append(sys.argv[4])
+from geotiffs import write_geotiff
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 side, limit = int(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -138,7 +140,7 @@ except OSError as error:
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, side: int, limit: int) -> None:
     """A limit on the size of files stands for the disk. GDAL tells nothing of what it fails to write as it closes."""
     path = tmp_path / "x.tif"
-    command = [sys.executable, "-c", FULL, str(path), str(side), str(limit)]
+    command = [sys.executable, "-c", FULL, str(path), str(side), str(limit), str(SUPPORT)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.startswith(f"{path} | could not be written")
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from tiepoint.errors import InputError
 from tiepoint.images import pixels as io
 from tiepoint.images.geo import quiet
-from tiepoint.images.header import stored_matrix, upright
+from tiepoint.images.header import upright
 from tiepoint.images.raster import as_raster, read_image
 
 
@@ -152,6 +152,17 @@ def _tagged(stored: np.ndarray, orientation: int) -> Image.Image:
     image = Image.fromarray(stored)
     image.getexif()[274] = orientation
     return image
+
+
+def stored_matrix(orientation: int, width: int, height: int) -> np.ndarray:
+    """The matrix (3, 3) that maps pixels (x, y, 1) of the upright image, `width` x `height`, to the stored one."""
+    right, bottom = width - 1.0, height - 1.0
+    x, y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+    if orientation in (2, 3, 6, 7):
+        x = np.array([-1.0, 0, right])
+    if orientation in (3, 4, 7, 8):
+        y = np.array([0, -1.0, bottom])
+    return np.stack([y, x, [0, 0, 1.0]] if orientation >= 5 else [x, y, [0, 0, 1.0]])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -13,7 +13,9 @@ from tiepoint.images.window import Window
 
 def test_a_window_keeps_the_grey_and_the_place_of_the_whole(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio", reason="needs rasterio (pip install 'tiepoint[geo]')")
-    from tiepoint.images.geo import Geo, write_geotiff
+    from geotiffs import write_geotiff
+
+    from tiepoint.images.geo import Geo
 
     planes = np.random.default_rng(0).integers(0, 4000, (5, 300, 400)).astype(np.uint16)
     planes[:, :100, :150] //= 8

@@ -213,7 +213,9 @@ def test_images_that_need_no_reduction_are_compared_whole(pair: Pair) -> None:
 
 @needs_rasterio
 def test_files_are_read_in_windows_and_by_band(texture: Texture, tmp_path: Path) -> None:
-    from tiepoint.images.geo import Geo, write_geotiff
+    from geotiffs import write_geotiff
+
+    from tiepoint.images.geo import Geo
 
     a = texture(1, *SMALL)
     b = warped(a, AFFINE, SMALL)

@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def find_peaks(
@@ -40,15 +40,16 @@ def find_peaks(
     found[:, [0, -1]] = False
     y, x = np.nonzero(found)
     value = response[y, x]
-    dx = _offset(response[y, x - 1], value, response[y, x + 1])
-    dy = _offset(response[y - 1, x], value, response[y + 1, x])
+    dx = parabola_vertex(response[y, x - 1], value, response[y, x + 1]).clip(-0.5, 0.5)
+    dy = parabola_vertex(response[y - 1, x], value, response[y + 1, x]).clip(-0.5, 0.5)
     return np.stack([x + dx, y + dy], axis=1).astype(np.float64), value
 
 
-def _offset(before: NDArray[np.float32], value: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where the parabola through three samples peaks, from the middle one; 0 where they are equal."""
-    bend = 2 * value - before - after
-    return np.asarray(np.clip((after - before) / np.where(bend > 0, 2 * bend, np.inf), -0.5, 0.5))
+def parabola_vertex(before: ArrayLike, value: ArrayLike, after: ArrayLike) -> NDArray[np.floating]:
+    """Where the parabola through three samples, one apart, has its maximum, from the middle one; 0 if it has none."""
+    before, value, after = np.asarray(before), np.asarray(value), np.asarray(after)
+    curvature = 2 * value - before - after
+    return np.asarray((after - before) / np.where(curvature > 0, 2 * curvature, np.inf))
 
 
 SIGMA, WINDOW, AROUND = 1.0, 1.5, 12.0

@@ -12,7 +12,7 @@ from tiepoint.errors import InputError
 from tiepoint.features import shape
 from tiepoint.features.detectors import DETECTORS, ORIENTED, SHAPED, sift
 from tiepoint.features.frames import compose, sigmas
-from tiepoint.features.keypoints import Keypoints
+from tiepoint.features.keypoints import Keypoints, mask_distances
 from tiepoint.features.uniform import select_uniform
 from tiepoint.images.pixels import DTYPES, to_uint8
 
@@ -57,7 +57,7 @@ def detect(
         return Keypoints.at(np.empty((0, 2)), np.empty(0))
     found = DETECTORS[detector](to_uint8(image), contrast_threshold, max_keypoints)
     if mask is not None:
-        found = found.take(_clear(found, mask))
+        found = found.take(mask_distances(found.points, mask) > MASK_CLEARANCE_SIGMAS * sigmas(found.frames))
     found = found.by_response()
     if upright or affine:
         found = found.distinct()
@@ -80,15 +80,6 @@ def _check(image: NDArray[Any], detector: str, count: int, contrast: float, mask
         raise InputError(f"contrast_threshold is {contrast:g}: give a number from 0 to 1")
     if mask is not None and (mask.shape != image.shape or mask.dtype != np.bool_):
         raise InputError(f"mask has shape {mask.shape} and type {mask.dtype}: give bool {image.shape}")
-
-
-def _clear(found: Keypoints, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which keypoints are far enough from masked pixels."""
-    if mask.all():
-        return np.ones(len(found), dtype=np.bool_)
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    x, y = np.clip(np.rint(found.points), 0, np.array(mask.shape[::-1]) - 1).astype(int).T
-    return np.asarray(distance[y, x] > MASK_CLEARANCE_SIGMAS * sigmas(found.frames))
 
 
 def _even(found: Keypoints, count: int) -> NDArray[np.int64]:

@@ -32,11 +32,20 @@ def is_clear_of_mask(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: 
     with np.errstate(invalid="ignore"):
         within = (places > -0.5) & (places < np.array([width, height]) - 0.5)
     inside: NDArray[np.bool_] = np.asarray(within.all(axis=1))
-    x, y = np.rint(np.where(inside[:, None], places, 0)).astype(np.int64).clip(0, [width - 1, height - 1]).T
+    gaps = mask_distances(np.where(inside[:, None], places, 0), mask)
+    return np.asarray(inside & (gaps > np.asarray(margin, dtype=np.float64) + 1))
+
+
+def mask_distances(points: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance (N,) in px from the pixel nearest to each point (N, 2) to the nearest pixel that is not valid.
+
+    Infinite where all of the mask (H, W) is valid. A point outside the image is taken to its border.
+    """
     if mask.all():
-        return inside
+        return np.full(len(points), np.inf)
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(inside & (distance[y, x] > np.asarray(margin, dtype=np.float64) + 1))
+    x, y = np.clip(np.rint(points), 0, np.array(mask.shape[::-1]) - 1).astype(np.int64).T
+    return np.asarray(distance[y, x], dtype=np.float64)
 
 
 SIFT_SIGMA, SIFT_LAYERS = 1.6, 3  # of the pyramid's first level, and levels an octave

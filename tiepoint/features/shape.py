@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.features.corners import parabola_vertex
 from tiepoint.features.extract import extract
 
 Frames = NDArray[np.float64]
@@ -132,9 +133,7 @@ def _peak(counts: NDArray[Any]) -> NDArray[np.float64]:
     rolled = [w * np.roll(counts, k, axis=1) for k, w in zip((-2, -1, 0, 1, 2), (1, 4, 6, 4, 1), strict=True)]
     smooth = np.sum(rolled, axis=0)
     rows, top = np.arange(len(counts)), np.argmax(smooth, axis=1)
-    left, middle, right = (smooth[rows, (top + k) % BINS] for k in (-1, 0, 1))
-    bend = 2 * middle - left - right
-    offset = np.where(bend > 0, (right - left) / np.where(bend > 0, 2 * bend, 1), 0)
+    offset = parabola_vertex(*(smooth[rows, (top + k) % BINS] for k in (-1, 0, 1)))
     return np.asarray((top + offset) * (2 * np.pi / BINS))
 
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from tiepoint.images.pixels import value_range
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.window import Window, scaling
+from tiepoint.types import Mask
 
 MAX_TILE_PX = 2048  # px
+VALID_FRACTION = 0.999  # of a resampled mask: only valid pixels went into a pixel above it
 MIN_VALID_SHARE = 0.5  # of the pixels that a mean is of, that have to be valid
 
 
@@ -91,3 +93,14 @@ def _averaged(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
     full = np.pad(image.astype(np.float32), ((0, -height % factor), (0, -width % factor)), mode="edge")
     size = (full.shape[1] // factor, full.shape[0] // factor)
     return np.asarray(cv2.resize(full, size, interpolation=cv2.INTER_AREA))
+
+
+def resize(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
+    """An image (H, W) at `zoom` times its size, at most 1, by means over areas; float32."""
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
+    return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+
+
+def resize_mask(mask: Mask | None, zoom: float) -> Mask | None:
+    """A mask (H, W) as `resize` makes it; a pixel is valid where all that went into it are. None stays None."""
+    return None if mask is None else resize(mask, zoom) > VALID_FRACTION

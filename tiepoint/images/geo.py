@@ -102,43 +102,27 @@ def gdal_errors(rasterio: Any) -> tuple[type[Exception], ...]:
     return rasterio.errors.RasterioError, CPLE_BaseError
 
 
-def write_geotiff(
-    path: str | Path,
-    pixels: NDArray[Any],
-    geo: Geo | None,
-    nodata: float | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    names: Sequence[str] = (),
-) -> None:
-    """Write an image as GeoTIFF, tiled and compressed without loss, atomically.
-
-    Args:
-        path: file to write.
-        pixels: (H, W) or (C, H, W), whole numbers or floats.
-        geo: georeference of these pixels: that of the image whose grid they are on.
-        nodata: the value that pixels outside `mask` get; None writes the mask itself into the file.
-        mask: (H, W), valid pixels; None if all are.
-        names: of the bands.
-
-    Raises:
-        InputError: without rasterio, or a type of pixels or a nodata value that cannot be written.
-        OSError: a full disk, also one that GDAL did not report.
-    """
-    planes = pixels[None] if pixels.ndim == 2 else pixels
-    if mask is not None and nodata is not None:
-        planes = np.where(mask, planes, np.asarray(nodata).astype(planes.dtype))
-    with geotiff_writer(path, planes.shape, planes.dtype, geo, nodata, names) as dataset:
-        dataset.write(planes)
-        if mask is not None and nodata is None:
-            dataset.write_mask(mask)
-
-
 @contextmanager
 def geotiff_writer(
     path: str | Path, shape: tuple[int, ...], dtype: np.dtype[Any], geo: Geo | None, nodata: float | None = None,
     names: Sequence[str] = (),
 ) -> Iterator[Any]:  # fmt: skip
-    """Yield a rasterio dataset (C, H, W) to write windows to; the file is in place when all is written and checked."""
+    """Yield a rasterio dataset to write windows to. The GeoTIFF is in place once all of it is written and checked.
+
+    It is tiled, and compressed without loss.
+
+    Args:
+        path: file to write, atomically.
+        shape: bands, rows and columns.
+        dtype: whole numbers of 8, 16 or 32 bits, or floats.
+        geo: georeference of these pixels: that of the image whose grid they are on.
+        nodata: the value of pixels that are not valid; None if there is none, or if a mask says which they are.
+        names: of the bands.
+
+    Raises:
+        InputError: without rasterio, or for a dtype or a nodata value that cannot be written.
+        OSError: a full disk, also one that GDAL did not report.
+    """
     rasterio = import_rasterio(f"{path}: a GeoTIFF")
     if dtype not in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64):
         raise InputError(f"{path}: pixels are {dtype}: give 8, 16 or 32 bits, or floats")

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
@@ -32,17 +31,6 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     # 5 to 8 swap the axes first, so what is flipped is the upright image.
     turned = image.swapaxes(-1, -2) if orientation >= 5 else image
     return turned[..., rows, columns]
-
-
-def stored_matrix(orientation: int, width: int, height: int) -> NDArray[np.float64]:
-    """The matrix (3, 3) that maps pixels (x, y, 1) of the upright image, `width` x `height`, to the stored one."""
-    right, bottom = width - 1.0, height - 1.0
-    x, y = np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
-    if orientation in (2, 3, 6, 7):
-        x = np.array([-1.0, 0, right])
-    if orientation in (3, 4, 7, 8):
-        y = np.array([0, -1.0, bottom])
-    return np.stack([y, x, [0, 0, 1.0]] if orientation >= 5 else [x, y, [0, 0, 1.0]])
 
 
 Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "other"]

@@ -70,7 +70,7 @@ def warp_to_geotiff(
         progress: called with (blocks done, blocks in all).
 
     Raises:
-        InputError: what `warp_image` and `write_geotiff` refuse.
+        InputError: what `warp_image` and `geotiff_writer` refuse.
     """
     source = reader.source
     bands = range(len(source.bands))

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.geometry.robust import apply
+from tiepoint.images.downsampled import VALID_FRACTION
 from tiepoint.images.raster import Raster
-from tiepoint.structure.local_search import VALID_FRACTION, strongest_points
+from tiepoint.structure.local_search import strongest_points
 from tiepoint.structure.orientation_field import orientation_field, shrink_mask
 from tiepoint.types import Points
 

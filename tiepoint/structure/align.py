@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from tiepoint.geometry.robust import Model, residuals
 from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
+from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.images.window import scaling
-from tiepoint.structure.local_search import VALID_FRACTION, Refined, local_shifts
+from tiepoint.structure.local_search import Refined, local_shifts
 from tiepoint.types import Mask, Points
 
 MIN_SIDE_PX, MAX_SIDE_PX = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
@@ -86,8 +87,8 @@ def align(
         if not _sound(matrix, a.shape):
             return None
         shifts = local_shifts(
-            _resized(a, zoom), _resized(b, zoom), down @ matrix @ up, window=WINDOW_PX, radius=RADII_PX[min(number, 1)],
-            masks=(_reduced(masks[0], zoom), _reduced(masks[1], zoom)),
+            resize(a, zoom), resize(b, zoom), down @ matrix @ up, window=WINDOW_PX, radius=RADII_PX[min(number, 1)],
+            masks=(resize_mask(masks[0], zoom), resize_mask(masks[1], zoom)),
         )  # fmt: skip
         refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
         # At a small size places are good to a fraction of its larger pixels alone.
@@ -160,18 +161,6 @@ def _sides(side: int) -> list[int]:
     while sides[0] > MIN_SIDE_PX:
         sides.insert(0, max(MIN_SIDE_PX, sides[0] // 2))
     return sides
-
-
-def _resized(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
-    grey = image.astype(np.float32)
-    if zoom == 1:
-        return grey
-    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
-
-
-def _reduced(mask: Mask | None, zoom: float) -> Mask | None:
-    return None if mask is None else _resized(mask, zoom) > VALID_FRACTION
 
 
 def _map(points: Points, matrix: NDArray[np.floating]) -> Points:

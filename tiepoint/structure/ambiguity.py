@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.structure.align import independent_windows
 from tiepoint.structure.global_search import ROTATIONS, SCALES, correlate
 from tiepoint.structure.orientation_field import orientation_field
@@ -95,11 +96,8 @@ def find_repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[floa
         mask: valid pixels, (H, W) bool; None where all are.
     """
     zoom = min(1.0, SIDE_PX / max(image.shape))
-    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
-    small = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    valid = None if mask is None else cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
-    field = orientation_field(np.asarray(small, dtype=np.float32), mask=valid)
-    shape = (cv2.getOptimalDFTSize(2 * size[1]), cv2.getOptimalDFTSize(2 * size[0]))
+    field = orientation_field(resize(image, zoom), mask=resize_mask(mask, zoom))
+    shape = (cv2.getOptimalDFTSize(2 * field.shape[0]), cv2.getOptimalDFTSize(2 * field.shape[1]))
     spectrum = np.fft.fft2(field, shape)
     products = np.fft.ifft2(np.abs(spectrum) ** 2).real
     power = np.fft.fft2(np.abs(field) ** 2, shape)

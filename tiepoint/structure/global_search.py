@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.images.downsampled import VALID_FRACTION, resize, resize_mask
+from tiepoint.images.window import scaling
 from tiepoint.structure.orientation_field import orientation_field
 from tiepoint.types import Mask
 
@@ -21,7 +23,6 @@ ROTATIONS = tuple(float(r) for r in np.arange(-18, 19, 3))
 SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
 SIDE_PX = 256
 MIN_MEAN_SQUARE = 1e-2  # mean square of a field that shows nothing
-WHOLE = 0.999  # of a resampled mask: what only valid pixels went into
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,22 @@ def correlate(
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
     """
     zoom = min(1.0, side / max(b.shape))
-    small_a, small_b = _reduced(a, zoom), _reduced(b, zoom)
-    small_masks = [None if mask is None else _reduced(mask, zoom) > WHOLE for mask in masks]
+    small_a, small_b = resize(a, zoom), resize(b, zoom)
+    small_masks = [resize_mask(mask, zoom) for mask in masks]
     field = orientation_field(small_b, mask=small_masks[1])
     seen = np.ones_like(small_a) if small_masks[0] is None else small_masks[0].astype(np.float32)
     largest = np.hypot(*small_a.shape) * max(scales) + 2
     size = cv2.getOptimalDFTSize(int(max(small_b.shape) + largest))
     target = np.fft.fft2(field, (size, size))
     norm = np.linalg.norm(field)
-    up = np.diag([1 / zoom, 1 / zoom, 1.0])
-    up[:2, 2] = 0.5 / zoom - 0.5  # where the reduced image's pixel centres lie
+    up = scaling(1 / zoom)
     down = np.linalg.inv(up)
     found = []
     for scale in scales:
         for rotation in rotations:
             warp, shape = _about_centre(small_a.shape, scale, np.deg2rad(rotation))
             moved = cv2.warpAffine(small_a, warp, shape, borderMode=cv2.BORDER_REPLICATE)
-            template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > WHOLE)
+            template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > VALID_FRACTION)
             scores = np.fft.ifft2(np.fft.fft2(template, (size, size)).conj() * target).real
             y, x = (int(v) for v in np.unravel_index(int(np.argmax(scores)), scores.shape))
             matrix = np.vstack([warp, [0, 0, 1]])
@@ -96,8 +96,3 @@ def _about_centre(shape: tuple[int, ...], scale: float, angle: float) -> tuple[N
     size = np.ceil(np.abs(linear) @ np.array(shape[::-1])).astype(int) + 1
     shift = (size - 1) / 2 - linear @ (np.array(shape[::-1]) - 1) / 2
     return np.column_stack([linear, shift]), (int(size[0]), int(size[1]))
-
-
-def _reduced(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
-    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
-    return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA))

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.features.corners import parabola_vertex
+from tiepoint.images.downsampled import VALID_FRACTION
 from tiepoint.structure.orientation_field import Field, orientation_field, shrink_mask
 from tiepoint.types import Mask, Points
 
 CHUNK = 64
 MIN_SCORE = 0.01  # for a weight
-VALID_FRACTION = 0.999  # of a resampled mask: what only valid pixels went into
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,7 @@ def _energies(power: NDArray[np.floating], half: int, radius: int) -> NDArray[np
 
 
 def _vertex(values: NDArray[np.floating], at: int) -> float:
-    """Where the parabola through a maximum and its neighbours has its vertex, relative to the maximum."""
+    """Where the maximum of values lies between them, relative to its index `at`; 0 at either end."""
     if not 0 < at < len(values) - 1:
         return 0.0
-    left, middle, right = (float(v) for v in values[at - 1 : at + 2])
-    bend = left - 2 * middle + right
-    return 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float(parabola_vertex(*values[at - 1 : at + 2].astype(np.float64)))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.errors import InputError
-from tiepoint.evaluation.hpatches.descriptors import from_strips, read_descriptors, stack, strip_index
+from tiepoint.evaluation.hpatches.descriptors import read_descriptors, same_dimension, stack, strip_index
 from tiepoint.evaluation.hpatches.generate import read_or_generate
 from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
 from tiepoint.evaluation.hpatches.tasks import read_retrieval, read_verification
@@ -40,9 +40,9 @@ def test_strips_are_ordered_by_noise_and_image() -> None:
 def test_strips_are_joined_and_zero_rows_allowed() -> None:
     tables = strips(4)
     tables["h3"][2] = 0
-    found = from_strips([("v_b", tables)])
-    assert found["v_b"].shape == (16, 4, 5)
-    np.testing.assert_array_equal(found["v_b"][strip_index("h", 3)], tables["h3"])
+    found = stack("v_b", tables)
+    assert found.shape == (16, 4, 5)
+    np.testing.assert_array_equal(found[strip_index("h", 3)], tables["h3"])
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_unusable_strips_are_refused_by_name(change: Any, message: str) -> None:
 
 def test_sequences_of_other_dimensions_and_none_at_all_are_refused() -> None:
     with pytest.raises(InputError, match="v_b: 6 dimensions where i_a has 5"):
-        from_strips([("i_a", strips(3)), ("v_b", strips(3, 6))])
+        same_dimension({"i_a": stack("i_a", strips(3)), "v_b": stack("v_b", strips(3, 6))})
     with pytest.raises(InputError, match="no sequence"):
-        from_strips([])
+        same_dimension({})
 
 
 @pytest.mark.parametrize("separator", [",", ";"])

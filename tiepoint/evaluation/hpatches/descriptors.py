@@ -1,6 +1,6 @@
 """Descriptors of HPatches, {sequence: (16, n, D)}: one strip of n patches for each name in STRIPS.
 
-They come from a describer (`describe`), from arrays (`from_strips`) or from the official files (`read_descriptors`).
+They come from a describer (`describe`) or from the official files (`read_descriptors`).
 """
 
 from __future__ import annotations
@@ -51,15 +51,6 @@ def stack(label: str, strips: Mapping[str, NDArray[Any]], names: Sequence[str] =
     return np.stack([strips[name] for name in names])
 
 
-def from_strips(sequences: Iterable[tuple[str, Mapping[str, NDArray[Any]]]]) -> dict[str, NDArray[np.float32]]:
-    """Join (sequence, strips) pairs as `stack` does; an iterator keeps one sequence's strips in memory twice, not all.
-
-    Raises:
-        InputError: as `stack`, no sequence, or sequences of different dimensions.
-    """
-    return same_dimension({sequence: stack(sequence, strips) for sequence, strips in sequences})
-
-
 def same_dimension(descriptors: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """Return what came in. Raises InputError if it is empty or a sequence's dimension differs from the first's."""
     if not descriptors:
@@ -92,7 +83,7 @@ def read_descriptors(
         progress: called with (strips read, strips in all).
 
     Raises:
-        InputError: a file is missing, no table of numbers or of another length, or as `from_strips`.
+        InputError: a file is missing, no table of numbers or of another length, or as `stack` and `same_dimension`.
     """
     check_files(folder, counts, names)
     read = {}
