@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import CHUNK, METRICS, count_closer, is_constant, nearest, pair_distances
+from tiepoint.evaluation.distances import CHUNK, METRICS, count_closer, is_constant, nearest_neighbours, pair_distances
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 32) -> NDArray[np.float32]:
@@ -67,7 +67,7 @@ def test_pairs_are_scipys_distances_and_duplicates_are_at_zero(kind: str, metric
 def test_the_nearest_is_that_of_exact_distances_and_the_first_of_equals(kind: str, metric: str) -> None:
     first, second = sets(kind)
     table = cdist(first.astype(float), second.astype(float), SCIPY[metric])
-    found, distances = nearest(first, second, metric)
+    found, distances = nearest_neighbours(first, second, metric)
     np.testing.assert_array_equal(found, table.argmin(axis=1))
     np.testing.assert_allclose(distances, table.min(axis=1), rtol=1e-12)
 
@@ -75,7 +75,7 @@ def test_the_nearest_is_that_of_exact_distances_and_the_first_of_equals(kind: st
 def test_the_near_set_would_break_plain_float32() -> None:
     first, second = sets("near")
     naive = (second**2).sum(axis=1) - 2 * first @ second.T
-    assert (naive.argmin(axis=1) != nearest(first, second)[0]).mean() > 0.5
+    assert (naive.argmin(axis=1) != nearest_neighbours(first, second)[0]).mean() > 0.5
 
 
 @pytest.mark.usefixtures("precision")
@@ -110,7 +110,7 @@ def test_pairs_of_one_set_across_chunks() -> None:
     np.testing.assert_allclose(pair_distances(vectors, first, vectors, second), expected, rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("call", [nearest, lambda a, b, m: count_closer(a, b, np.ones((300, 1)), [280], m)])
+@pytest.mark.parametrize("call", [nearest_neighbours, lambda a, b, m: count_closer(a, b, np.ones((300, 1)), [280], m)])
 def test_other_metrics_are_refused(call: Callable[..., object]) -> None:
     with pytest.raises(InputError, match="metric 'l2': there are L2, L1"):
         call(*sets("duplicates"), "l2")

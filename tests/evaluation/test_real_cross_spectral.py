@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiepoint.data.builders.aligned import build
+from tiepoint.data.builders.aligned import build_aligned
 from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
 from tiepoint.models.load import load
 from tiepoint.patches import PatchSet
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def patches(tmp_path_factory: pytest.TempPathFactory) -> PatchSet:
-    return build(PAIRS, tmp_path_factory.mktemp("visnir") / "set")
+    return build_aligned(PAIRS, tmp_path_factory.mktemp("visnir") / "set")
 
 
 def test_the_shipped_describer_holds_its_figures(patches: PatchSet) -> None:
@@ -37,7 +37,7 @@ def test_the_shipped_describer_holds_its_figures(patches: PatchSet) -> None:
 def test_the_describers_of_thermal_and_radar_hold_theirs(
     folder: str, spectra: tuple[str, str], fpr95: float, tmp_path: Path
 ) -> None:
-    patches = build(DATA / folder / "test", tmp_path / "set", spectra=spectra)
+    patches = build_aligned(DATA / folder / "test", tmp_path / "set", spectra=spectra)
     score = evaluate_cross_spectral(patches, {"trained": load(f"sdgmnet-{folder}")})["trained"]
     assert score.mean == pytest.approx(fpr95, abs=0.004)
 

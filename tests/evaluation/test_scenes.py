@@ -13,7 +13,7 @@ import torch
 from synthetic import SyntheticScene, colmap_project, pixel_describer
 
 from tiepoint.cli import main
-from tiepoint.data.builders.colmap import build
+from tiepoint.data.builders.colmap import build_colmap
 from tiepoint.data.noise import LEVELS, draw
 from tiepoint.data.readers.colmap import ColmapProject, read_project
 from tiepoint.errors import InputError
@@ -62,7 +62,7 @@ def test_our_reader_finds_the_cameras_and_frames(scene: SyntheticScene) -> None:
 
 
 def test_patches_of_one_point_look_alike(scene: SyntheticScene, tmp_path: Path) -> None:
-    data = build([scene.directory], tmp_path / "set", margin=1.0)
+    data = build_colmap([scene.directory], tmp_path / "set", margin=1.0)
     vectors = pixel_describer(torch.from_numpy(data.patches.astype(np.float32) / 255)).numpy()
     order = np.argsort(data.points, kind="stable")
     tracks = vectors[order].reshape(120, 4, -1)

@@ -6,8 +6,8 @@ Relaters score each pair by its logit, describers by the distance of two descrip
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -20,15 +20,16 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.calibration import expected_calibration_error, sigmoid
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision, fdr95, fpr95
+from tiepoint.evaluation.options import CrossRule, CrossSpectralOptions
 from tiepoint.evaluation.verification import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
 from tiepoint.nets.inputs import luma
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-Rule = Literal["interpolate", "hardnet", "hynet", "nearest", "fdr"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+RULES: tuple[CrossRule, ...] = get_args(CrossRule)
 
 
 class PairModel(Protocol):
@@ -49,7 +50,7 @@ Model = Describe | PairModel
 class CrossScore:
     """One model on the pairs of a set; rates in 0..1."""
 
-    rule: Rule
+    rule: CrossRule
     errors: dict[str, float]  # category -> error at 95 % recall
     average_precision: float  # of all pairs together
     pairs: LabelledPairs = field(repr=False)
@@ -89,12 +90,10 @@ class CrossScore:
 def evaluate_cross_spectral(
     patch_set: PatchSet,
     models: Mapping[str, Model],
+    options: CrossSpectralOptions | None = None,
     *,
-    count: int = 2500,
-    seed: int = 0,
-    rule: Rule = "interpolate",
-    any_spectra: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    **flat: Any,
 ) -> dict[str, CrossScore]:
     """Measure relaters and describers on the same pairs of a set of two spectra.
 
@@ -105,14 +104,9 @@ def evaluate_cross_spectral(
     Args:
         patch_set: of two spectra.
         models: name -> a relater, or a describer: (N, 1, 64, 64) float in 0..1 -> (N, D), compared by L2 distance.
-        count: matches a category, and as many non-matches; of no effect on a set with pairs of its own.
-        seed: of the pairs; likewise.
-        rule: of the error at 95 % recall. One of `tiepoint.evaluation.RULES`, of which RRL-Net, MFD-Net, SPIMNet and
-            KGL-Net's metric branch report "interpolate", KGL-Net's descriptors "hynet", the authors' AFD-Net "hardnet"
-            and SCFDM and Q-Net "nearest"; or "fdr", the false discovery rate that Aguilera (CVPRW 2016) and MatchNet
-            report, which is no FPR and compares with none.
-        any_spectra: let relaters of other spectra take part: the set's first spectrum takes their first place.
+        options: which pairs are measured, and how.
         progress: called with (steps done, steps in all): a patch described or a pair related is one.
+        flat: fields of CrossSpectralOptions, which win over `options`.
 
     Returns:
         model -> CrossScore, the categories in the order of their names.
@@ -121,12 +115,13 @@ def evaluate_cross_spectral(
         InputError: no set of two spectra, a category without matches or without non-matches, an unknown rule, a relater
             of other spectra, scores that are NaN, or a describer that returns NaN or one descriptor for all patches.
     """
-    if rule not in RULES:
-        raise InputError(f"rule {rule!r}: there are {', '.join(RULES)}")
-    pairs = labelled_pairs(patch_set, count, seed)
+    how = replace(options or CrossSpectralOptions(), **flat)
+    if how.rule not in RULES:
+        raise InputError(f"rule {how.rule!r}: there are {', '.join(RULES)}")
+    pairs = labelled_pairs(patch_set, how.count, how.seed)
     _check_categories(patch_set, pairs)
     for name, model in models.items():
-        if is_relater(model) and not any_spectra:
+        if is_relater(model) and not how.any_spectra:
             _check_spectra(patch_set, name, model)
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
     total = sum(len(pairs) if is_relater(model) else len(rows) for model in models.values())
@@ -140,7 +135,7 @@ def evaluate_cross_spectral(
         else:
             scores = _describe(patch_set, pairs, rows, name, model, step)
             done += len(rows)
-        results[name] = _score(model, pairs, scores, rule)
+        results[name] = _score(model, pairs, scores, how.rule)
     return results
 
 
@@ -152,7 +147,7 @@ def score_pairs(model: Model, first: Tensor, second: Tensor, name: str | None = 
     Args:
         model: a relater or a describer.
         first: (M, C, S, S) float in 0..1, of the first spectrum.
-        second: likewise of the second; C may differ.
+        second: (M, C, S, S), of the second spectrum; C may differ.
         name: of the model in errors; its attribute `name` if None.
 
     Raises:
@@ -163,8 +158,8 @@ def score_pairs(model: Model, first: Tensor, second: Tensor, name: str | None = 
         raise InputError(f"{len(first)} first and {len(second)} second patches: pairs need as many of each")
     if not is_relater(model):
         vectors = [unit_vectors(name, model, luma(patches)) for patches in (first, second)]
-        places = np.arange(len(first))
-        return -pair_distances(vectors[0], places, vectors[1], places).astype(np.float32)
+        rows = np.arange(len(first))
+        return -pair_distances(vectors[0], rows, vectors[1], rows).astype(np.float32)
     with torch.inference_mode():
         logits = model.logits(first, second).cpu().float()
     if logits.shape != (len(first),):
@@ -195,9 +190,9 @@ def read_patches(patch_set: PatchSet, rows: NDArray[np.int64]) -> Tensor:
 def _relate(
     patch_set: PatchSet, pairs: LabelledPairs, name: str, model: PairModel, step: Callable[[int], None] | None
 ) -> NDArray[np.float32]:
-    # A relater knows its places by name, so that a set of the same two spectra in the other order is turned.
-    turned = tuple(model.spectra) == tuple(reversed(patch_set.manifest["spectra"]))
-    sides = (pairs.second, pairs.first) if turned else (pairs.first, pairs.second)
+    # A relater knows its slots by name, so a set of the same two spectra in the other order is swapped.
+    swapped = tuple(model.spectra) == tuple(reversed(patch_set.manifest["spectra"]))
+    sides = (pairs.second, pairs.first) if swapped else (pairs.first, pairs.second)
     scores = np.empty(len(pairs), dtype=np.float32)
     for start in range(0, len(pairs), BATCH):
         part = slice(start, start + BATCH)
@@ -223,7 +218,7 @@ def _describe(
     return -pair_distances(vectors, first, vectors, second).astype(np.float32)
 
 
-def _score(model: Model, pairs: LabelledPairs, scores: NDArray[np.float32], rule: Rule) -> CrossScore:
+def _score(model: Model, pairs: LabelledPairs, scores: NDArray[np.float32], rule: CrossRule) -> CrossScore:
     errors = {}
     for number, category in enumerate(pairs.names):
         of_it = pairs.categories == number

@@ -7,13 +7,14 @@ screened with it, allowing for its worst rounding error, and what lies within th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.evaluation.options import Metric
 
 TOLERANCE = 1e-3  # of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside
 
@@ -46,7 +47,6 @@ def _are_unit(vectors: NDArray[np.float32]) -> bool:
     return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= TOLERANCE).all())
 
 
-Metric = Literal["L2", "L1"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 Descriptor = NDArray[np.float32]
 CHUNK = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
@@ -86,7 +86,7 @@ def constant_error(name: str) -> InputError:
     return InputError(f"{name}: gives all patches one descriptor, so nothing can be told apart: check its weights")
 
 
-def nearest(
+def nearest_neighbours(
     first: Descriptor, second: Descriptor, metric: Metric = "L2"
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row of `first` (N, D) its nearest row of `second` (M, D), M >= 1; of equally near ones the first.
@@ -94,7 +94,7 @@ def nearest(
     Returns:
         (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
     """
-    found, distances = np.empty(len(first), dtype=np.int64), np.empty(len(first))
+    neighbours, distances = np.empty(len(first), dtype=np.int64), np.empty(len(first))
     for start in range(0, len(first), ROWS):
         block = first[start : start + ROWS]
         screen, error = _screen(block, second, metric)
@@ -103,8 +103,8 @@ def nearest(
         exact = pair_distances(block, rows, second, columns, metric)
         order = np.lexsort((columns, exact, rows))
         best = order[np.searchsorted(rows, np.arange(len(block)))]
-        found[start : start + ROWS], distances[start : start + ROWS] = columns[best], exact[best]
-    return found, distances
+        neighbours[start : start + ROWS], distances[start : start + ROWS] = columns[best], exact[best]
+    return neighbours, distances
 
 
 def count_closer(

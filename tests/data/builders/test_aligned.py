@@ -12,7 +12,7 @@ import pytest
 from aligned_images import HEIGHT, HOMOGRAPHY, SIMILARITY, WIDTH, images, write_pair
 from numpy.typing import NDArray
 
-from tiepoint.data.builders.aligned import build
+from tiepoint.data.builders.aligned import build_aligned
 from tiepoint.data.builders.aligned_crop import project
 from tiepoint.data.labelled_pairs import cross_points, labelled_pairs
 from tiepoint.errors import InputError
@@ -73,7 +73,7 @@ def check_layout(data: PatchSet, counts: list[int]) -> None:
 def test_aligned_images_give_their_own_pixels(tmp_path: Path) -> None:
     pairs = [write_pair(tmp_path / "in" / "field", "1", 1), write_pair(tmp_path / "in" / "urban", "1", 2)]
     steps: list[tuple[int, int]] = []
-    data = build(tmp_path / "in", tmp_path / "out", licence="CC0", progress=lambda *step: steps.append(step))
+    data = build_aligned(tmp_path / "in", tmp_path / "out", licence="CC0", progress=lambda *step: steps.append(step))
     expected = [protocol_keypoints(pair[0], np.eye(3), (HEIGHT, WIDTH)) for pair in pairs]
     assert min(map(len, expected)) > 10
     check_layout(data, list(map(len, expected)))
@@ -94,7 +94,7 @@ def test_aligned_images_give_their_own_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("searched", ["first", "second"])
 def test_a_transform_against_pixel_by_pixel(tmp_path: Path, searched: str, matrix: Matrix) -> None:
     pair = write_pair(tmp_path / "in", "1", 3, matrix)
-    data = build(tmp_path / "in", tmp_path / "out", keypoints=searched)  # type: ignore[arg-type]
+    data = build_aligned(tmp_path / "in", tmp_path / "out", keypoints=searched)  # type: ignore[arg-type]
     side = int(searched == "second")
     way = np.linalg.inv(HOMOGRAPHY) if side else HOMOGRAPHY
     if matrix is SIMILARITY:
@@ -115,8 +115,8 @@ def test_a_transform_against_pixel_by_pixel(tmp_path: Path, searched: str, matri
 
 def test_the_order_of_the_spectra_turns_nothing_but_the_rows(tmp_path: Path) -> None:
     write_pair(tmp_path / "in", "1", 4, SIMILARITY)
-    one = build(tmp_path / "in", tmp_path / "one")
-    two = build(tmp_path / "in", tmp_path / "two", spectra=("nir", "vis"), keypoints="second")
+    one = build_aligned(tmp_path / "in", tmp_path / "one")
+    two = build_aligned(tmp_path / "in", tmp_path / "two", spectra=("nir", "vis"), keypoints="second")
     assert two.manifest["spectra"] == ["nir", "vis"]
     np.testing.assert_array_equal(two.patches[1::2], one.patches[::2])
     np.testing.assert_allclose(two.patches[::2].astype(int), one.patches[1::2], atol=1)
@@ -134,8 +134,8 @@ def test_a_table_gives_what_a_folder_gives(tmp_path: Path) -> None:
         "2_vis.png,2_nir.png,2_vis_to_nir.txt,urban",
     )
     (tmp_path / "in" / "pairs.csv").write_text("\n".join(lines))
-    one = build(tmp_path / "in", tmp_path / "one")
-    two = build(tmp_path / "in" / "pairs.csv", tmp_path / "two")
+    one = build_aligned(tmp_path / "in", tmp_path / "one")
+    two = build_aligned(tmp_path / "in" / "pairs.csv", tmp_path / "two")
     for name in ("patches", "positions", "images"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     assert two.image_names == ["field/1_vis", "urban/2_vis"]
@@ -151,7 +151,7 @@ def test_depths_are_kept_or_made_alike(tmp_path: Path) -> None:
     first, second = images(7)
     write(tmp_path / "in" / "1_vis.png", first)
     write(tmp_path / "in" / "1_nir.png", second.astype(np.uint16) * 200 + 7)
-    data = build(tmp_path / "in", tmp_path / "out")
+    data = build_aligned(tmp_path / "in", tmp_path / "out")
     assert (data.patches.dtype, data.positions is None) == (np.uint16, False)
     x, y = data.positions[0].astype(int)  # type: ignore[index]
     window = np.s_[y - 32 : y + 32, x - 32 : x + 32]
@@ -165,8 +165,8 @@ def test_stretch_maps_percentiles_of_any_depth(tmp_path: Path) -> None:
     write(tmp_path / "in" / "1_vis.png", first)
     write(tmp_path / "in" / "1_nir.tif", thermal)
     with pytest.raises(InputError, match=r"1_nir\.tif: grey values are float32: .* use --stretch"):
-        build(tmp_path / "in", tmp_path / "out")
-    data = build(tmp_path / "in", tmp_path / "out", stretch=True)
+        build_aligned(tmp_path / "in", tmp_path / "out")
+    data = build_aligned(tmp_path / "in", tmp_path / "out", stretch=True)
     low, high = np.percentile(thermal, (0.1, 99.9))
     truth = ((thermal - low) / (high - low)).clip(0, 1) * 65535
     x, y = data.positions[0].astype(int)  # type: ignore[index]
@@ -180,7 +180,7 @@ def test_colour_is_luma_or_kept(tmp_path: Path) -> None:
     rgb = np.dstack([images(seed)[0] for seed in (9, 10, 11)])
     write(tmp_path / "in" / "1_vis.png", rgb[:, :, ::-1])
     write(tmp_path / "in" / "1_nir.png", images(9)[1])
-    grey, colour = (build(tmp_path / "in", tmp_path / name, color=name == "c") for name in ("g", "c"))
+    grey, colour = (build_aligned(tmp_path / "in", tmp_path / name, color=name == "c") for name in ("g", "c"))
     assert (grey.patches.shape[1], colour.patches.shape[1]) == (1, 3)
     np.testing.assert_array_equal(grey.positions, colour.positions)  # type: ignore[arg-type]
     x, y = grey.positions[0].astype(int)  # type: ignore[index]
@@ -195,7 +195,7 @@ def test_options_bound_the_keypoints(tmp_path: Path) -> None:
     counter = iter(range(99))
 
     def places(**options: Any) -> NDArray[np.float32]:
-        data = build(tmp_path / "in", tmp_path / f"out{next(counter)}", **options)
+        data = build_aligned(tmp_path / "in", tmp_path / f"out{next(counter)}", **options)
         assert data.positions is not None
         return data.positions[::2]
 
@@ -218,7 +218,7 @@ def test_pairs_without_keypoints_are_left_out_and_listed(tmp_path: Path) -> None
     for spectrum in ("vis", "nir"):
         write(tmp_path / "in" / f"0_{spectrum}.png", np.full((120, 130), 90, np.uint16))
         write(tmp_path / "in" / f"2_{spectrum}.png", np.zeros((3, 5), np.uint8))
-    data = build(tmp_path / "in", tmp_path / "out")
+    data = build_aligned(tmp_path / "in", tmp_path / "out")
     assert (data.image_names, data.patches.dtype) == (["1", "3"], np.uint8)
     assert np.unique(data.images).tolist() == [0, 1]
     provenance = data.manifest["provenance"]
@@ -227,7 +227,7 @@ def test_pairs_without_keypoints_are_left_out_and_listed(tmp_path: Path) -> None
 
 def test_the_manifest_says_how_it_was_built(tmp_path: Path) -> None:
     write_pair(tmp_path / "in", "1")
-    data = build(tmp_path / "in", tmp_path / "out", keypoints="second", max_keypoints=4, border=50)
+    data = build_aligned(tmp_path / "in", tmp_path / "out", keypoints="second", max_keypoints=4, border=50)
     said = json.loads((tmp_path / "out" / "manifest.json").read_text())["provenance"]
     options = {"keypoints": "second", "max_keypoints": 4, "features": 3000, "contrast": 0.02, "min_distance": 8.0}
     assert options | {"border": 50, "color": False, "stretch": False} == {
@@ -242,7 +242,7 @@ def test_the_protocol_on_real_pairs(tmp_path: Path) -> None:
     import tiepoint
     from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
 
-    data = build(REAL, tmp_path / "out")
+    data = build_aligned(REAL, tmp_path / "out")
     assert (len(data), len(data.image_names), data.patches.dtype) == (39_734, 80, np.uint8)
     scene = data.image_names.index("field/0001")
     first, second = (read_grey(REAL / f"field/0001_{spectrum}.jpg") for spectrum in ("vis", "nir"))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiepoint.data.builders.aligned_crop import cut, project, select, usable
+from tiepoint.data.builders.aligned_crop import cut, fits_both, project, select
 
 
 @given(
@@ -33,7 +33,7 @@ def test_nothing_is_cut_beyond_the_horizon() -> None:
     matrix = np.array([[1, 0, 0], [0, 1, 0], [-0.01, 0, 1.0]])  # the horizon lies at x = 100
     assert np.isnan(project(np.array([[100.0, 5], [300, 5]]), matrix)).all()
     points = np.array([[40.0, 100], [90, 100], [300, 100]])
-    assert usable(points, matrix, (1, 1000, 1000), (1, 10**6, 10**6), 32).tolist() == [True, False, False]
+    assert fits_both(points, matrix, (1, 1000, 1000), (1, 10**6, 10**6), 32).tolist() == [True, False, False]
 
 
 def test_sampling_reaches_the_last_pixel_of_any_width() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aligned_images import WIDTH, images, write_pair
 
-from tiepoint.data.builders.aligned import build
+from tiepoint.data.builders.aligned import build_aligned
 from tiepoint.errors import InputError
 
 
@@ -43,7 +43,7 @@ def test_a_damaged_pair_is_named(tmp_path: Path, damage: Callable[[Path], object
     damage(tmp_path / "in")
     for color in (False, True):
         with pytest.raises(InputError, match=message):
-            build(tmp_path / "in", tmp_path / "out", color=color)
+            build_aligned(tmp_path / "in", tmp_path / "out", color=color)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -52,7 +52,7 @@ def test_no_keypoint_in_any_pair(tmp_path: Path) -> None:
     for spectrum in ("vis", "nir"):
         cv2.imwrite(str(tmp_path / "in" / f"1_{spectrum}.png"), np.full((200, 200), 7, np.uint8))
     with pytest.raises(InputError, match="no keypoint is left in any pair: lower the contrast, the border"):
-        build(tmp_path / "in", tmp_path / "out")
+        build_aligned(tmp_path / "in", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -74,5 +74,5 @@ def test_no_keypoint_in_any_pair(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     write_pair(tmp_path / "in", "1")
     with pytest.raises(InputError, match=message):
-        build(tmp_path / "in", tmp_path / "out", **options)
+        build_aligned(tmp_path / "in", tmp_path / "out", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

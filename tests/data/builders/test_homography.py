@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synthetic import smooth_texture
 
 from tiepoint.data import noise
-from tiepoint.data.builders.homography import build, cut_sequence, inside, warp_frames
+from tiepoint.data.builders.homography import build_homography, cut_sequence, inside, warp_frames
 from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.errors import InputError
 from tiepoint.features.frames import compose
@@ -75,7 +75,7 @@ def test_without_noise_every_strip_shows_the_reference(
 ) -> None:
     for level in ("easy", "hard", "tough"):
         monkeypatch.setitem(noise.LEVELS, level, noise.LEVELS["none"])
-    strips = build(written, {"wall": "v"}, tmp_path / "out", count=60)
+    strips = build_homography(written, {"wall": "v"}, tmp_path / "out", count=60)
     assert strips.counts["v_wall"] >= 30
     reference = strips.strip("v_wall", "ref")
     for name in STRIPS[1:]:
@@ -83,7 +83,7 @@ def test_without_noise_every_strip_shows_the_reference(
 
 
 def test_strips_are_noisier_from_easy_to_tough(written: Path, tmp_path: Path) -> None:
-    strips = build(written, {"wall": "v", "lamp": "i"}, tmp_path / "out", count=60, min_distance=4)
+    strips = build_homography(written, {"wall": "v", "lamp": "i"}, tmp_path / "out", count=60, min_distance=4)
     assert strips.sequences == ["i_lamp", "v_wall"]
     for sequence in strips.sequences:
         reference = strips.strip(sequence, "ref")
@@ -103,9 +103,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_patches_depend_on_the_seed_and_on_their_own_sequence_alone(written: Path, tmp_path: Path) -> None:
-    build(written, {"wall": "v", "lamp": "i"}, tmp_path / "both", count=20, seed=5)
-    build(written, {"lamp": "i"}, tmp_path / "one", count=20, seed=5)
-    build(written, {"lamp": "i"}, tmp_path / "other", count=20, seed=6)
+    build_homography(written, {"wall": "v", "lamp": "i"}, tmp_path / "both", count=20, seed=5)
+    build_homography(written, {"lamp": "i"}, tmp_path / "one", count=20, seed=5)
+    build_homography(written, {"lamp": "i"}, tmp_path / "other", count=20, seed=6)
     both, one, other = (contents(tmp_path / name) for name in ("both", "one", "other"))
     assert len(both) == 32
     assert one == {name: data for name, data in both.items() if name.startswith("i_lamp")}
@@ -128,7 +128,7 @@ def test_options_bound_the_patches(written: Path) -> None:
 
 
 def test_the_folder_says_how_it_was_cut(written: Path, tmp_path: Path) -> None:
-    build(written, {"wall": "v"}, tmp_path / "out", count=5, seed=3)
+    build_homography(written, {"wall": "v"}, tmp_path / "out", count=5, seed=3)
     said = json.loads((tmp_path / "out" / "build.json").read_text())
     assert said["sequences"] == {"wall": "v"}
     assert said["noise"]["t"] == {"rotation": 22, "shift": 0.10, "scale": 0.3, "stretch": 0.2}
@@ -193,7 +193,7 @@ def test_a_damaged_sequence_is_named(
 ) -> None:
     damage(root / "wall")
     with pytest.raises(InputError, match=message):
-        build(root, {"lamp": "i", "wall": "v"}, tmp_path / "out", count=3)
+        build_homography(root, {"lamp": "i", "wall": "v"}, tmp_path / "out", count=3)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -215,14 +215,14 @@ def test_wrong_arguments_are_named(
     written: Path, tmp_path: Path, kinds: dict[str, str], options: dict[str, float], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        build(written, kinds, tmp_path / "out", **options)  # type: ignore[arg-type]
+        build_homography(written, kinds, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.data
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real images of ../shared/data beside the repository")
 def test_real_sequences_give_a_full_set_of_matching_patches(tmp_path: Path) -> None:
-    strips = build(REAL, {"graf": "v", "leuven": "i"}, tmp_path / "out")
+    strips = build_homography(REAL, {"graf": "v", "leuven": "i"}, tmp_path / "out")
     assert strips.counts == {"i_leuven": 1000, "v_graf": 1000}
     assert HPatches.open(tmp_path / "out").counts == strips.counts
     for sequence in strips.sequences:

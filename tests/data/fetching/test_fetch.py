@@ -12,7 +12,7 @@ from tiny_set import DATA, OTHER, md5, names, source, tree, zipped
 
 import tiepoint
 from tiepoint.data.fetching.fetch import RECORD, Record, fetch
-from tiepoint.data.readers.phototour import build
+from tiepoint.data.readers.phototour import build_phototour
 from tiepoint.errors import InputError
 from tiepoint.files import hold
 
@@ -167,4 +167,4 @@ def test_what_was_fetched_is_what_the_builder_reads(tmp_path: Path) -> None:
     files = {"tiny/patches0000.bmp": page, "tiny/info.txt": b"0 0\n0 0\n1 0\n1 0\n"}
     (tmp_path / "tiny.zip").write_bytes(zipped(files))
     fetch(source(md5=None), tmp_path)
-    assert build(tmp_path / "tiny", tmp_path / "set").points.tolist() == [0, 0, 1, 1]
+    assert build_phototour(tmp_path / "tiny", tmp_path / "set").points.tolist() == [0, 0, 1, 1]

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import NO_POINT, SyntheticScene, colmap_project
 
-from tiepoint.data.builders.colmap import build
+from tiepoint.data.builders.colmap import build_colmap
 from tiepoint.data.readers.colmap import read_project
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
@@ -99,7 +99,9 @@ def test_patches_stand_in_order_and_look_alike_within_a_point(
     scene: SyntheticScene, tmp_path: Path, margin: float
 ) -> None:
     steps: list[tuple[int, int]] = []
-    data = build([scene.directory], tmp_path / "set", margin=margin, licence="CC0", progress=lambda *s: steps.append(s))
+    data = build_colmap(
+        [scene.directory], tmp_path / "set", margin=margin, licence="CC0", progress=lambda *s: steps.append(s)
+    )
     assert data.patches.shape == (180, 1, 64, 64)
     assert data.image_names == ["plane/view0.png", "plane/view1.png", "plane/view2.png"]
     np.testing.assert_array_equal(data.images, np.repeat([0, 1, 2], 60))
@@ -116,13 +118,13 @@ def test_patches_stand_in_order_and_look_alike_within_a_point(
 
 
 def test_patches_depend_on_the_workers_in_nothing(scene: SyntheticScene, tmp_path: Path) -> None:
-    one, three = (build([scene.directory], tmp_path / f"set{n}", workers=n) for n in (1, 3))
+    one, three = (build_colmap([scene.directory], tmp_path / f"set{n}", workers=n) for n in (1, 3))
     assert one.manifest == three.manifest
 
 
 def test_points_are_never_shared_between_projects(scene: SyntheticScene, tmp_path: Path) -> None:
     other = colmap_project(tmp_path / "other", points=30, cameras=2, seed=1)
-    data = build([scene.directory, other.directory], tmp_path / "set", margin=1.0)
+    data = build_colmap([scene.directory, other.directory], tmp_path / "set", margin=1.0)
     np.testing.assert_array_equal(data.points, np.concatenate([*scene.tracks, *(60 + t for t in other.tracks)]))
     assert data.image_names == [f"plane/view{k}.png" for k in range(3)] + [f"other/view{k}.png" for k in range(2)]
     assert data.manifest["counts"] == {"patches": 240, "points": 90, "images": 5}
@@ -131,10 +133,10 @@ def test_points_are_never_shared_between_projects(scene: SyntheticScene, tmp_pat
 
 def test_a_project_without_observations_is_left_out(scene: SyntheticScene, project: Path, tmp_path: Path) -> None:
     (project / "sparse" / "images.bin").write_bytes(struct.pack("<Q", 0))
-    data = build([project, scene.directory], tmp_path / "set")
+    data = build_colmap([project, scene.directory], tmp_path / "set")
     assert len(data) == 180
     with pytest.raises(InputError, match="no observations: the sparse model is empty"):
-        build([project], tmp_path / "other")
+        build_colmap([project], tmp_path / "other")
 
 
 def test_four_columns_are_scale_and_orientation(project: Path, tmp_path: Path) -> None:
@@ -152,14 +154,14 @@ def test_four_columns_are_scale_and_orientation(project: Path, tmp_path: Path) -
         np.testing.assert_allclose(four[:, :, 0], six[:, :, 0], atol=1e-5)
         np.testing.assert_allclose(angles(four), angles(six), atol=1e-5)
         np.testing.assert_allclose(sigmas(four), np.linalg.norm(six[:, :, 0], axis=1), atol=1e-5)
-    assert correlations(build([project], tmp_path / "set", margin=1.0)).min() > 0.6
+    assert correlations(build_colmap([project], tmp_path / "set", margin=1.0)).min() > 0.6
 
 
 def test_the_model_may_lie_in_sparse_0(scene: SyntheticScene, project: Path, tmp_path: Path) -> None:
     shutil.move(project / "sparse", tmp_path / "0")
     (project / "sparse").mkdir()
     shutil.move(tmp_path / "0", project / "sparse" / "0")
-    flat, nested = build([scene.directory], tmp_path / "flat"), build([project], tmp_path / "nested")
+    flat, nested = build_colmap([scene.directory], tmp_path / "flat"), build_colmap([project], tmp_path / "nested")
     assert flat.manifest == nested.manifest
     assert len(read_project(project).positions()) == 60
 
@@ -176,7 +178,7 @@ def test_a_point_twice_in_an_image_keeps_both_observations(project: Path, tmp_pa
     change_keypoints(project, copy)
     first = read_project(project).images[0]
     assert (first.points == 7).sum() == 2
-    data = build([project], tmp_path / "set")
+    data = build_colmap([project], tmp_path / "set")
     assert len(data) == 181
     assert ((data.points == 6) & (data.images == 0)).sum() == 2
     assert data.manifest["counts"] == {"patches": 181, "points": 60, "images": 3}
@@ -185,14 +187,14 @@ def test_a_point_twice_in_an_image_keeps_both_observations(project: Path, tmp_pa
 @pytest.mark.parametrize("name", ["with space", "100%#?&", "ünï"])
 def test_any_folder_name_will_do(scene: SyntheticScene, tmp_path: Path, name: str) -> None:
     shutil.copytree(scene.directory, tmp_path / name)
-    assert build([tmp_path / name], tmp_path / "set").image_names[0] == f"{name}/view0.png"
+    assert build_colmap([tmp_path / name], tmp_path / "set").image_names[0] == f"{name}/view0.png"
 
 
 def test_the_current_folder_is_called_by_its_name(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    assert build(["."], tmp_path / "set").image_names[0] == "plane/view0.png"
+    assert build_colmap(["."], tmp_path / "set").image_names[0] == "plane/view0.png"
 
 
 def test_databases_are_closed(scene: SyntheticScene) -> None:
@@ -235,14 +237,14 @@ def test_a_read_only_folder_is_read(project: Path, scene: SyntheticScene) -> Non
 def test_reading_changes_nothing(project: Path, tmp_path: Path, journal: str) -> None:
     execute(project, f"PRAGMA journal_mode={journal}")
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in project.rglob("*")}
-    build([project], tmp_path / "set")
+    build_colmap([project], tmp_path / "set")
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in project.rglob("*")} == before
 
 
 def test_sixteen_bits_stay_sixteen_bits(project: Path, tmp_path: Path) -> None:
     for path in (project / "images").iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.uint16) * 257)
-    deep = build([project], tmp_path / "deep").patches
+    deep = build_colmap([project], tmp_path / "deep").patches
     assert deep.dtype == np.uint16
     assert len(np.unique(deep)) > 256  # interpolation uses the depth
 
@@ -306,7 +308,7 @@ def test_a_broken_project_is_an_input_error_that_names_the_file(project: Path, t
     change, message = BROKEN[kind]
     change(project)
     with pytest.raises(InputError, match=message):
-        build([project], tmp_path / "out" / "set")
+        build_colmap([project], tmp_path / "out" / "set")
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
@@ -345,15 +347,15 @@ def test_settings_are_checked_before_any_work(
     scene: SyntheticScene, tmp_path: Path, options: dict[str, float], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        build([scene.directory], tmp_path / "set", **options)
+        build_colmap([scene.directory], tmp_path / "set", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_projects_are_given_once_and_at_least_one(scene: SyntheticScene, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give at least one project"):
-        build([], tmp_path / "set")
+        build_colmap([], tmp_path / "set")
     (tmp_path / "link").symlink_to(scene.directory)
     for again in (scene.directory, tmp_path / "link", scene.directory / ".." / "plane"):
         with pytest.raises(InputError, match="is given twice"):
-            build([scene.directory, again], tmp_path / "set")
+            build_colmap([scene.directory, again], tmp_path / "set")
     assert not (tmp_path / "set").exists()

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import smooth_texture
 
-from tiepoint.data.readers.hpatches import SIDE, STRIPS, HPatches, build_patchset, read_split
+from tiepoint.data.readers.hpatches import SIDE, STRIPS, HPatches, build_hpatches, read_split
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 
@@ -114,7 +114,7 @@ def test_reading_names_the_strip_that_is_wrong(root: Path) -> None:
 
 def test_a_patchset_has_a_point_for_each_place_and_an_image_for_each_strip(written: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    data = build_patchset(
+    data = build_hpatches(
         HPatches.open(written), tmp_path / "set", licence="MIT", progress=lambda *step: steps.append(step)
     )
     assert data.patches.shape == (80, 1, 64, 64)
@@ -139,7 +139,7 @@ def by_area(patch: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def test_patches_are_reduced_by_area_and_keep_their_centre(written: Path, tmp_path: Path) -> None:
-    data = build_patchset(HPatches.open(written), tmp_path / "set", ["v_wall"])
+    data = build_hpatches(HPatches.open(written), tmp_path / "set", ["v_wall"])
     assert data.manifest["counts"] == {"patches": 48, "points": 3, "images": 16}
     for row, index in ((0, 0), (47, 2)):
         strip = STRIPS[row // 3]
@@ -157,7 +157,7 @@ def test_patches_are_reduced_by_area_and_keep_their_centre(written: Path, tmp_pa
 )
 def test_wrong_sequences_are_named(written: Path, tmp_path: Path, sequences: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_patchset(HPatches.open(written), tmp_path / "set", sequences)
+        build_hpatches(HPatches.open(written), tmp_path / "set", sequences)
     assert not list(tmp_path.iterdir())
 
 

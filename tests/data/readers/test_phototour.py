@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tiepoint.data.readers.phototour import SETS, build, read_pairs
+from tiepoint.data.readers.phototour import SETS, build_phototour, read_pairs
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 
@@ -86,7 +86,7 @@ def check(data: PatchSet, expected: NDArray[np.uint8]) -> None:
 def test_a_folder_and_a_zip_give_the_same_set(folder: Path, tmp_path: Path, form: str) -> None:
     source = folder if form == "folder" else pack(folder, "abbey/" if "folder" in form else "")
     steps: list[tuple[int, int]] = []
-    data = build(source, tmp_path / "set", licence="research", progress=lambda *step: steps.append(step))
+    data = build_phototour(source, tmp_path / "set", licence="research", progress=lambda *step: steps.append(step))
     check(data, patches(13))
     assert steps == [(6, 13), (12, 13), (13, 13)]
     assert data.manifest["licence"] == "research"
@@ -100,7 +100,7 @@ def test_pages_as_published_hold_16_rows_of_16_tiles(tmp_path: Path) -> None:
     write_pages(folder, tiles, 16, 16)
     assert cv2.imread(str(folder / "patches0001.bmp"), cv2.IMREAD_UNCHANGED).shape == (1024, 1024)
     (folder / "info.txt").write_text("".join(f"{k // 2} 0\n" for k in range(300)))
-    data = build(folder, tmp_path / "set")
+    data = build_phototour(folder, tmp_path / "set")
     np.testing.assert_array_equal(data.patches[:, 0], tiles)
     np.testing.assert_array_equal(data.points, np.arange(300) // 2)
 
@@ -121,7 +121,7 @@ def test_pages_of_other_sizes_kinds_and_depths(
     folder.mkdir()
     write_pages(folder, patches(13, dtype), rows, columns, names)
     write_texts(folder)
-    data = build(folder, tmp_path / "set")
+    data = build_phototour(folder, tmp_path / "set")
     assert data.patches.dtype == dtype
     check(data, patches(13, dtype))
 
@@ -130,14 +130,14 @@ def test_colour_pages_become_luma(folder: Path, tmp_path: Path) -> None:
     for page in folder.glob("*.bmp"):
         grey = cv2.imread(str(page), cv2.IMREAD_GRAYSCALE)
         cv2.imwrite(str(page), np.dstack([grey, grey, grey]))
-    check(build(folder, tmp_path / "set"), patches(13))
+    check(build_phototour(folder, tmp_path / "set"), patches(13))
 
 
 def test_what_others_leave_out_may_be_missing(folder: Path, tmp_path: Path) -> None:
     (folder / "interest.txt").unlink()
     (folder / f"{NAME}.txt").unlink()
     (folder / "info.txt").write_text("\n".join(map(str, POINTS)) + "\n\n")  # one column, an empty line at the end
-    data = build(folder, tmp_path / "set")
+    data = build_phototour(folder, tmp_path / "set")
     assert data.image_names == ["abbey"]
     np.testing.assert_array_equal(data.images, np.zeros(13))
     np.testing.assert_array_equal(data.points, POINTS)
@@ -148,7 +148,7 @@ def test_what_others_leave_out_may_be_missing(folder: Path, tmp_path: Path) -> N
 
 def test_empty_pages_after_the_last_patch_are_no_patches(folder: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "patches0003.bmp"), np.zeros((128, 192), np.uint8))
-    check(build(folder, tmp_path / "set"), patches(13))
+    check(build_phototour(folder, tmp_path / "set"), patches(13))
 
 
 def replace_line(path: Path, number: int, text: str) -> None:
@@ -222,7 +222,7 @@ def test_a_broken_set_is_named_and_leaves_nothing(
     if form == "zip" and folder.is_dir() and not (folder / "again").exists():
         source, message = pack(folder, ""), message.replace("abbey:", r"abbey\.zip:")
     with pytest.raises(InputError, match=message):
-        build(source, tmp_path / "set")
+        build_phototour(source, tmp_path / "set")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -233,20 +233,20 @@ def test_pages_of_two_depths_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "patches0001.png"), np.zeros((64, 128), np.uint16))
     (folder / "info.txt").write_text("0\n0\n1\n1\n")
     with pytest.raises(InputError, match=r"patches0001\.png: is uint16, the first page uint8"):
-        build(folder, tmp_path / "set")
+        build_phototour(folder, tmp_path / "set")
 
 
 def test_a_published_name_needs_all_patches(folder: Path, tmp_path: Path) -> None:
     assert sum(SETS.values()) == 450_092 + 468_159 + 633_587 + 379_587 + 325_295 + 450_912
     with pytest.raises(InputError, match="has 13 patches, the published liberty 450092"):
-        build(folder, tmp_path / "set", name="liberty")
-    assert build(folder, tmp_path / "set", name="liberty-part").image_names[0] == "liberty-part/3"
+        build_phototour(folder, tmp_path / "set", name="liberty")
+    assert build_phototour(folder, tmp_path / "set", name="liberty-part").image_names[0] == "liberty-part/3"
 
 
 def test_all_lists_of_pairs_are_kept_and_named(folder: Path, tmp_path: Path) -> None:
     (folder / "m50_1000_1000_0.txt").write_text("1 0 0 0 0 0 0\n")
     (folder / "notes_1.txt").write_text("not a list")
-    build(folder, tmp_path / "set")
+    build_phototour(folder, tmp_path / "set")
     np.testing.assert_array_equal(read_pairs(tmp_path / "set", "m50_1000_1000_0"), [(1, 0)])
     with pytest.raises(InputError, match=rf"pairs-other\.npy is missing: the PatchSet has {NAME}, m50_1000_1000_0"):
         read_pairs(tmp_path / "set", "other")
@@ -256,7 +256,7 @@ def test_all_lists_of_pairs_are_kept_and_named(folder: Path, tmp_path: Path) -> 
     "rows", [np.zeros((3, 2)), np.zeros((3, 3), int), np.zeros((0, 2), int), np.full((2, 2), 13), np.full((2, 2), -1)]
 )
 def test_pairs_that_do_not_fit_are_refused(folder: Path, tmp_path: Path, rows: NDArray[np.int64]) -> None:
-    build(folder, tmp_path / "set")
+    build_phototour(folder, tmp_path / "set")
     np.save(tmp_path / "set" / f"pairs-{NAME}.npy", rows)
     with pytest.raises(InputError, match=r"holds no rows of the PatchSet"):
         read_pairs(tmp_path / "set")

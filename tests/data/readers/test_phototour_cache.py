@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiepoint.data.readers.phototour import build, read_pairs
+from tiepoint.data.readers.phototour import build_phototour, read_pairs
 from tiepoint.errors import InputError
 
 POINTS = [0, 0, 1, 1, 1, 5, 5, 9, 9, 9, 9, 12, 12]
@@ -31,7 +31,7 @@ def cache(path: Path, legacy: bool = False, **replaced: object) -> Path:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_torchvisions_cache_is_read(tmp_path: Path, legacy: bool) -> None:
-    data = build(cache(tmp_path / "abbey.pt", legacy), tmp_path / "set")
+    data = build_phototour(cache(tmp_path / "abbey.pt", legacy), tmp_path / "set")
     np.testing.assert_array_equal(data.patches[:, 0], PATCHES)
     np.testing.assert_array_equal(data.points, POINTS)
     assert data.image_names == ["abbey"]
@@ -58,7 +58,7 @@ def test_torchvisions_cache_is_read(tmp_path: Path, legacy: bool) -> None:
 )
 def test_a_wrong_cache_is_named(tmp_path: Path, replaced: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=rf"abbey\.pt(: |, ){message}"):
-        build(cache(tmp_path / "abbey.pt", **replaced), tmp_path / "set")  # type: ignore[arg-type]
+        build_phototour(cache(tmp_path / "abbey.pt", **replaced), tmp_path / "set")  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["abbey.pt"]
 
 
@@ -67,9 +67,9 @@ def test_a_truncated_cache_is_named(tmp_path: Path, size: int) -> None:
     path = cache(tmp_path / "abbey.pt")
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(InputError, match=r"abbey\.pt: damaged, or no torch file"):
-        build(path, tmp_path / "set")
+        build_phototour(path, tmp_path / "set")
 
 
 def test_a_cache_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"abbey\.pt: cannot be read \(No such file"):
-        build(tmp_path / "abbey.pt", tmp_path / "set")
+        build_phototour(tmp_path / "abbey.pt", tmp_path / "set")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic import smooth_texture
 
-from tiepoint.evaluation.audit.between import nearest
+from tiepoint.evaluation.audit.between import nearest_locations
 from tiepoint.evaluation.audit.repeats import (
     _reduce,
     _units,
@@ -137,7 +137,7 @@ def test_nearest_is_that_of_brute_force(seed: int, count: int, sought: int, clos
     random = np.random.default_rng(seed)
     scenes, other_scenes = random.integers(0, 3, count), random.integers(1, 4, sought)
     ours, theirs = random.integers(0, 60, (count, 2)) / 2.0, random.integers(0, 60, (sought, 2)) / 2.0
-    distances, indices = nearest(scenes, ours, other_scenes, theirs, closer_than)
+    distances, indices = nearest_locations(scenes, ours, other_scenes, theirs, closer_than)
     for k in range(sought):
         gaps = np.where(scenes == other_scenes[k], np.linalg.norm(ours - theirs[k], axis=1), np.inf)
         least = gaps.min(initial=np.inf)
@@ -150,7 +150,7 @@ def test_nearest_is_that_of_brute_force(seed: int, count: int, sought: int, clos
 def test_nearest_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     scenes, ours = np.zeros(500, dtype=np.int64), random.uniform(0, 100, (500, 2))
-    whole = nearest(scenes, ours, scenes, ours + 0.3, 5.0)
+    whole = nearest_locations(scenes, ours, scenes, ours + 0.3, 5.0)
     monkeypatch.setattr("tiepoint.evaluation.audit.between.ENTRIES", 1000)
-    parts = nearest(scenes, ours, scenes, ours + 0.3, 5.0)
+    parts = nearest_locations(scenes, ours, scenes, ours + 0.3, 5.0)
     np.testing.assert_array_equal(parts, whole)

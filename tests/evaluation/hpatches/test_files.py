@@ -121,7 +121,7 @@ def write_tasks(folder: Path) -> None:
 def test_official_tasks_are_read(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     verification, retrieval = read_or_generate(tmp_path, "a", COUNTS, lambda name: pytest.fail("draws"))
-    assert verification.source == retrieval.source == "official"
+    assert verification.origin == retrieval.origin == "official"
     assert verification.positive.tolist() == [[1, 4, 1, 1, 3, 1], [0, 0, 2, 0, 5, 2]]
     assert verification.inter.tolist() == [[1, 4, 1, 0, 3, 0], [0, 0, 2, 0, 5, 1]]
     assert verification.intra[:, 5].tolist() == [3, 0]
@@ -136,7 +136,7 @@ def test_a_task_without_files_is_drawn_and_says_so(tmp_path: Path) -> None:
     counts = {"i_a": 30, "v_b": 40}
     patches = np.random.default_rng(0).integers(0, 255, (40, 9, 9)).astype(np.uint8)
     verification, retrieval = read_or_generate(tmp_path, "a", counts, lambda name: patches[: counts[name]])
-    assert (verification.source, retrieval.source) == ("official", "generated")
+    assert (verification.origin, retrieval.origin) == ("official", "generated")
     with pytest.raises(InputError, match="no task files of split b"):
         read_or_generate(tmp_path, "b", counts, lambda name: patches)
 

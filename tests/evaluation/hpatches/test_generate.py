@@ -21,7 +21,7 @@ def rows(table: NDArray[np.int64]) -> list[tuple[int, ...]]:
 
 def test_pairs_are_what_they_claim() -> None:
     task = generate_verification(COUNTS, 4000)
-    assert task.source == "generated"
+    assert task.origin == "generated"
     s1, t1, i1, s2, t2, i2 = task.positive.T
     assert (s1 == s2).all()
     assert (i1 == i2).all()

@@ -216,7 +216,7 @@ def test_the_verb_prints_tables_and_writes_json(
     ("words", "message"),
     [
         (("--split", "a"), "give --splits"),
-        (("--normalize", "zca"), "train list"),
+        (("--normalization", "zca"), "train list"),
         (("--model",), "nothing to measure"),
         (("--tasks", "."), "no task files of split full"),
         (("--model", "nosuch"), "nosuch"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synthetic import pixel_describer, small_patch_set
 from synthetic_phototour import LIST, phototour_set
 
-from tiepoint.data.readers.phototour import build
+from tiepoint.data.readers.phototour import build_phototour
 from tiepoint.errors import InputError
 from tiepoint.evaluation import fdr95, fpr95
 from tiepoint.evaluation.phototour.fpr95 import evaluate_phototour, official_pairs, pair_labels, resizing
@@ -168,7 +168,7 @@ def test_a_set_as_published_is_built_and_measured(tmp_path: Path, data: PatchSet
     (source / "interest.txt").write_text("".join(f"{image} 0 0 0 0\n" for image in data.images))
     lines = [f"{a} {points[a]} 0 {b} {points[b]} 0 0\n" for a, b in pairs]
     (source / f"{LIST}.txt").write_text("".join(lines))
-    built = build(source, tmp_path / "built")
+    built = build_phototour(source, tmp_path / "built")
     describers = {"it": sparse_describer}
     assert evaluate_phototour(built, describers) == evaluate_phototour(data, describers)
     assert evaluate_revisited(built, describers) == evaluate_revisited(data, describers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tiepoint.cli.output import emit, emit_table, progress_bar
+from tiepoint.evaluation.options import AuditOptions
 
 if TYPE_CHECKING:
     from tiepoint.evaluation.audit import Audit
@@ -26,21 +27,15 @@ def main(
     data: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")],
     /,
     *,
-    near: float = 0.98,
-    closer_than: float = 8.0,
-    sample: int | None = None,
-    seed: int = 0,
     json: bool = False,
+    search: AuditOptions = AuditOptions(),
 ) -> int:
     """Audit PatchSets, each alone and as splits of one another. Exit code 0: no leak, 1: a leak, 2: unusable input.
 
     Args:
         data: PatchSets, such as train and test
-        near: smallest correlation of two patches, whatever their brightness and contrast, that makes a near repeat
-        closer_than: pixels; closer locations of two splits, and closer non-matches, are reported
-        sample: patches a set and spectrum, at most, for which a near repeat is sought; all by default
-        seed: of the sample
         json: print one JSON object
+        search: what is looked for
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.audit import audit
@@ -51,7 +46,7 @@ def main(
     names = _names(data)
     sets = {name: PatchSet.open(path) for name, path in zip(names, data, strict=True)}
     with progress_bar("auditing (patches)", quiet=json) as advance:
-        found = audit(sets, near=near, closer_than=closer_than, sample=sample, seed=seed, progress=advance)
+        found = audit(sets, search, progress=advance)
     if json:
         emit(found.to_json(), as_json=True, title="")
     else:

@@ -37,10 +37,10 @@ def main(
         workers: threads
         json: print one JSON object
     """
-    from tiepoint.data.builders.colmap import build
+    from tiepoint.data.builders.colmap import build_colmap
 
     with progress_bar("cutting patches", quiet=json) as advance:
-        patch_set = build(
+        patch_set = build_colmap(
             projects, out, support=support, margin=margin, licence=licence, workers=workers, progress=advance
         )
     counts = patch_set.manifest["counts"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from tiepoint.cli.output import emit, emit_table, progress_bar
+from tiepoint.data.builders.options import HomographyOptions
 
 EXAMPLES = (
     ("tiepoint data homography sequences --viewpoint wall --out strips", "Cut one sequence of changing viewpoint."),
@@ -25,12 +26,8 @@ def main(
     out: Path,
     viewpoint: tuple[str, ...] = (),
     illumination: tuple[str, ...] = (),
-    count: int = 1000,
-    contrast: float = 0.02,
-    min_distance: float = 8.0,
-    support: float = 10.0,
-    seed: int = 0,
     json: bool = False,
+    cut: HomographyOptions = HomographyOptions(),
 ) -> int:
     """Cut strips in the layout of HPatches from image sequences with known homographies.
 
@@ -39,14 +36,10 @@ def main(
         out: folder to write; must not exist
         viewpoint: sequences whose viewpoint changes, written as v_<sequence>
         illumination: sequences whose light changes, written as i_<sequence>
-        count: most patches a strip
-        contrast: SIFT's threshold; lower finds more keypoints
-        min_distance: between keypoints, px
-        support: side of a patch in sigmas
-        seed: of the noise on the keypoints' frames
         json: print one JSON object
+        cut: which patches are cut
     """
-    from tiepoint.data.builders.homography import build
+    from tiepoint.data.builders.homography import build_homography
     from tiepoint.errors import InputError
 
     both = sorted({*viewpoint} & {*illumination})
@@ -54,10 +47,7 @@ def main(
         raise InputError(f"sequence {both[0]}: is named under --viewpoint and --illumination: keep one")
     kinds = dict.fromkeys(viewpoint, "v") | dict.fromkeys(illumination, "i")
     with progress_bar("cutting sequences", quiet=json) as advance:
-        strips = build(
-            root, kinds, out, count=count, contrast=contrast, min_distance=min_distance,
-            support=support, seed=seed, progress=advance,
-        )  # fmt: skip
+        strips = build_homography(root, kinds, out, options=cut, progress=advance)
     if json:
         emit({"directory": str(out), "patches": strips.counts}, json, title="")
     else:

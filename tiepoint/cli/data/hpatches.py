@@ -42,14 +42,14 @@ def main(
         licence: recorded in the manifest
         json: print one JSON object
     """
-    from tiepoint.data.readers.hpatches import HPatches, build_patchset, read_split
+    from tiepoint.data.readers.hpatches import HPatches, build_hpatches, read_split
     from tiepoint.errors import InputError
 
     if splits and sequences:
         raise InputError("give --sequences or --splits, not both")
     chosen = read_split(splits, split, part) if splits else sequences or None
     with progress_bar("reading strips", quiet=json) as advance:
-        patch_set = build_patchset(HPatches.open(source), out, chosen, licence=licence, progress=advance)
+        patch_set = build_hpatches(HPatches.open(source), out, chosen, licence=licence, progress=advance)
     counts = {"sequences": len(patch_set.manifest["provenance"]["sequences"]), **patch_set.manifest["counts"]}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     return 0

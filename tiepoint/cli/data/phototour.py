@@ -33,10 +33,10 @@ def main(
         licence: recorded in the manifest
         json: print one JSON object
     """
-    from tiepoint.data.readers.phototour import build
+    from tiepoint.data.readers.phototour import build_phototour
 
     with progress_bar("reading patches", quiet=json) as advance:
-        patch_set = build(source, out, name=name, licence=licence, progress=advance)
+        patch_set = build_phototour(source, out, name=name, licence=licence, progress=advance)
     counts = {**patch_set.manifest["counts"], "pairs": patch_set.manifest["provenance"]["pairs"]}
     if not json:
         counts["pairs"] = ", ".join(f"{key}: {number:,}" for key, number in counts["pairs"].items()) or "none"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json as json_lib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.evaluation.options import HPatchesOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Split = Literal["a", "b", "c", "view", "illum", "full"]
 NOISES = {"e": "easy", "h": "hard", "t": "tough"}
 KINDS = ("inter", "intra")
 
@@ -33,17 +33,10 @@ def main(
     *,
     model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),
     descriptors: tuple[Path, ...] = (),
-    split: Split = "full",
-    splits: Path | None = None,
-    tasks: Path | None = None,
-    normalize: Literal["none", "zca"] = "none",
-    averaging: Literal["python", "article"] = "python",
-    ap: Literal["trapezoid", "rank"] = "trapezoid",
-    distance: Literal["L2", "L1"] = "L2",
-    resize: Literal["antialias", "cv2"] = "antialias",
     device: str = "auto",
     out: Path | None = None,
     json: bool = False,
+    protocol: HPatchesOptions = HPatchesOptions(),
 ) -> int:
     """Measure describers on HPatches: patch verification, image matching and patch retrieval.
 
@@ -51,17 +44,10 @@ def main(
         patches: HPatches, a folder or the zip, with i_*/ and v_*/ref.png, e1.png ... t5.png
         model: describers, names or paths
         descriptors: folders of descriptor files, SEQUENCE/ref.csv, e1.csv ... t5.csv, measured as well
-        split: of the sequences; a, b and c need --splits
-        splits: splits.json of hpatches-benchmark
-        tasks: folder of its task files, verif_*.csv and retr_*.csv; a task that is not there is drawn
-        normalize: zca whitens by the split's train list and takes the power law, as for handcrafted descriptors
-        averaging: of matching; article weighs i and v sequences alike, as the MATLAB code
-        ap: average precision; rank as the MATLAB code
-        distance: of descriptors
-        resize: antialias, or cv2, without antialiasing, as the scripts of HardNet and HyNet resize
         device: auto, cpu, cuda ...
         out: JSON file to write the results to
         json: print one JSON object, rates as fractions
+        protocol: how HPatches is measured
     """
     from tiepoint.data.readers.hpatches import HPatches
     from tiepoint.errors import InputError
@@ -73,14 +59,11 @@ def main(
 
     if not model and not descriptors:
         raise InputError("nothing to measure: give --model or --descriptors")
-    place = choose_device(device)
-    describers: dict[str, Any] = {name: load_describer(name, place) for name in model}
+    on = choose_device(device)
+    describers: dict[str, Any] = {name: load_describer(name, on) for name in model}
     describers |= {str(folder): folder for folder in descriptors}
     with progress_bar("describing", quiet=json) as advance:
-        results = evaluate_hpatches(
-            HPatches.open(patches), describers, split=split, splits=splits, tasks=tasks, normalization=normalize,
-            averaging=averaging, metric=distance, rule=ap, resize=resize, progress=advance,
-        )  # fmt: skip
+        results = evaluate_hpatches(HPatches.open(patches), describers, protocol, progress=advance)
     report = {"protocol": "hpatches", "version": __version__, "data": str(patches), "results": results}
     if out:
         write_json(out, report)
@@ -91,9 +74,12 @@ def main(
     for title, columns in tables[0].items():
         rows = [(r["describer"], *map(_percent, t[title].values())) for r, t in zip(results, tables, strict=True)]
         emit_table(title, ("model", *columns), rows)
-    settings = f"{averaging} averaging, {ap} AP, {distance} distance, normalisation {normalize}, resize {resize}"
-    print(f"Split {split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}")
-    drawn = [task for task, source in results[0]["tasks"].items() if source == "generated"]
+    settings = (
+        f"{protocol.averaging} averaging, {protocol.average_precision} AP, {protocol.metric} distance, normalisation "
+        f"{protocol.normalization}, resize {protocol.resize}"
+    )
+    print(f"Split {protocol.split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}")
+    drawn = [task for task, origin in results[0]["tasks"].items() if origin == "generated"]
     if drawn:
         print(f"Drawn, not read from the benchmark's files: {', '.join(drawn)}")
     return 0

@@ -14,25 +14,25 @@ from tiepoint.types import Matrix, Points
 
 OFFSETS = np.arange(SIZE) - SIZE // 2  # of a patch's pixels from its keypoint
 GRID = np.stack(np.meshgrid(OFFSETS, OFFSETS), axis=-1).reshape(-1, 2).astype(np.float64)  # (x, y), row by row
-ROUNDING = 1e-6  # px by which a patch may leave the other image
+ROUNDING_PX = 1e-6  # by which a patch may leave the other image
 
 
 def detect(image: NDArray[Any], features: int, contrast: float) -> Points:
     """SIFT keypoints (N, 2) of an image (C, H, W), rounded to pixels, by falling response."""
     grey = to_uint8(image[0] if len(image) == 1 else cv2.cvtColor(np.dstack(list(image)), cv2.COLOR_RGB2GRAY))
     # Without the precise upscale every keypoint is 0.24 px off in x and y.
-    found = cv2.SIFT.create(features, contrastThreshold=contrast, enable_precise_upscale=True).detect(grey, None)
-    ordered = sorted(found, key=lambda k: (-k.response, k.pt[1], k.pt[0]))
+    keypoints = cv2.SIFT.create(features, contrastThreshold=contrast, enable_precise_upscale=True).detect(grey, None)
+    ordered = sorted(keypoints, key=lambda k: (-k.response, k.pt[1], k.pt[0]))
     return np.rint(np.array([k.pt for k in ordered], dtype=np.float64).reshape(-1, 2))
 
 
 def select(
     points: Points, matrix: Matrix, own: tuple[int, ...], other: tuple[int, ...], min_distance: float, border: int
 ) -> Points:
-    """The points (N, 2), whole pixels, that are `usable` and not nearer than `min_distance` px to a kept one before
-    them, in x and in y both; in their order.
+    """The points (N, 2), whole pixels, that fit both images and keep `min_distance` px, in x or in y, from kept ones
+    before them; in their order.
     """
-    points = points[usable(points, matrix, own, other, border)]
+    points = points[fits_both(points, matrix, own, other, border)]
     reach = max(int(np.ceil(min_distance)) - 1, 0)  # |dx| < min_distance, dx whole
     taken = np.zeros(own[1:], dtype=bool)
     kept = []
@@ -43,7 +43,7 @@ def select(
     return points[kept]
 
 
-def usable(
+def fits_both(
     points: Points, matrix: Matrix, own: tuple[int, ...], other: tuple[int, ...], border: int
 ) -> NDArray[np.bool_]:
     """Whether each point (N, 2) of the image `own` (C, H, W) keeps its border and has its whole patch in the other."""
@@ -51,7 +51,7 @@ def usable(
     corners = np.array([[x, y] for x in OFFSETS[[0, -1]] for y in OFFSETS[[0, -1]]], dtype=np.float64)
     mapped = project((points[:, None] + corners).reshape(-1, 2), matrix).reshape(-1, 4, 2)
     last = np.array(other[:0:-1]) - 1
-    within = ((mapped >= -ROUNDING) & (mapped <= last + ROUNDING)).all(axis=(1, 2))
+    within = ((mapped >= -ROUNDING_PX) & (mapped <= last + ROUNDING_PX)).all(axis=(1, 2))
     return np.asarray(inside & within)
 
 

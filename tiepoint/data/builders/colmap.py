@@ -15,9 +15,10 @@ from tiepoint.data.readers.colmap import ColmapImage, ColmapProject, read_projec
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress
 
 
-def build(
+def build_colmap(
     projects: Sequence[str | Path],
     out: str | Path,
     *,
@@ -25,7 +26,7 @@ def build(
     margin: float = 1.75,
     licence: str = "unknown",
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PatchSet:
     """Cut a patch at every observation of the projects' tracks and write them as a PatchSet.
 

@@ -7,8 +7,8 @@ disturbed, as a detector would err, then carried over by the homography, and a p
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,26 @@ from numpy.typing import NDArray
 
 from tiepoint.data import noise
 from tiepoint.data.builders.aligned_pairs import facing, read_matrix
+from tiepoint.data.builders.options import HomographyOptions
 from tiepoint.data.readers.hpatches import NOISES, SIDE, TARGETS, HPatches
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import from_opencv, perturb
 from tiepoint.files import atomic_directory, write_json
 from tiepoint.images.pixels import read_grey, write_image
-from tiepoint.types import Matrix
+from tiepoint.types import Matrix, Progress
 
 Frames = NDArray[np.float64]
-MOST = 2**20 // SIDE  # patches a strip: OpenCV reads no image higher than 2^20 pixels
 
 
-def build(
+def build_homography(
     root: str | Path,
     kinds: Mapping[str, str],
     out: str | Path,
     *,
-    count: int = 1000,
-    contrast: float = 0.02,
-    min_distance: float = 8.0,
-    support: float = 10.0,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    options: HomographyOptions | None = None,
+    progress: Progress | None = None,
+    **flat: Any,
 ) -> HPatches:
     """Cut strips of patches from image sequences and write them in the layout of HPatches.
 
@@ -54,20 +51,15 @@ def build(
         root: folder of the sequences.
         kinds: sequence -> "v" for a change of viewpoint or "i" of illumination; its strips go to v_<sequence>.
         out: folder to write; must not exist.
-        count: most patches a strip.
-        contrast: SIFT's threshold.
-        min_distance: between keypoints, px of image 1.
-        support: side of a patch in sigmas. HPatches' is 5 sigmas to either side.
-        seed: of the noise; a sequence's patches do not depend on the other sequences.
+        options: which patches are cut.
         progress: called with (sequences done, sequences in all).
+        flat: fields of HomographyOptions, which win over `options`.
 
     Raises:
         InputError: a sequence or one of its files is missing or damaged, or no keypoint is left.
     """
-    settings: dict[str, Any] = {
-        "count": count, "contrast": contrast, "min_distance": min_distance, "support": support, "seed": seed,
-    }  # fmt: skip
-    _check_arguments(root, kinds, settings)
+    settings = asdict(replace(options or HomographyOptions(), **flat))
+    _check_kinds(root, kinds)
     with atomic_directory(out) as temporary:
         for done, (name, kind) in enumerate(kinds.items()):
             strips = cut_sequence(Path(root) / name, **settings)
@@ -86,7 +78,7 @@ def build(
 def cut_sequence(
     folder: Path, *, count: int, contrast: float, min_distance: float, support: float, seed: int
 ) -> dict[str, NDArray[np.uint8]]:
-    """The strips of one sequence, name -> patches (n, 65, 65), n at most `count`; see `build`."""
+    """The strips of one sequence, name -> patches (n, 65, 65), n at most `count`; see `build_homography`."""
     images, matrices = read_sequence(folder)
     keypoints = _keypoints(images[0], contrast)
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(folder.name.encode()))
@@ -96,8 +88,8 @@ def cut_sequence(
             drawn = noise.draw(noise.LEVELS[level], len(keypoints), generator).numpy()
             frames[f"{letter}{target}"] = warp_frames(perturb(keypoints, drawn, support), matrices[target - 1])
     sources = {strip: images[0 if strip == "ref" else int(strip[1:])] for strip in frames}
-    usable = np.all([inside(frames[strip], support, sources[strip].shape) for strip in frames], axis=0)
-    kept = _spread(keypoints, np.flatnonzero(usable), min_distance, count)
+    fitting = np.all([inside(frames[strip], support, sources[strip].shape) for strip in frames], axis=0)
+    kept = _spread(keypoints, np.flatnonzero(fitting), min_distance, count)
     if not len(kept):
         raise InputError(
             f"{folder}: no keypoint has its patches inside all six images: "
@@ -112,12 +104,12 @@ def read_sequence(folder: Path) -> tuple[list[NDArray[np.uint8]], list[Matrix]]:
         raise InputError(f"{folder}: no such folder: a sequence has the images 1 to 6 and the files H_1_2 to H_1_6")
     images = []
     for number in range(1, len(TARGETS) + 2):
-        found = sorted(folder.glob(f"{number}.*"))
-        if len(found) != 1:
-            raise InputError(f"{folder}/{number}.*: {len(found)} files, must be one image, such as {number}.png")
-        images.append(read_grey(found[0]))
+        files = sorted(folder.glob(f"{number}.*"))
+        if len(files) != 1:
+            raise InputError(f"{folder}/{number}.*: {len(files)} files, must be one image, such as {number}.png")
+        images.append(read_grey(files[0]))
         if images[-1].dtype != np.uint8:
-            raise InputError(f"{found[0]}: grey values are {images[-1].dtype}: strips are of 8 bits: convert it first")
+            raise InputError(f"{files[0]}: grey values are {images[-1].dtype}: strips are of 8 bits: convert it first")
     paths = [folder / f"H_1_{target + 1}" for target in TARGETS]
     return images, [facing(read_matrix(path), images[0].shape, path) for path in paths]
 
@@ -141,7 +133,7 @@ def inside(frames: Frames, support: float, shape: tuple[int, ...]) -> NDArray[np
     return np.asarray(((points >= -0.5) & (points <= np.array(shape[1::-1]) - 0.5)).all(axis=(1, 2)))
 
 
-def _check_arguments(root: str | Path, kinds: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+def _check_kinds(root: str | Path, kinds: Mapping[str, str]) -> None:
     if not kinds:
         raise InputError(f"{root}: name at least one sequence, a folder with the images 1 to 6 and H_1_2 to H_1_6")
     for name, kind in kinds.items():
@@ -149,30 +141,20 @@ def _check_arguments(root: str | Path, kinds: Mapping[str, str], settings: Mappi
             raise InputError(f"sequence {name}: kind is {kind!r}, must be 'v' (viewpoint) or 'i' (illumination)")
         if Path(name).name != name:
             raise InputError(f"sequence {name}: must be the name of a folder in {root}")
-    limits = {
-        "count": (1, MOST),
-        "contrast": (0, 1),
-        "min_distance": (0, 1e6),
-        "support": (1e-3, 1e6),
-        "seed": (0, 2**63 - 1),
-    }
-    for key, (low, high) in limits.items():
-        if not low <= settings[key] <= high:
-            raise InputError(f"{key} is {settings[key]:g}, must be from {low:g} to {high:g}")
 
 
 def _keypoints(image: NDArray[np.uint8], contrast: float) -> Frames:
     """SIFT keypoints by falling response."""
     # Without the precise upscale every keypoint is 0.24 px off in x and y.
-    found = cv2.SIFT.create(contrastThreshold=contrast, enable_precise_upscale=True).detect(image, None)
-    return from_opencv(sorted(found, key=lambda k: (-k.response, k.pt[1], k.pt[0], k.size, k.angle)))
+    keypoints = cv2.SIFT.create(contrastThreshold=contrast, enable_precise_upscale=True).detect(image, None)
+    return from_opencv(sorted(keypoints, key=lambda k: (-k.response, k.pt[1], k.pt[0], k.size, k.angle)))
 
 
-def _spread(frames: Frames, usable: NDArray[np.int64], distance: float, count: int) -> NDArray[np.int64]:
-    """The first `count` of the rows `usable` that keep their distance from those before them."""
+def _spread(frames: Frames, rows: NDArray[np.int64], distance: float, count: int) -> NDArray[np.int64]:
+    """The first `count` of `rows` that keep their distance from those before them."""
     kept: list[int] = []
     centres = frames[:, :, 2]
-    for row in usable.tolist():
+    for row in rows.tolist():
         if len(kept) == count:
             break
         if not kept or np.linalg.norm(centres[kept] - centres[row], axis=1).min() >= distance:

@@ -11,7 +11,7 @@ Patch k of every strip of a sequence shows one place.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tiepoint.data.fetching.archive import Archive
 from tiepoint.errors import InputError
 from tiepoint.patches import SIZE, PatchSet
+from tiepoint.types import Progress
 
 SIDE = 65
 TARGETS = range(1, 6)
@@ -109,13 +110,13 @@ class HPatches:
         return counts["ref"]
 
 
-def build_patchset(
+def build_hpatches(
     hpatches: HPatches,
     out: str | Path,
     sequences: Sequence[str] | None = None,
     *,
     licence: str = "unknown",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PatchSet:
     """Write strips as a PatchSet, for training or for checks of pairs.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from tiepoint.data.readers.brown import Ids, read_cache, read_folder
 from tiepoint.errors import InputError
 from tiepoint.patches import REBUILD, PatchSet, map_npy
+from tiepoint.types import Progress
 
 # The patches of the published sets.
 SETS = {
@@ -23,13 +23,13 @@ SETS = {
 }
 
 
-def build(
+def build_phototour(
     source: str | Path,
     out: str | Path,
     *,
     name: str | None = None,
     licence: str = "unknown",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PatchSet:
     """Write a set as a PatchSet, its files of pairs beside the patches; see `read_pairs`.
 

@@ -6,9 +6,8 @@ occur in training; some of their non-matches lie one pixel apart. `audit` finds 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +17,9 @@ from tiepoint.evaluation.audit.finding import SEVERITIES, Finding, Severity
 from tiepoint.evaluation.audit.labels import of_pairs, of_patches, of_points
 from tiepoint.evaluation.audit.near import Near
 from tiepoint.evaluation.audit.reading import Read, read
+from tiepoint.evaluation.options import AuditOptions
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress
 
 __all__ = ["Audit", "Finding", "Severity", "audit"]
 
@@ -43,12 +44,10 @@ class Audit:
 
 def audit(
     sets: Mapping[str, PatchSet],
+    options: AuditOptions | None = None,
     *,
-    near: float = 0.98,
-    closer_than: float = 8.0,
-    sample: int | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    **flat: Any,
 ) -> Audit:
     """Check each set by itself and every two of them against each other.
 
@@ -59,38 +58,29 @@ def audit(
     Args:
         sets: name -> PatchSet, such as train and test. Findings about two count what the later one shares with the
             earlier one.
-        near: smallest normalised correlation of zero-mean patches that makes a near repeat, above 0, at most 1.
-        closer_than: px; locations, and the two of a non-match, that are closer are found.
-        sample: patches a set and spectrum, at most, for which a near repeat is sought; None for all.
-        seed: of the sample.
+        options: what is looked for.
         progress: called with (patches done, patches in all).
+        flat: fields of AuditOptions, which win over `options`.
 
     Raises:
-        InputError: no set, or a threshold that is none.
+        InputError: no set, or a number out of range.
     """
+    how = replace(options or AuditOptions(), **flat)
     if not sets:
         raise InputError("give at least one PatchSet to audit")
-    if not 0 < near <= 1:
-        raise InputError(f"near is {near:g}, must be above 0 and at most 1")
-    if not 0 < closer_than < math.inf:
-        raise InputError(f"closer_than is {closer_than:g}, must be above 0 px")
-    if sample is not None and sample < 1:
-        raise InputError(f"sample is {sample}, must be at least 1")
-    if seed < 0:
-        raise InputError(f"seed is {seed}, must not be negative")
     sizes = {name: len(patch_set) for name, patch_set in sets.items()}
     counter = _Counter(progress, 2 * sum(sizes.values()) + sum(sizes[later] for _, later in combinations(sizes, 2)))
-    search = Near(near, sample, seed, counter.more)
+    search = Near(how.near, how.sample, how.seed, counter.more)
     reads = []
     for name, patch_set in sets.items():
         reads.append(read(name, patch_set, counter.stage(len(patch_set))))
     found: list[Finding] = []
     for ours, theirs in combinations(reads, 2):
         counter.stage(len(theirs.points))
-        found += [*of_content(ours, theirs, search), *of_locations(ours, theirs, closer_than)]
+        found += [*of_content(ours, theirs, search), *of_locations(ours, theirs, how.closer_than)]
     for one in reads:
         counter.stage(len(one.points))
-        found += [*of_pairs(one, closer_than), *of_patches(one, search), *of_points(one)]
+        found += [*of_pairs(one, how.closer_than), *of_patches(one, search), *of_points(one)]
         found += _unchecked(one, len(reads) > 1)
     counter.stage(0)
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
@@ -107,7 +97,7 @@ def _unchecked(one: Read, several: bool) -> list[Finding]:
 class _Counter:
     """Progress over stages of known lengths, some of which end early."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+    def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total = progress, total
         self.begun = self.planned = self.done = 0
 

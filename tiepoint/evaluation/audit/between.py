@@ -19,7 +19,9 @@ Ids = NDArray[np.int64]
 Places = NDArray[np.float64]
 
 
-def nearest(our_scenes: Ids, ours: Places, their_scenes: Ids, theirs: Places, closer_than: float) -> tuple[Places, Ids]:
+def nearest_locations(
+    our_scenes: Ids, ours: Places, their_scenes: Ids, theirs: Places, closer_than: float
+) -> tuple[Places, Ids]:
     """For each of their locations the nearest of ours in its scene.
 
     In each scene both are sorted by x, and only a strip `closer_than` wide around a block is compared.
@@ -160,7 +162,7 @@ def _recurring(ours: Read, our_rows: Rows, theirs: Read, their_rows: Rows, close
     (my_rows, my_scenes, mine), (his_rows, his_scenes, his) = (
         _distinct(one, chosen, number) for one, chosen in ((ours, our_rows), (theirs, their_rows))
     )
-    distances, index = nearest(my_scenes, mine, his_scenes, his, closer_than)
+    distances, index = nearest_locations(my_scenes, mine, his_scenes, his, closer_than)
     close = np.flatnonzero(index >= 0)
     return {
         "count": len(close),

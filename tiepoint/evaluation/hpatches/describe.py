@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.evaluation.hpatches.descriptors import same_dimension, stack
-from tiepoint.evaluation.phototour.fpr95 import Resize, resizing
+from tiepoint.evaluation.options import Resize
+from tiepoint.evaluation.phototour.fpr95 import resizing
 from tiepoint.evaluation.verification import BATCH, Describe, as_float, unit_vectors
 
 

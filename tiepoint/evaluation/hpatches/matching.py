@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from tiepoint.data.readers.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import Metric, nearest
+from tiepoint.evaluation.distances import nearest_neighbours
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.ranking import ApRule, ap, negatives_before
+from tiepoint.evaluation.hpatches.ranking import ap, negatives_before
+from tiepoint.evaluation.options import ApRule, Averaging, Metric
 
-Averaging = Literal["python", "article"]
 AVERAGINGS: tuple[Averaging, ...] = get_args(Averaging)
 
 
@@ -45,8 +45,8 @@ def match(descriptors: Descriptors, *, metric: Metric = "L2", rule: ApRule = "tr
         truth = np.arange(strips.shape[1])
         for noise in NOISES:
             for image in TARGETS:
-                found, distances = nearest(strips[0], strips[strip_index(noise, image)], metric)
-                right = found == truth
+                neighbours, distances = nearest_neighbours(strips[0], strips[strip_index(noise, image)], metric)
+                right = neighbours == truth
                 precision = float(ap(negatives_before(right, distances), len(truth), rule))
                 scores.append(MatchingScore(sequence, noise, image, precision, float(right.mean())))
     return scores

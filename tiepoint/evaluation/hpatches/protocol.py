@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import NOISES
-from tiepoint.evaluation.distances import Metric
 from tiepoint.evaluation.hpatches.descriptors import Descriptors
-from tiepoint.evaluation.hpatches.matching import Averaging, match, summarize
-from tiepoint.evaluation.hpatches.ranking import ApRule
+from tiepoint.evaluation.hpatches.matching import match, summarize
 from tiepoint.evaluation.hpatches.retrieval import POOLS, retrieve
 from tiepoint.evaluation.hpatches.tasks import RetrievalTask, VerificationTask
 from tiepoint.evaluation.hpatches.verification import VerificationScore, verify
+from tiepoint.evaluation.options import HPatchesOptions, Resize
 from tiepoint.evaluation.provenance import statement
 
 
@@ -25,12 +24,9 @@ def evaluate(
     retrieval: RetrievalTask,
     *,
     describer: str,
-    split: str,
-    metric: Metric = "L2",
-    rule: ApRule = "trapezoid",
-    averaging: Averaging = "python",
+    options: HPatchesOptions,
     selection: str | None = None,
-    **more: Any,
+    resize: Resize | None = None,
 ) -> dict[str, Any]:
     """Run the three tasks and state the result.
 
@@ -39,12 +35,9 @@ def evaluate(
         verification: pairs.
         retrieval: queries and distractors.
         describer: its name.
-        split: its name.
-        metric: "L2" or "L1".
-        rule: "trapezoid", as the Python code, or "rank", as the MATLAB code.
-        averaging: of matching, "python" or "article".
+        options: how the descriptors came about, and how they are measured.
         selection: how the weights were chosen, as `statement` takes it.
-        more: further entries of the statement, such as the normalisation.
+        resize: how the patches were reduced; None for descriptor files.
 
     Returns:
         `statement` with "verification", "matching", "retrieval" and "mean_ap" of the three; rates in 0..1.
@@ -52,18 +45,20 @@ def evaluate(
     Raises:
         InputError: as the tasks, or an unknown selection rule.
     """
+    metric, rule, averaging = options.metric, options.average_precision, options.averaging
     stated = statement(
         "hpatches",
         variant=averaging,
-        split=split,
+        split=options.split,
         selection=selection,
         describer=describer,
         dimension=next(iter(descriptors.values())).shape[2],
         distance=metric,
         average_precision=rule,
         sequences=len(descriptors),
-        tasks={"verification": verification.source, "retrieval": retrieval.source},
-        **more,
+        tasks={"verification": verification.origin, "retrieval": retrieval.origin},
+        normalization=options.normalization,
+        resize=resize,
     )
     results = {
         "verification": _verification(verify(descriptors, verification, metric=metric, rule=rule)),

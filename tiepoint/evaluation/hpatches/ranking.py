@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.evaluation.options import ApRule
 
-ApRule = Literal["trapezoid", "rank"]
 AP_RULES: tuple[ApRule, ...] = get_args(ApRule)
 
 

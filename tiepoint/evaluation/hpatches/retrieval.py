@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import NOISES, TARGETS
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import Metric, count_closer, pair_distances
+from tiepoint.evaluation.distances import count_closer, pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.ranking import ApRule, ap
+from tiepoint.evaluation.hpatches.ranking import ap
 from tiepoint.evaluation.hpatches.tasks import RetrievalTask, Table
+from tiepoint.evaluation.options import ApRule, Metric
 
 POOLS = (100, 500, 1000, 5000, 10000, 15000, 20000)
 VIEWS = len(TARGETS)

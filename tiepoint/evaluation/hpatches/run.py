@@ -3,60 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import Metric, constant_error, is_constant
+from tiepoint.evaluation.distances import constant_error, is_constant
 from tiepoint.evaluation.hpatches.describe import describe
 from tiepoint.evaluation.hpatches.descriptors import check_files, read_descriptors
 from tiepoint.evaluation.hpatches.generate import read_or_generate
-from tiepoint.evaluation.hpatches.matching import Averaging
 from tiepoint.evaluation.hpatches.normalization import apply, zca
 from tiepoint.evaluation.hpatches.protocol import evaluate
-from tiepoint.evaluation.hpatches.ranking import ApRule
 from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
-from tiepoint.evaluation.phototour.fpr95 import Resize
+from tiepoint.evaluation.options import HPatchesOptions, Normalization, Resize
 from tiepoint.evaluation.provenance import selection_of
 from tiepoint.evaluation.verification import Describe
 from tiepoint.types import Progress
 
-Normalization = Literal["none", "zca"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
 
 def evaluate_hpatches(
     patches: HPatches,
     describers: Mapping[str, Describe | Path],
+    options: HPatchesOptions | None = None,
     *,
-    split: str = "full",
-    splits: str | Path | None = None,
-    tasks: str | Path | None = None,
-    normalization: Normalization = "none",
-    averaging: Averaging = "python",
-    metric: Metric = "L2",
-    rule: ApRule = "trapezoid",
-    resize: Resize = "antialias",
     progress: Progress | None = None,
+    **flat: Any,
 ) -> list[dict[str, Any]]:
     """Measure describers on the three tasks, one after the other, so that one's descriptors are in memory at a time.
 
     Args:
         patches: the data set.
         describers: name -> callable, (N, 1, 65, 65) float in 0..1 -> (N, D), or a folder of descriptor files.
-        split: "a", "b", "c", "view", "illum" or "full".
-        splits: the benchmark's splits.json.
-        tasks: folder of the benchmark's task files; what it does not hold is drawn.
-        normalization: "zca" whitens by the reference patches of the split's train list.
-        averaging: of matching, "python" or "article".
-        metric: "L2" or "L1".
-        rule: of the average precision.
-        resize: as `describe`; it does not concern descriptor files.
+        options: how they are measured.
         progress: called with (strips described or read, strips in all), anew for each describer.
+        flat: fields of HPatchesOptions, which win over `options`.
 
     Returns:
         For each describer what `evaluate` states.
@@ -64,21 +50,22 @@ def evaluate_hpatches(
     Raises:
         InputError: an input that cannot be used, named in the message.
     """
-    if normalization not in NORMALIZATIONS:
-        raise InputError(f"normalization {normalization!r}: there are {', '.join(NORMALIZATIONS)}")
-    test = measured_sequences(split, patches.sequences, splits)
-    train = training_sequences(split, patches.sequences, splits) if normalization == "zca" else []
+    how = replace(options or HPatchesOptions(), **flat)
+    if how.normalization not in NORMALIZATIONS:
+        raise InputError(f"normalization {how.normalization!r}: there are {', '.join(NORMALIZATIONS)}")
+    test = measured_sequences(how.split, patches.sequences, how.splits)
+    train = training_sequences(how.split, patches.sequences, how.splits) if how.normalization == "zca" else []
     counts = {name: patches.counts[name] for name in test}
     for describer in describers.values():  # before the first is measured, which takes minutes
         if isinstance(describer, Path):
             check_files(describer, test)
             check_files(describer, train, ("ref",))
-    verification, retrieval = read_or_generate(tasks, split, counts, lambda name: patches.strip(name, "ref"))
+    verification, retrieval = read_or_generate(how.tasks, how.split, counts, lambda name: patches.strip(name, "ref"))
     return [
         evaluate(
-            _describe(patches, name, describer, test, train, resize, progress), verification, retrieval, describer=name,
-            split=split, metric=metric, rule=rule, averaging=averaging, selection=selection_of(describer),
-            normalization=normalization, resize=None if isinstance(describer, Path) else resize,
+            _describe(patches, name, describer, test, train, how.resize, progress), verification, retrieval,
+            describer=name, options=how, selection=selection_of(describer),
+            resize=None if isinstance(describer, Path) else how.resize,
         )
         for name, describer in describers.items()
     ]  # fmt: skip

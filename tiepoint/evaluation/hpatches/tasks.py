@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 
-Source = Literal["official", "generated"]
+Origin = Literal["official", "generated"]
 Table = NDArray[np.int64]
 KINDS = ("pos", "neg_inter", "neg_intra")
 PAIR_COLUMNS = ("s1", "t1", "idx1", "s2", "t2", "idx2")
@@ -29,7 +29,7 @@ class VerificationTask:
     positive: Table
     inter: Table  # another patch of a random sequence
     intra: Table  # another patch of the same sequence
-    source: Source
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RetrievalTask:
 
     queries: Table
     distractors: Table  # their order counts: smaller pools hold the first ones
-    source: Source
+    origin: Origin
 
     def __post_init__(self) -> None:
         sequences = np.unique(self.distractors[:, 0])

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import NOISES
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import Metric, pair_distances
+from tiepoint.evaluation.distances import pair_distances
 from tiepoint.evaluation.hpatches.descriptors import Descriptors, strip_index
-from tiepoint.evaluation.hpatches.ranking import ApRule, ap
+from tiepoint.evaluation.hpatches.ranking import ap
 from tiepoint.evaluation.hpatches.tasks import Table, VerificationTask
+from tiepoint.evaluation.options import ApRule, Metric
 
 IMAGES = 6
 IMBALANCE = 5  # the imbalanced list keeps one match in five

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from tiepoint.data.readers.phototour import read_pairs
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import Rule, fdr95, fpr95
+from tiepoint.evaluation.options import Resize
 from tiepoint.evaluation.verification import Describe, describe_rows, shifted
 from tiepoint.patches import PatchSet
 
-Resize = Literal["antialias", "cv2"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PUBLISHED: tuple[Rule, ...] = ("hardnet", "hynet", "interpolate")
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision
-from tiepoint.evaluation.phototour.fpr95 import Resize, resizing
+from tiepoint.evaluation.options import Resize
+from tiepoint.evaluation.phototour.fpr95 import resizing
 from tiepoint.evaluation.verification import Describe, Ids, describe_rows, shifted
 from tiepoint.patches import PatchSet
 
