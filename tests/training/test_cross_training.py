@@ -156,7 +156,6 @@ class Light(SPIMNet):
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(nets.RELATERS, "spimnet", Light)
-    monkeypatch.setitem(nets.NETS, "spimnet", Light)
     monkeypatch.setattr(
         "tiepoint.nets.relational.spimnet.nn.Linear.reset_parameters", lambda layer: layer.weight.data.fill_(1e-5)
     )

@@ -82,7 +82,7 @@ def test_a_run_keeps_the_main_head_of_the_network_and_its_calibration(
 
 
 def recipe_size(network: str) -> int:
-    size: int = nets.NETS[network].input_size  # type: ignore[assignment]
+    size: int = nets.RELATERS[network].input_size  # type: ignore[assignment]
     return size
 
 

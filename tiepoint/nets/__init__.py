@@ -61,12 +61,11 @@ RELATERS: dict[str, type[nn.Module]] = {
     "siamese": Siamese,
     "spimnet": SPIMNet,
 }
-NETS = DESCRIBERS | RELATERS
 
 
 def names() -> list[str]:
     """Names of all networks that `create` takes."""
-    return sorted(NETS)
+    return sorted(DESCRIBERS | RELATERS)
 
 
 def describers() -> list[str]:
@@ -81,9 +80,10 @@ def relaters() -> list[str]:
 
 def create(name: str, **options: Any) -> nn.Module:
     """Make a network with fresh weights. Raises InputError for a name or an option that is not there."""
-    if name not in NETS:
+    found = DESCRIBERS.get(name) or RELATERS.get(name)
+    if found is None:
         raise InputError(f"no network {name!r}: there are {', '.join(names())}")
     try:
-        return NETS[name](**options)
+        return found(**options)
     except TypeError as error:
         raise InputError(f"network {name}: {error}") from None

@@ -114,7 +114,7 @@ def check(recipe: Recipe) -> Recipe:
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not _lies_in(number, interval):
                 raise InputError(f"recipe key {key} is {number:g}: must lie in {interval}")
-    if recipe.network not in nets.NETS:
+    if recipe.network not in nets.names():
         raise InputError(f"recipe key network is {recipe.network!r}: there are {', '.join(nets.names())}")
     fitting = losses.names() if recipe.network in nets.DESCRIBERS else losses.relation_names()
     if recipe.loss.name not in fitting:
