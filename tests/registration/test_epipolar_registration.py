@@ -133,5 +133,5 @@ def test_the_page_shows_the_tie_points_side_by_side(found: Registration, tmp_pat
     assert len(shown["residuals"]) == found.inliers.sum()
     for words in ("Fundamental matrix", "Sampson distances", "fundamental matrix"):
         assert words in page.text
-    for words in ("Matrix, A to B", "Coverage is the share", "Arrows point"):
+    for words in ("Matrix, A to B", "Coverage is the share", "Each arrow leads"):
         assert words not in page.text

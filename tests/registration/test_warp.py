@@ -15,12 +15,11 @@ from made_registration import Page, made
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import apply, residuals
 from tiepoint.registration import warp as bend_module
+from tiepoint.registration.overlay import outline, overlay, warped
 from tiepoint.registration.register import Registration, register
-from tiepoint.registration.show import overlay
 from tiepoint.registration.warp import bend
 from tiepoint.report import write_report
 from tiepoint.report.payload import coverage
-from tiepoint.report.pictures import outline, warped
 
 KINDS = ["thin-plate", "piecewise"]
 SIZE = (320, 240)
@@ -209,7 +208,10 @@ def test_the_page_follows_the_warp(found: Registration, images: tuple[np.ndarray
         page.data["shown"]["mapped"], found.map(np.array(page.data["shown"]["points"])[:, :2]), atol=2e-4
     )
     assert found.trial is not None
-    for words in (f"{found.trial.kind}: held out, {found.trial.points:,} tie points miss it by", "the warp puts"):
+    for words in (
+        f"{found.trial.kind}: the median residual of {found.trial.points:,} held-out tie points is",
+        "the warp maps",
+    ):
         assert words in page.text
     assert 0.5 < page.data["coverage"] <= 1
     assert page.data["coverage"] == coverage(found)
@@ -220,14 +222,14 @@ def test_reduced_images_lie_where_the_warp_puts_them(
 ) -> None:
     assert found.transform is not None
     assert found.warp is not None
-    full = warped(images[0], found.transform, SIZE, warp=found.warp)
-    small = warped(images[0], found.transform, SIZE, longest=160, warp=found.warp)
+    full = warped(images[0], found.warp, SIZE, SIZE)
+    small = warped(images[0], found.warp, SIZE, (160, 120))
     expected = cv2.resize(full, (160, 120), interpolation=cv2.INTER_AREA)
     inner = np.s_[25:-25, 25:-25]
     assert np.abs(small.astype(int) - expected)[inner].mean() < 4
     whole, _ = cv2.phaseCorrelate(*(x[inner].astype(float) for x in (small, expected)))
     assert np.hypot(*whole) < 0.05
-    edge = outline(found.transform, SIZE, found.warp)
+    edge = outline(found.warp, SIZE)
     corners = outline(found.transform, SIZE)
     assert edge.shape == (64, 2)
     assert np.linalg.norm(edge[::16] - corners, axis=1).max() < 30

@@ -14,11 +14,12 @@ from tiepoint.cli import main
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import compose
+from tiepoint.registration.overlay import outline, reduced, warped
 from tiepoint.registration.register import Registration
 from tiepoint.report import write_report
 from tiepoint.report.draw import AGREES, DISAGREES, PLANE_KINDS
-from tiepoint.report.payload import coverage
-from tiepoint.report.pictures import outline, reduced, sprite, warped
+from tiepoint.report.payload import coverage, json_script
+from tiepoint.report.sprite import sprite
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -116,7 +117,7 @@ def test_reduced_images_lie_where_the_transform_puts_them(texture: Texture, zoom
     a = cv2.resize(texture(3, 700, 500), (round(1260 / zoom), round(900 / zoom)), interpolation=cv2.INTER_AREA)
     matrix = np.array([[zoom, -0.17 * zoom, 250.0], [0.17 * zoom, zoom, -60.0], [3e-5, -2e-5, 1.0]])
     b = cv2.warpPerspective(a, matrix, (1800, 900))
-    small, moved = reduced(b, 300), warped(a, matrix, (1800, 900), 300)
+    small, moved = reduced(b, 300), warped(a, matrix, (1800, 900), (300, 150))
     assert small.shape == moved.shape == (150, 300)
     covered = cv2.erode(cv2.warpPerspective(np.ones_like(a), matrix, (1800, 900)), np.ones((31, 31)))
     inside = cv2.resize(covered, (300, 150), interpolation=cv2.INTER_NEAREST) > 0
@@ -253,3 +254,12 @@ def test_the_command_writes_a_page(files: Path, tmp_path: Path, capfd: pytest.Ca
     assert {**page.data["registration"], "a": page.data["a"]["name"], "b": page.data["b"]["name"]} == printed
     assert main(["register", str(files / "a.png"), str(files / "other.png"), *arguments]) == 1
     assert Page(out.read_text(encoding="utf-8")).texts["verdict"] == "Not registered"
+
+
+def test_json_ends_no_script_element() -> None:
+    value = {"name": "</script><!-- & \u2028", "numbers": [1, 2.5, None]}
+    text = json_script(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == value
+    with pytest.raises(ValueError, match="JSON"):
+        json_script(float("nan"))

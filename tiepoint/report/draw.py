@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.images.raster import Raster, as_raster
+from tiepoint.registration.overlay import Mapping, Style, overlay
 from tiepoint.registration.result import TWO_VIEWS, Registration
-from tiepoint.registration.show import Mapping, Style, overlay
 from tiepoint.report.canvas import PAPER, Entry, captioned
 from tiepoint.types import Image, Mask, Picture, Points, Rows
 
@@ -20,7 +20,7 @@ OPACITY = 0.6
 DIMMED = 0.75  # brightness left to the images, so that lines stand out on snow and sky
 GAP_PX = 6
 MIN_WIDTH_PX, MAX_WIDTH_PX, MAX_HEIGHT_PX = 900, 2400, 1800
-MIN_OVERLAY_PX = 400
+MIN_OVERLAY_PX, MAX_OVERLAY_PX = 400, 1800
 SUBPIXEL_BITS = 4
 MAX_LINES = 200
 PLANE_KINDS = ("tie points, which agree with the transform", "other matches: wrong, or right but off the plane")
@@ -111,16 +111,15 @@ def draw_registration(a: Image | Raster, b: Image | Raster, registration: Regist
 def draw_overlay(
     a: Image | Raster, b: Image | Raster, mapping: Mapping, style: Style = "colours", *, title: str = ""
 ) -> Picture:
-    """Image a over image b as `tiepoint.registration.show.overlay` lays it, with a title and a legend.
+    """Image a over image b by `tiepoint.registration.overlay.overlay`, with a title and a legend.
 
-    Large images are reduced to 2,400 px, and tiny ones enlarged for the legend; images and errors as `draw_matches`.
+    Large images are reduced to 1,800 px, and tiny ones enlarged for the legend; images and errors as `draw_matches`.
     """
-    lying = overlay(as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8(), mapping, style)
-    height, width = lying.shape[:2]
-    scale = min(max(1, -(-MIN_OVERLAY_PX // width)), MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height)
-    return captioned(
-        _resized(lying, max(1, round(width * scale)), max(1, round(height * scale))), title, OVERLAY_LEGENDS[style]
-    )
+    levels = as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8()
+    picture = overlay(*levels, mapping, style, longest=MAX_OVERLAY_PX)
+    height, width = picture.shape[:2]
+    scale = max(1, -(-MIN_OVERLAY_PX // width))
+    return captioned(_resized(picture, width * scale, height * scale), title, OVERLAY_LEGENDS[style])
 
 
 def summary(registration: Registration) -> str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.cross_spectral import CrossScore, read_patches
+from tiepoint.images.data_url import data_url
 from tiepoint.images.pixels import to_uint8
 from tiepoint.patches import PatchSet
-from tiepoint.report.html import data_url
 
 STYLE = """
 body { font-family: system-ui, sans-serif; margin: 2em; color: #222; background: #fff; }

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import write_text
+from tiepoint.images.data_url import data_url_within
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.matching.bands import Bands, band_of_each
+from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
 from tiepoint.registration.result import TWO_VIEWS, Registration
 from tiepoint.report.draw import AGREES, DISAGREES, EPIPOLAR_KINDS, PLANE_KINDS, faded
-from tiepoint.report.html import data_url_within, json_script
-from tiepoint.report.payload import payload
-from tiepoint.report.pictures import MAX_SIDE_PX, outline, reduced, sprite, warped
+from tiepoint.report.payload import json_script, payload
+from tiepoint.report.sprite import sprite
 from tiepoint.types import Image
 from tiepoint.version import __version__
 
@@ -111,7 +112,7 @@ def _geometry(registration: Registration) -> dict[str, str]:
     """Size and outline of the overlay in pixels of b, whose centres are at integers."""
     assert registration.transform is not None
     width, height = registration.matches.b.size
-    corners = outline(registration.transform, registration.matches.a.size, registration.warp)
+    corners = outline(registration.warp or registration.transform, registration.matches.a.size)
     points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
     return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
 
@@ -121,7 +122,10 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
     sizes = (registration.matches.a.size, registration.matches.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
     if registration.transform is not None:
-        shown["moved"] = (warped(levels[0], registration.transform, sizes[1], warp=registration.warp), sizes[1])
+        shown["moved"] = (
+            warped(levels[0], registration.warp or registration.transform, sizes[1], shown["b"][0].shape[::-1]),
+            sizes[1],
+        )
     images = [
         f'<image id="picture-{name}" x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="{data_url_within(picture, MAX_PICTURE_BYTES)}"/>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import cv2
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.registration.overlay import outline
 from tiepoint.registration.result import Registration
-from tiepoint.report.pictures import COLUMNS, PATCH_PX, outline
+from tiepoint.report.sprite import COLUMNS, PATCH_PX
 
 MAX_SHOWN = MAX_REJECTED = 1000
 
@@ -62,12 +64,18 @@ def coverage(registration: Registration) -> float | None:
         return None
     width, height = registration.matches.b.size
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) - np.float32(0.5)
-    edge = outline(registration.transform, registration.matches.a.size, registration.warp)
+    edge = outline(registration.warp or registration.transform, registration.matches.a.size)
     seen = cv2.convexHull(edge.astype(np.float32))
     hull = cv2.convexHull(registration.tie_points[:, 2:].astype(np.float32))
     overlap, common = cv2.intersectConvexConvex(frame, seen)
     covered = cv2.intersectConvexConvex(common, hull)[0] if overlap > 0 else 0.0
     return round(min(1.0, covered / overlap), 4) if overlap > 0 else 0.0
+
+
+def json_script(value: Any) -> str:
+    """JSON for the inside of a script element, which no text in it can end. Raises ValueError for NaN and infinity."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _probabilities(registration: Registration, given: ArrayLike | None) -> NDArray[np.float64] | None:

@@ -1,10 +1,8 @@
-"""Pictures and data inside pages of HTML that need no other file."""
+"""Pictures inside pages of HTML, as data URLs."""
 
 from __future__ import annotations
 
 import base64
-import json
-from typing import Any
 
 import cv2
 import numpy as np
@@ -35,12 +33,6 @@ def data_url_within(image: NDArray[np.uint8], limit: int) -> str:
                 return _url("jpeg", jpeg)
         height, width = (max(1, int(side * SHRINK_FACTOR)) for side in image.shape[:2])
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def json_script(value: Any) -> str:
-    """JSON for the inside of a script element, which no text in it can end. Raises ValueError for NaN and infinity."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _encode(image: NDArray[np.uint8], suffix: str, *options: int) -> bytes:

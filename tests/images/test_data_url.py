@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import cv2
 import numpy as np
 import pytest
 
-from tiepoint.report.html import data_url, data_url_within, json_script
+from tiepoint.images.data_url import data_url, data_url_within
 
 
 def decoded(url: str) -> tuple[str, np.ndarray, int]:
@@ -38,12 +37,3 @@ def test_what_is_too_large_becomes_a_jpeg_and_then_smaller() -> None:
     assert shown.shape[0] < 200
     assert shown.shape[1] / shown.shape[0] == pytest.approx(1.5, rel=0.1)
     assert decoded(data_url_within(noise, 1))[1].shape == (1, 1)
-
-
-def test_json_ends_no_script_element() -> None:
-    value = {"name": "</script><!-- & \u2028", "numbers": [1, 2.5, None]}
-    text = json_script(value)
-    assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == value
-    with pytest.raises(ValueError, match="JSON"):
-        json_script(float("nan"))

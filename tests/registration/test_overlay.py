@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiepoint.registration.show import overlay
+from tiepoint.registration.overlay import overlay
 
 Pair = tuple[np.ndarray, np.ndarray]
 
