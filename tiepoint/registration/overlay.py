@@ -84,7 +84,7 @@ def warped(a: Picture, mapping: Mapping, size: Size, shown: Size, full: Size | N
     source = _resized(a, min(1.0, zoom, MAX_WARPED_PX / max(a.shape)))
     to_source = _scaling(full, source.shape[::-1])
     if not isinstance(mapping, np.ndarray):
-        return _warped_back(source, mapping.inverse(full), shown, _scaling(shown, size), to_source)
+        return _warped_back(source, mapping.inverse((full[0], full[1])), shown, _scaling(shown, size), to_source)
     direct = to_shown @ np.linalg.inv(to_source)
     return np.asarray(cv2.warpPerspective(source, direct, shown, flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
