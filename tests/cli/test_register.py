@@ -104,7 +104,7 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     printed = json.loads(capfd.readouterr().out)
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "result.json", "tie_points.csv"]
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == printed
-    assert cv2.imread(str(out / "matches.png")).shape[1] == 906  # 640 px, enlarged
+    assert cv2.imread(str(out / "matches.png")).shape[1] == 908  # 640 px, enlarged
     assert cv2.imread(str(out / "overlay.png")).shape[1] == 640
     assert run("register", folder, "a.png", "other.png", "--out", str(out)) == 1
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "result.json"]  # no overlay of the run before
