@@ -37,7 +37,7 @@ def work(variant: str, patches: int) -> None:
         from tiepoint.models.describer import LearnedDescriber
 
         describer = LearnedDescriber(nets.create("sdgmnet"), "fresh")
-        repeat(lambda: describer(batch), patches, warm=2, runs=7)
+        repeat(lambda: describer.describe(batch), patches, warm=2, runs=7)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def _on_our_keypoints(name: str, image: Grey, most: int) -> Described:
 def _of_patches(describer: str, image: Grey, frames: NDArray[np.float64]) -> Vectors:
     model = loaded(describer)
     patches = torch.from_numpy(extract(image, frames, size=64, support=model.support)).float() / 255
-    return np.asarray(model(patches).numpy())
+    return np.asarray(model.describe(patches).numpy())
 
 
 @torch.inference_mode()

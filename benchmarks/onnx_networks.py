@@ -17,7 +17,8 @@ import torch
 from tiepoint import nets
 from tiepoint.cli.output import emit_table
 from tiepoint.errors import InputError
-from tiepoint.export.onnx import Probability, compare, write_graph
+from tiepoint.export.onnx import compare, write_graph
+from tiepoint.models.relater import Probability
 from tiepoint.nets.relation import deploy
 
 

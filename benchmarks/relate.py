@@ -206,7 +206,7 @@ def relate_pairs(variant: str, folder: Path, vis: torch.Tensor, nir: torch.Tenso
         relater: Any = load(folder / "rrlnet.safetensors", precision=precision, compile=bool(compiled))
 
         def relate() -> Any:
-            return relater(vis, nir)
+            return relater.probabilities(vis, nir)
 
     repeat(relate, len(vis), warm=2, runs=5)
     scores: torch.Tensor = relate()
@@ -223,7 +223,7 @@ def relate_shortlist(variant: str, folder: Path, vis: torch.Tensor, nir: torch.T
 
     def relate() -> torch.Tensor:
         if way == "pairwise":
-            return relater(vis[pairs[:, 0]], nir[pairs[:, 1]])
+            return relater.probabilities(vis[pairs[:, 0]], nir[pairs[:, 1]])
         return relater.relate(relater.encode(vis, "vis"), relater.encode(nir, "nir"), pairs)
 
     repeat(relate, len(pairs), warm=1, runs=3)

@@ -68,7 +68,7 @@ def test_the_shipped_describer_in_onnx_runtime(tmp_path: Path) -> None:
     describer = load("sdgmnet")
     for count in (1, 3, 40):
         patches = torch.rand(count, 1, 32, 32)
-        np.testing.assert_allclose(run(path, patches), describer(patches).numpy(), atol=1e-5)
+        np.testing.assert_allclose(run(path, patches), describer.describe(patches).numpy(), atol=1e-5)
     card = json.loads((path.parent / "sdgmnet.onnx.json").read_text(encoding="utf-8"))
     assert card["network"] == "sdgmnet"
     assert card["onnx"]["inputs"] == {"patches": ["batch", 1, 32, 32]}
@@ -83,7 +83,7 @@ def test_a_relater_gives_calibrated_probabilities(tmp_path: Path) -> None:
     path = export.export_onnx(tmp_path / "model.safetensors", tmp_path / "model.onnx")
     patches = torch.rand(2, 7, 1, 32, 32)
     relater = load(tmp_path / "model.safetensors")
-    expected = relater(*patches).numpy()
+    expected = relater.probabilities(*patches).numpy()
     np.testing.assert_allclose(run(path, *patches), expected, atol=1e-5)
     assert np.ptp(expected) > 1e-4
     np.testing.assert_allclose(run(path, *patches, output=1), np.log(expected / (1 - expected)), atol=1e-4)

@@ -23,7 +23,7 @@ from tiepoint.features.extract import extract
 from tiepoint.features.frames import from_colmap, sigmas
 from tiepoint.images.raster import Raster
 from tiepoint.matching.match import match
-from tiepoint.models.describer import LearnedDescriber
+from tiepoint.models.describer import Describer, LearnedDescriber
 from tiepoint.models.load import load_describer
 from tiepoint.registration.register import register
 
@@ -66,7 +66,7 @@ def test_a_learned_describer_sees_the_patches_of_the_frames(
     image = texture(0, 200, 160)
     features = describe(image, learned, max_keypoints=60)
     patches = extract(image, features.frames, support=learned.support).astype(np.float32) / 255
-    expected = learned(torch.from_numpy(patches)).numpy()
+    expected = learned.describe(torch.from_numpy(patches)).numpy()
     np.testing.assert_allclose(features.descriptors, expected, atol=1e-5)
     assert features.size == (200, 160)
     assert features.points.shape == (len(features), 2)
@@ -78,17 +78,17 @@ def test_support_reaches_the_patches(texture: Texture, learned: LearnedDescriber
     image = texture(0, 200, 160)
     wide = describe(image, learned, support=20, max_keypoints=20)
     patches = extract(image, wide.frames, support=20).astype(np.float32) / 255
-    np.testing.assert_allclose(wide.descriptors, learned(torch.from_numpy(patches)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(wide.descriptors, learned.describe(torch.from_numpy(patches)).numpy(), atol=1e-5)
     with pytest.raises(InputError, match="rootsift always sees 12 sigmas"):
         describe(image, "rootsift", support=20)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_patches_of_deep_images_keep_their_depth(texture: Texture, dtype: type) -> None:
-    class Spy:
-        name, support, dimension = "spy", 12.0, 2
+    class Spy(Describer):
+        name, dimension = "spy", 2
 
-        def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        def describe(self, patches: torch.Tensor) -> torch.Tensor:
             self.levels = len(torch.unique(patches))
             self.range = patches.min().item(), patches.max().item()
             return torch.nn.functional.normalize(torch.ones(len(patches), 2), dim=1)
@@ -154,7 +154,7 @@ def test_with_affine_shape_every_describer_sees_the_patches(
     lengths = np.linalg.svd(features.frames[:, :, :2], compute_uv=False)
     assert (lengths[:, 0] > 1.2 * lengths[:, 1]).mean() > 0.3
     patches = extract(image, features.frames, support=model.support).astype(np.float32) / 255
-    np.testing.assert_allclose(features.descriptors, model(torch.from_numpy(patches)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(features.descriptors, model.describe(torch.from_numpy(patches)).numpy(), atol=1e-5)
 
 
 def test_long_patches_keep_clear_of_what_is_not_valid(texture: Texture) -> None:

@@ -42,8 +42,8 @@ def test_pairs_are_those_of_their_patches_and_each_patch_is_encoded_once(pair: P
     relater, net = correlation()
     a, b = drawn(12), drawn(9, 1)
     pairs = np.array([(i, j) for i in range(12) for j in range(9) if (i + j) % 3])
-    expected = relater(cut(pair[0], a)[pairs[:, 0]], cut(pair[1], b)[pairs[:, 1]]).numpy()
-    net.encoded = {"first": 0, "second": 0}
+    expected = relater.probabilities(cut(pair[0], a)[pairs[:, 0]], cut(pair[1], b)[pairs[:, 1]]).numpy()
+    net.encoded.update(first=0, second=0)
     steps: list[tuple[int, int]] = []
     found = relate_pairs(
         features(pair[0], a), features(pair[1], b), pairs, relater, progress=lambda *s: steps.append(s)
@@ -59,7 +59,7 @@ def test_little_memory_changes_nothing_but_the_time(pair: Pair) -> None:
     a, b = features(pair[0], drawn(12)), features(pair[1], drawn(9, 1))
     pairs = np.array([(i, j) for i in range(12) for j in range(9)])
     whole = relate_pairs(a, b, pairs, relater)
-    net.encoded = {"first": 0, "second": 0}
+    net.encoded.update(first=0, second=0)
     np.testing.assert_allclose(relate_pairs(a, b, pairs, relater, memory=1), whole, atol=1e-6)
     assert net.encoded["second"] == len(pairs)
     a_few = relate_pairs(a, b, pairs, relater, memory=8 * (256 + 1) * 4)
@@ -103,11 +103,13 @@ def test_a_relater_of_small_input_sees_the_whole_patch(pair: Pair) -> None:
     assert relater.input_size == 32
     a, b = drawn(5), drawn(5, 1)
     rows = np.stack([np.arange(5)] * 2, axis=1)
-    expected = relater(cut(pair[0], a), cut(pair[1], b)).numpy()
+    expected = relater.probabilities(cut(pair[0], a), cut(pair[1], b)).numpy()
     found = relate_pairs(features(pair[0], a), features(pair[1], b), rows, relater)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(
-        relate_places(*pair, np.eye(3), a, relater), relater(cut(pair[0], a), cut(pair[1], a)).numpy(), atol=1e-5
+        relate_places(*pair, np.eye(3), a, relater),
+        relater.probabilities(cut(pair[0], a), cut(pair[1], a)).numpy(),
+        atol=1e-5,
     )
 
 
@@ -136,7 +138,7 @@ def test_networks_that_mix_both_patches_first_are_related_pair_by_pair(pair: Pai
     relater = LearnedRelater(nets.create("2channel"), "2ch")
     a, b = drawn(4), drawn(3, 1)
     pairs = np.array([(i, j) for i in range(4) for j in range(3)])
-    expected = relater(cut(pair[0], a)[pairs[:, 0]], cut(pair[1], b)[pairs[:, 1]]).numpy()
+    expected = relater.probabilities(cut(pair[0], a)[pairs[:, 0]], cut(pair[1], b)[pairs[:, 1]]).numpy()
     found = relate_pairs(features(pair[0], a), features(pair[1], b), pairs, relater)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

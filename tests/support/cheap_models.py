@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tiepoint.models.describer import Describer
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.nets.relation import Codes
 
@@ -15,13 +16,20 @@ def reduced(patches: Tensor, side: int) -> Tensor:
     return torch.nn.functional.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
 
 
-class Upright:
+class Upright(Describer):
     """A describer of upright patches, 48 px wide: the patch itself, reduced to 8x8."""
 
-    name, support, dimension, normalized, upright_width = "upright", 12.0, 64, True, 48.0
+    name, dimension, upright_width = "upright", 64, 48.0
 
-    def __call__(self, patches: Tensor) -> Tensor:
+    def describe(self, patches: Tensor) -> Tensor:
         return reduced(patches, 8)
+
+
+class Shared(dict[str, int]):
+    """Counts that the copies of a network keep together."""
+
+    def __deepcopy__(self, _: object) -> Shared:
+        return self
 
 
 class Correlation(nn.Module):
@@ -34,7 +42,7 @@ class Correlation(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(12.0))
         self.brightness = brightness
-        self.encoded = {"first": 0, "second": 0}
+        self.encoded = Shared(first=0, second=0)
 
     def encode(self, patches: Tensor, slot: str) -> Codes:
         self.encoded[slot] += len(patches)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import from_laf
-from tiepoint.models.describer import Describer, LearnedDescriber
+from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
 from tiepoint.nets.inputs import luma
 
@@ -35,8 +35,6 @@ class LAFDescriptor(nn.Module):
     def __init__(self, describer: str | Path | Describer = "sdgmnet") -> None:
         super().__init__()
         self.describer = load_describer(describer)
-        # A submodule, so that `.to(device)` finds it.
-        self.descriptor = self.describer.net if isinstance(self.describer, LearnedDescriber) else nn.Identity()
 
     def forward(self, img: Tensor, lafs: Tensor) -> Tensor:
         """Describe `lafs` (B, N, 2, 3) of `img` (B, 1 or 3, H, W), float in 0..1: (B, N, D), float32, on its device.
@@ -64,5 +62,5 @@ class LAFDescriptor(nn.Module):
         for start in range(0, len(filled), CHUNK):
             rows = filled[start : start + CHUNK]
             patches = extract(image, frames[rows], size=PATCH, support=2.0)
-            result[rows] = self.describer(torch.from_numpy(patches)).cpu().float()
+            result[rows] = self.describer.describe(torch.from_numpy(patches)).cpu().float()
         return result

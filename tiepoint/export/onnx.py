@@ -16,29 +16,14 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, write_json
-from tiepoint.models.describer import LearnedDescriber
+from tiepoint.models.describer import Graph
 from tiepoint.models.load import load
-from tiepoint.models.relater import LearnedRelater
 from tiepoint.nets.inputs import resize
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
 BATCHES = (1, 5)
 LEVELS = (0.0, 0.5, 1.0)  # of constant patches
-
-
-class Probability(nn.Module):
-    """A relation network that gives the calibrated match probability, and the logit that it comes from."""
-
-    def __init__(self, net: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.net = net
-        self.temperature = temperature
-
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Relate two (N, 1, S, S): probability and logit / temperature, each (N,), float32."""
-        logit = self.net(first, second) / self.temperature
-        return torch.sigmoid(logit), logit
 
 
 def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
@@ -68,21 +53,19 @@ def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
     if out.suffix != ".onnx":
         raise InputError(f"{out}: name a file that ends in .onnx")
     model = load(name_or_path)
-    if isinstance(model, LearnedRelater):
-        net: nn.Module = Probability(model.net, model.temperature)
-        inputs, outputs = list(model.spectra), ["probability", "logit"]
-    elif isinstance(model, LearnedDescriber):
-        net, inputs, outputs = model.net, ["patches"], ["descriptors"]
-    else:
+    graph, size = model.graph(), model.input_size
+    if graph is None or size is None:
         raise InputError(f"{model.name}: is computed by OpenCV and has no network to export")
-    net = net.eval().requires_grad_(False)
-    size = model.input_size
+    net = graph.net.eval().requires_grad_(False)
     with atomic_file(out) as temporary, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with refused(str(out)):
-            write_graph(net, [torch.rand(2, 1, size, size) for _ in inputs], inputs, outputs, temporary)
-            difference = compare(net, temporary, inputs, size, str(out))
-        write_json(card_path(out), card(model, inputs, outputs, difference))
+            write_graph(
+                net, [torch.rand(2, 1, size, size) for _ in graph.inputs], graph.inputs, graph.outputs, temporary
+            )
+            difference = compare(net, temporary, graph.inputs, size, str(out))
+        facts = {**graph.facts, "largest_difference": difference}
+        write_json(card_path(out), {**model.card, "name": model.name, "onnx": card(graph, size) | facts})
     return out
 
 
@@ -91,25 +74,17 @@ def card_path(out: Path) -> Path:
     return out.with_name(out.name + ".json")
 
 
-def card(
-    model: LearnedDescriber | LearnedRelater, inputs: Sequence[str], outputs: Sequence[str], difference: float
-) -> dict[str, Any]:
-    """The model's card and what a user of the ONNX file must know."""
+def card(graph: Graph, size: int) -> dict[str, Any]:
+    """What a user of an ONNX file must know whatever the network."""
     import onnxruntime
 
-    facts: dict[str, Any] = {
-        "inputs": {name: ["batch", 1, model.input_size, model.input_size] for name in inputs},
+    return {
+        "inputs": {name: ["batch", 1, size, size] for name in graph.inputs},
         "range": [0.0, 1.0],
-        "outputs": list(outputs),
-        "largest_difference": difference,
+        "outputs": list(graph.outputs),
         "tolerance": TOLERANCE,
         "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
     }
-    if isinstance(model, LearnedRelater):
-        facts["temperature"] = model.temperature
-    else:
-        facts |= {"dimension": model.dimension, "normalized": model.normalized, "support": model.support}
-    return {**model.card, "name": model.name, "onnx": facts}
 
 
 def write_graph(

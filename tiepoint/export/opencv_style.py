@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.features.describe import check_options, describe_patches
-from tiepoint.features.detect import Keypoints, detect, sift
+from tiepoint.features.detect import Keypoints, detect
 from tiepoint.features.frames import from_opencv
 from tiepoint.images.pixels import to_uint8, value_range
-from tiepoint.models.classical import SIFT, normalise
 from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
 
@@ -75,9 +74,8 @@ class Feature2D:
         grey, kept = as_grey(image), tuple(keypoints)
         if not kept:
             return (), None
-        if isinstance(self.describer, SIFT):
-            raw = sift(self.contrast_threshold).compute(to_uint8(grey), kept)[1]
-            return kept, normalise(np.asarray(raw, dtype=np.float32), self.describer.root)
+        if self.describer.on_image:
+            return kept, self.describer.describe_keypoints(to_uint8(grey), kept)
         return kept, self._described(grey, from_opencv(kept))
 
     def detectAndCompute(  # OpenCV's name

@@ -11,14 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.features.detect import detect, sift
+from tiepoint.features.detect import detect
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import upright_frames
 from tiepoint.features.keypoints import is_clear_of_mask
 from tiepoint.images.geo import Geo
 from tiepoint.images.pixels import to_unit
 from tiepoint.images.raster import Raster, as_raster
-from tiepoint.models.classical import SIFT, normalise
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer
 from tiepoint.types import Image
@@ -113,7 +112,7 @@ def describe(
         raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
     model = load_describer(describer)
     check_options(model, support, affine)
-    upright: float | None = getattr(model, "upright_width", None)
+    upright = model.upright_width
     keypoints = detect(
         raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
         upright=upright is not None, affine=affine, mask=raster.mask,
@@ -128,9 +127,8 @@ def describe(
     keypoints = keypoints.take(np.flatnonzero(is_clear_of_mask(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
-    if isinstance(model, SIFT) and not affine:
-        raw = sift(contrast_threshold).compute(raster.to_uint8(), keypoints.to_opencv())[1]
-        descriptors = normalise(np.asarray(raw, dtype=np.float32), model.root)
+    if model.on_image and not affine:
+        descriptors = model.describe_keypoints(raster.to_uint8(), keypoints.to_opencv())
     else:
         if width_of_patch <= 0:
             raise InputError(f"support is {width_of_patch:g}: give a positive number of sigmas")
@@ -145,7 +143,7 @@ def check_options(model: Describer, support: float | None, affine: bool) -> None
     """Raise InputError where a describer sees no patches so wide or so shaped; see `describe`."""
     if affine and sees_upright(model):
         raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
-    if isinstance(model, SIFT) and support is not None and support != model.support:
+    if model.on_image and support is not None and support != model.support:
         raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
 
 
@@ -165,5 +163,5 @@ def describe_patches(
     parts = []
     for start in range(0, len(frames), CHUNK):
         patches = extract(image, frames[start : start + CHUNK], size=PATCH, support=support)
-        parts.append(model(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
+        parts.append(model.describe(torch.from_numpy(to_unit(patches, limits))).cpu().float().numpy())
     return np.concatenate(parts)

@@ -162,7 +162,7 @@ def _described(
     ready = isinstance(a, Features) and isinstance(b, Features)
     model: Any = describer if ready else load_describer(describer)
     both: tuple[Raster, Raster] | None = None  # whose turn matters and can be found
-    if sees_upright(model) and not isinstance(a, Features) and not isinstance(b, Features):
+    if not isinstance(a, Features) and not isinstance(b, Features) and sees_upright(model):
         a, b = both = as_raster(a, "image a"), as_raster(b, "image b")
     if rotations < 1:
         raise InputError(f"rotations is {rotations}: give 1, which searches for none, or more")

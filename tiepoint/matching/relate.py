@@ -67,7 +67,7 @@ def relate_places(
         patches = [_sample(image, spots, size) for image, spots in zip(images, (in_a, where), strict=True)]
         if order != relater.spectra:
             patches.reverse()
-        parts.append(relater(*patches).double().cpu().numpy())
+        parts.append(relater.probabilities(*patches).double().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -67,7 +67,7 @@ def search_rotation(
         frames = upright.frames.copy()
         frames[:, :, :2] = rotation_matrix(angle) @ frames[:, :, :2]
         patches = extract(b.pixels, frames, size=PATCH, support=width)
-        descriptors = model(torch.from_numpy(to_unit(patches, b.limits))).cpu().float().numpy()
+        descriptors = model.describe(torch.from_numpy(to_unit(patches, b.limits))).cpu().float().numpy()
         counts.append(_agreeing(first, replace(upright, descriptors=descriptors), ratio)[1])
     return angles[int(np.argmax(counts))]
 

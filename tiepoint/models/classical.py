@@ -1,6 +1,8 @@
-"""OpenCV's SIFT and RootSIFT as describers of patches, so that every protocol can measure them."""
+"""OpenCV's SIFT and RootSIFT as describers, of patches and of keypoints on an image."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,25 +10,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tiepoint.models.describer import Describer
 from tiepoint.nets.inputs import check_shape, prepare
 
 
-class SIFT:
+class SIFT(Describer):
     """SIFT of a patch: one keypoint at its centre, angle 0, whose `size` makes 12 sigmas fill the patch.
 
     `root` takes the square root of the L1-normalised histogram (Arandjelovic and Zisserman, CVPR 2012).
     """
 
     dimension = 128
-    normalized = True
+    on_image = True
 
     def __init__(self, root: bool = False, support: float = 12.0) -> None:
+        super().__init__()
         self.name = "rootsift" if root else "sift"
         self.root = root
         self.support = support
         self._sift = cv2.SIFT.create()
+        self._on_image = cv2.SIFT.create(enable_precise_upscale=True)  # as keypoints are detected
 
-    def __call__(self, patches: Tensor) -> Tensor:
+    def describe(self, patches: Tensor) -> Tensor:
         """Describe `patches` (N, 1, S, S), float in 0..1, uint8 or uint16, as unit vectors (N, 128), float32."""
         check_shape(patches, self.name)
         side = patches.shape[-1]
@@ -36,12 +41,17 @@ class SIFT:
             raw[i] = self._sift.compute(patch, [cv2.KeyPoint(centre, centre, size, 0)])[1][0]
         return torch.from_numpy(normalise(raw, self.root))
 
+    def describe_keypoints(self, image: NDArray[np.uint8], keypoints: Sequence[cv2.KeyPoint]) -> NDArray[np.float32]:
+        """Describe keypoints as OpenCV does, in the image's own pyramid: unit vectors (N, 128)."""
+        raw = self._on_image.compute(image, keypoints)[1]
+        return normalise(np.asarray(raw, dtype=np.float32), self.root)
+
 
 def grey_levels(patches: Tensor, side: int) -> NDArray[np.uint8]:
     """Patches (N, 1, S, S) as OpenCV takes them: (N, side, side), 0..255."""
     if not len(patches):
         return np.zeros((0, side, side), dtype=np.uint8)
-    levels = (prepare(patches, side)[:, 0] * 255).round().clamp(0, 255)
+    levels = (prepare(patches.detach(), side)[:, 0] * 255).round().clamp(0, 255)
     return np.asarray(levels.to(torch.uint8).cpu().numpy())
 
 

@@ -10,8 +10,9 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.models.classical import SIFT
 from tiepoint.models.describer import Describer, LearnedDescriber
+from tiepoint.models.engine import Precision
 from tiepoint.models.opencv import KINDS, OpenCV
-from tiepoint.models.relater import LearnedRelater, Precision
+from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
 from tiepoint.nets.checkpoints import load_checkpoint, read_torch
 

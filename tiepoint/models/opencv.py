@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tiepoint.errors import InputError
 from tiepoint.models.classical import grey_levels, normalise
+from tiepoint.models.describer import Describer
 from tiepoint.nets.inputs import check_shape
 
 
@@ -62,7 +63,7 @@ KINDS = {
 }
 
 
-class OpenCV:
+class OpenCV(Describer):
     """One of `KINDS`: a keypoint at the patch's centre, angle 0, whose pattern fills the patch.
 
     VGG has 120 numbers and DAISY 200; both are L2-normalised. BoostDesc is BinBoost of 256 bits, BEBLID and TEBLID have
@@ -70,9 +71,8 @@ class OpenCV:
     the Hamming distance does. Raises InputError for a name that is none of these or that this OpenCV lacks.
     """
 
-    normalized = True
-
     def __init__(self, name: str) -> None:
+        super().__init__()
         if name not in KINDS:
             raise InputError(f"no descriptor {name!r}: there are {', '.join(KINDS)}")
         self.name = name
@@ -87,7 +87,7 @@ class OpenCV:
         self.binary = self._extractor.defaultNorm() == cv2.NORM_HAMMING
         self.dimension = 8 * self._width if self.binary else self._width
 
-    def __call__(self, patches: Tensor) -> Tensor:
+    def describe(self, patches: Tensor) -> Tensor:
         """Describe `patches` (N, 1, S, S), float in 0..1, uint8 or uint16, as unit vectors (N, dimension), float32.
 
         What OpenCV leaves without a descriptor counts as all bits 0, or as the uniform vector.

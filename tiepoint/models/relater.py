@@ -1,40 +1,37 @@
-"""Relaters as users hold them: a pruned network with its weights, its card and what makes it fast."""
+"""Relaters as users hold them: a pruned network with its weights and its card."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
+from tiepoint.models.describer import Graph, share_state
+from tiepoint.models.engine import DTYPES, Engine, Precision
 from tiepoint.nets.inputs import channels_for, prepare
-from tiepoint.nets.relation import SLOTS, Codes, Relater, deploy
+from tiepoint.nets.relation import SLOTS, Codes, Relater, deploy, trunk_of
 
-Precision = Literal["fp32", "mixed", "adaptive", "bf16"]
-# Of the codes and of all that is not said to be rounded.
-DTYPES: dict[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "mixed": torch.float32,
-    "adaptive": torch.bfloat16,
-    "bf16": torch.bfloat16,
-}
 SURE = 0.03  # rounding by 0.3 in the logit, four times RRL-Net's usual, changes smaller probabilities by less than 0.01
 CPU_CHUNK, GPU_CHUNK = 32, 512
 ROUNDING = 1e-3  # that values may leave 0..1
 
 
-class LearnedRelater:
+class LearnedRelater(nn.Module):
     """A relation network with weights: the probability that two patches of different spectra show the same point.
+
+    `forward` is for training: gradients flow through it. `probabilities`, `logits`, `encode` and `relate` are for use:
+    they run a copy of the network with batch norm folded into the convolutions, in evaluation mode, chunk by chunk and
+    without gradients; the copy is made anew after the weights have changed. The state dict is that of the pruned
+    network, so each loads into the other.
 
     Attributes:
         name: of the network or the weights.
-        net: the network as it runs: pruned (see `tiepoint.nets.relation.deploy`), in evaluation mode, batch norm folded
-            into the convolutions, weights in `precision`. The one that was given is left as it is.
+        net: the network, pruned by `tiepoint.nets.relation.deploy`. The one that was given is left as it is.
         card: what the weights' card says.
         spectra: names of the two spectra that it was trained for; the first takes the network's slot "first".
         input_size: side at the network's input; larger patches are reduced to it with antialiasing.
@@ -54,6 +51,8 @@ class LearnedRelater:
     Raises InputError for a precision, or a card's spectra or temperature, that make no sense.
     """
 
+    relates: Literal[True] = True
+
     def __init__(
         self,
         net: nn.Module,
@@ -64,8 +63,11 @@ class LearnedRelater:
         compile: bool = False,
         chunk: int | None = None,
     ) -> None:
+        super().__init__()
         if precision not in DTYPES:
             raise InputError(f"{name}: no precision {precision!r}: there are {', '.join(DTYPES)}")
+        if precision == "mixed" and trunk_of(net) is None:
+            raise InputError(f"{name}: has no trunk to round: precision mixed is for RRL-Net and FIL-Net")
         self.name = name
         self.card = dict(card or {})
         self.spectra = two_spectra(self.card.get("spectra", ("vis", "nir")), name)
@@ -73,36 +75,36 @@ class LearnedRelater:
         self.precision: Precision = precision
         self.compiled = compile
         self.chunk = chunk
-        pruned = fold_norms(deploy(net)).requires_grad_(False)
-        trunk = getattr(pruned, "trunk", None)
-        if precision == "mixed" and trunk is None:
-            raise InputError(f"{name}: has no trunk to round: precision mixed is for RRL-Net and FIL-Net")
-        self.net = pruned.to(DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if precision == "mixed":
-            self.net.set_submodule(trunk, RoundedTrunk(self.net.get_submodule(trunk)))
-        relater = cast(Relater, self.net)
-        self.input_size = relater.input_size
-        # Frozen, PyTorch lays weights out for the processor once and takes activations into the convolutions.
-        wrap = torch.compile(options={"freezing": True}) if compile else lambda function: function
-        self._encode: Callable[[Tensor, str], Codes] = wrap(relater.encode)
-        self._relate: Callable[[Codes, Codes], Tensor] = wrap(relater.relate)
-        self._exact = LearnedRelater(net, name, card, chunk=chunk) if precision == "adaptive" else None
+        self.net = deploy(net)
+        self.input_size = cast(Relater, net).input_size
+        self._engines: dict[Precision, tuple[Any, Engine]] = {}
+        share_state(self)
+        self.eval()
         raise_thresholds()
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        device: torch.device = next(self.net.parameters()).device
-        return device
+        return next(self.parameters()).device
 
-    def to(self, device: str | torch.device) -> LearnedRelater:
-        """Move the weights. Codes are moved by `relate`."""
-        self.net.to(device)
-        if self._exact is not None:
-            self._exact.to(device)
-        return self
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Relate as `probabilities` does, to 1e-4 of the logit: match probability (N,), float32.
 
-    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        Gradients flow to the weights and to float patches. In evaluation mode the network sees one chunk after
+        another, in training mode the whole batch.
+        """
+        self._check_pair(first, second)
+        if not len(first):
+            return torch.empty(0, device=self.device)
+        net, kind = cast(Relater, self.net), next(self.parameters()).dtype
+        chunk = len(first) if self.training else self._chunk()
+        parts = []
+        for pair in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True):
+            codes = [net.encode(self._input(x, slot).to(kind), slot) for x, slot in zip(pair, SLOTS, strict=True)]
+            parts.append(net.relate(*codes))
+        return self._calibrate(torch.cat(parts))
+
+    def probabilities(self, first: Tensor, second: Tensor) -> Tensor:
         """Relate N patches of the first spectrum to N of the second, each to its own: match probability (N,), float32.
 
         Calibrated, sigmoid(logit / temperature), on the relater's device. Raises InputError for patches that it cannot
@@ -112,20 +114,12 @@ class LearnedRelater:
 
     @torch.inference_mode()
     def logits(self, first: Tensor, second: Tensor) -> Tensor:
-        """Like the call, but match logits (N,), float32, before the temperature."""
-        for patches, spectrum in zip((first, second), self.spectra, strict=True):
-            self._check(patches, spectrum)
-        if len(first) != len(second):
-            raise InputError(f"{self.name}: {len(first)} {self.spectra[0]} and {len(second)} {self.spectra[1]} patches")
-        chunk = self._chunk()
-        parts = [
-            self._relate_chunk(self._encode_chunk(a, SLOTS[0]), self._encode_chunk(b, SLOTS[1]))
-            for a, b in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True)
-        ]
-        logits = torch.cat(parts)
-        if self._exact is not None:
+        """Relate as `probabilities` does, but give match logits (N,), float32, before the temperature."""
+        self._check_pair(first, second)
+        logits = self._logits(first, second, self.precision)
+        if self.precision == "adaptive":
             rows = ((self._calibrate(logits) - 0.5).abs() < 0.5 - SURE).nonzero().flatten()
-            logits[rows] = self._exact.logits(first[rows.to(first.device)], second[rows.to(second.device)])
+            logits[rows] = self._logits(first[rows.to(first.device)], second[rows.to(second.device)], "fp32")
         return logits
 
     @torch.inference_mode()
@@ -139,13 +133,13 @@ class LearnedRelater:
         if spectrum not in self.spectra:
             raise InputError(f"{self.name}: no spectrum {spectrum!r}: it was trained for {' and '.join(self.spectra)}")
         self._check(patches, spectrum)
-        slot = SLOTS[self.spectra.index(spectrum)]
-        parts = [self._encode_chunk(part, slot) for part in torch.split(patches, self._chunk())]
+        slot, engine = SLOTS[self.spectra.index(spectrum)], self._engine(self.precision)
+        parts = [engine.encode(self._input(part, slot), slot) for part in torch.split(patches, self._chunk())]
         return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
 
     @torch.inference_mode()
     def relate(self, first: Codes, second: Codes, pairs: Tensor | None = None) -> Tensor:
-        """Relate codes of the first spectrum to codes of the second: match probability (M,) as by the call.
+        """Relate codes of the first spectrum to codes of the second: match probability (M,) as by `probabilities`.
 
         Each to its own, or those of `pairs` (M, 2), rows of `first` and of `second`, which are picked chunk by chunk: a
         shortlist takes no copies of all its codes. Raises InputError for unequal counts without `pairs`, or rows that
@@ -160,16 +154,55 @@ class LearnedRelater:
         if outside.any():
             row = int(outside.nonzero()[0])
             raise InputError(f"{self.name}: pair {row} is {pairs[row].tolist()}: codes are of {counts} patches")
+        engine, device = self._engine(self.precision), self.device
         parts = []
-        for rows, columns in (part.unbind(dim=1) for part in torch.split(pairs, self._chunk())):
-            parts.append(self._relate_chunk(tuple(c[rows] for c in first), tuple(c[columns] for c in second)))
+        for chosen in (part.unbind(dim=1) for part in torch.split(pairs, self._chunk())):
+            sides = [
+                tuple(c[rows].to(device) for c in codes) for codes, rows in zip((first, second), chosen, strict=True)
+            ]
+            parts.append(engine.relate(*sides))
         return self._calibrate(torch.cat(parts))
+
+    def graph(self) -> Graph:
+        """The network in float32, for other runtimes: probability and log odds (N,) of patches of the two spectra."""
+        net = Probability(self._engine("fp32").net, self.temperature)
+        return Graph(net, self.spectra, ("probability", "logit"), {"temperature": self.temperature})
+
+    def _logits(self, first: Tensor, second: Tensor, precision: Precision) -> Tensor:
+        """Logits of checked pairs."""
+        engine, chunk = self._engine(precision), self._chunk()
+        parts = [
+            engine.relate(*(engine.encode(self._input(x, slot), slot) for x, slot in zip(pair, SLOTS, strict=True)))
+            for pair in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _engine(self, precision: Precision) -> Engine:
+        """The network as it runs, made of the weights as they are now."""
+        fill = self._chunk() if self.compiled and precision == self.precision else 0
+        tensors = [*self.net.parameters(), *self.net.buffers()]
+        state = [fill, *((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)]
+        if precision not in self._engines or self._engines[precision][0] != state:
+            with torch.inference_mode(False):
+                self._engines[precision] = state, Engine(self.net, precision, fill)
+        return self._engines[precision][1]
 
     def _calibrate(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(logits / self.temperature)
 
     def _chunk(self) -> int:
         return self.chunk or (CPU_CHUNK if self.device.type == "cpu" else GPU_CHUNK)
+
+    def _input(self, patches: Tensor, slot: str) -> Tensor:
+        """Checked patches at the side and in the channels that the network takes, on its device."""
+        return channels_for(prepare(patches.to(self.device), self.input_size), self.net, slot)
+
+    def _check_pair(self, first: Tensor, second: Tensor) -> None:
+        """Raise InputError unless the patches are what the network takes, and as many of each."""
+        for patches, spectrum in zip((first, second), self.spectra, strict=True):
+            self._check(patches, spectrum)
+        if len(first) != len(second):
+            raise InputError(f"{self.name}: {len(first)} {self.spectra[0]} and {len(second)} {self.spectra[1]} patches")
 
     def _check(self, patches: Tensor, spectrum: str) -> None:
         """Raise InputError unless `patches` are what the network takes."""
@@ -187,61 +220,19 @@ class LearnedRelater:
             what = "NaN" if math.isnan(low[row]) else f"values from {reach}"
             raise InputError(f"{spectrum} patches, row {row}: {what}: give float in 0..1, uint8 or uint16")
 
-    def _encode_chunk(self, patches: Tensor, slot: str) -> Codes:
-        """Encode up to a chunk of checked patches."""
-        x = channels_for(prepare(patches.to(self.device), self.input_size), self.net, slot)
-        x = x.to(DTYPES[self.precision], memory_format=torch.channels_last)
-        codes = self._encode(self._fill(x), slot)
-        return tuple(code[: len(x)].to(x.dtype) for code in codes)
 
-    def _relate_chunk(self, first: Codes, second: Codes) -> Tensor:
-        """Logits of up to a chunk of pairs."""
-        count = len(first[0])
-        if not count:
-            return torch.empty(0, device=self.device)
-        sides = [
-            tuple(self._fill(code.to(self.device, DTYPES[self.precision])) for code in codes)
-            for codes in (first, second)
-        ]
-        return self._relate(*sides)[:count]
+class Probability(nn.Module):
+    """A relation network that gives the calibrated match probability, and the logit that it comes from."""
 
-    def _fill(self, x: Tensor) -> Tensor:
-        """Fill up with zeros: to one patch at least, or to the count and layout that the network is compiled for."""
-        if len(x) and not self.compiled:
-            return x
-        layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
-        count = self._chunk() if self.compiled else 1
-        filled = torch.empty(count, *x.shape[1:], dtype=x.dtype, device=x.device, memory_format=layout).zero_()
-        filled[: len(x)] = x
-        return filled
-
-
-class RoundedTrunk(nn.Module):
-    """An `Aggregation` in bfloat16 within a network in float32: its last stage comes back in float32."""
-
-    def __init__(self, trunk: nn.Module) -> None:
+    def __init__(self, net: nn.Module, temperature: float) -> None:
         super().__init__()
-        self.trunk = trunk.bfloat16()
+        self.net = net
+        self.temperature = temperature
 
-    def forward(self, features: list[Tensor]) -> tuple[Tensor, ...]:
-        """See `tiepoint.nets.blocks.aggregation.Aggregation`."""
-        *others, last = self.trunk([feature.bfloat16() for feature in features])
-        return (*others, last.float())
-
-
-def fold_norms(net: nn.Module) -> nn.Module:
-    """Fold batch norms that follow a convolution in an nn.Sequential into it, in place, and return `net`.
-
-    For evaluation mode alone. The logits of RRL-Net change by less than 1e-5, and rounding to bfloat16 costs half as
-    much afterwards.
-    """
-    for block in list(net.modules()):
-        if isinstance(block, nn.Sequential):
-            for index in range(len(block) - 1):
-                convolution, norm = block[index], block[index + 1]
-                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    block[index], block[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-    return net
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Relate two (N, 1, S, S): probability and logit / temperature, each (N,), float32."""
+        logit = self.net(first, second) / self.temperature
+        return torch.sigmoid(logit), logit
 
 
 def two_spectra(names: Any, name: str) -> tuple[str, str]:

@@ -80,6 +80,12 @@ class MultiLossRelater(nn.Module):
         raise NotImplementedError
 
 
+def trunk_of(net: nn.Module) -> str | None:
+    """Path of the submodule that can be rounded by itself, where a network names one as `trunk`; else None."""
+    trunk = getattr(net, "trunk", None)
+    return trunk if isinstance(trunk, str) else None
+
+
 Network = TypeVar("Network", bound=nn.Module)
 
 

@@ -86,7 +86,7 @@ def read_models(words: Sequence[str], device: torch.device, selection: str | Non
         if name in (model.name for model in models):
             raise InputError(f"model {name} is given twice: give each once")
         describer = load_describer(name, device)
-        known = set_of(getattr(describer, "card", {}).get("data"))
+        known = set_of(describer.card.get("data"))
         if given and known and given != known:
             raise InputError(f"model {word}: its card says that it was trained on {known}: write {known}={name}")
         training = given or known
