@@ -33,7 +33,7 @@ from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_wa
 from tiepoint.features.describe import describe
 from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_image
 from tiepoint.models.describer import sees_upright
 from tiepoint.models.load import load_describer, load_relater
 from tiepoint.registration.register import register
@@ -68,13 +68,13 @@ def pairs_of(data: Path, name: str, seed: int) -> list[tuple[str, Path, Path, ND
     found = []
     for first, second in image_pairs(data / name / "test", one, two):
         truth = first.with_name(first.name.replace(f"_{one}.jpg", f"_{one}_to_{two}.txt"))
-        matrix = np.loadtxt(truth) if truth.is_file() else small_warp(random, read_grey(second).shape)
+        matrix = np.loadtxt(truth) if truth.is_file() else small_warp(random, read_image(second).pixels.shape)
         found.append((f"{first.parent.name}/{first.stem}", first, second, matrix, not truth.is_file()))
     return found
 
 
 def read_second(path: Path, matrix: NDArray[np.float64], warped: bool) -> NDArray[Any]:
-    image = read_grey(path)
+    image = read_image(path).pixels
     return cv2.warpPerspective(image, matrix, image.shape[::-1]) if warped else image
 
 
@@ -132,7 +132,7 @@ def measure(pairs: list[Any], way: Way, step: str) -> list[dict[str, Any]]:
     with progress_bar(step) as advance:
         prepared = [timed(way.prepare, read_second(*pair[2:])) for pair in pairs]
         for done, (name, path, _, truth, _) in enumerate(pairs, start=1):
-            image = read_grey(path)
+            image = read_image(path).pixels
             first, time_first = timed(way.prepare, image)
             second, time_second = prepared[done - 1]
             found, seconds = timed(way.register, first, second)

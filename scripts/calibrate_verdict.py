@@ -25,7 +25,7 @@ from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
 from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_image
 from tiepoint.models.load import load_describer
 from tiepoint.registration.register import LEAST_CONFIDENCE, register
 from tiepoint.registration.verdict import FEATURES, Evidence
@@ -117,7 +117,7 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
 def image(source: Path | int) -> NDArray[Any]:
     """The grey image of a file; of a number, noise of many scales, 480 x 360."""
     if isinstance(source, Path):
-        return read_grey(source)
+        return read_image(source).pixels
     random = np.random.default_rng(source)
     layers = [cv2.GaussianBlur(random.normal(size=(360, 480)), (0, 0), sigma) for sigma in NOISE]
     total = np.sum([layer / layer.std() for layer in layers], axis=0)

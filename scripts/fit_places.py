@@ -28,7 +28,7 @@ from tiepoint.evaluation.registration.aligned_pairs import small_warp
 from tiepoint.geometry import gls as correlated
 from tiepoint.geometry import select_model as choose
 from tiepoint.geometry.robust import Model, apply, corner_error, estimate
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_image
 from tiepoint.structure.align import align
 from tiepoint.structure.global_search import correlate
 from tiepoint.structure.local_search import weights_of
@@ -61,7 +61,7 @@ def collect(data: Path, random: np.random.Generator) -> list[Places]:
     places = []
     with progress_bar("aligning") as advance:
         for done, (first, second) in enumerate(paths, start=1):
-            a, b = read_grey(first), read_grey(second)
+            a, b = read_image(first).pixels, read_image(second).pixels
             truth = small_warp(random, b.shape)
             b = cv2.warpPerspective(b, truth, b.shape[::-1])
             if (aligned := align(a, b, correlate(a, b)[0].matrix)) is not None:

@@ -16,7 +16,7 @@ from tiepoint.errors import InputError
 from tiepoint.images import pixels as io
 from tiepoint.images import raster
 from tiepoint.images.header import MAX_PIXELS, VARIABLE, inspect, opened, pixel_limit
-from tiepoint.images.raster import open_image, read_image
+from tiepoint.images.raster import open_image, read_image, read_planes
 
 SIDE = 60_000
 
@@ -60,7 +60,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(
     monkeypatch.setattr(cv2, "imdecode", never)
     words = f"{name}: is 60000 x 60000 px, more than the limit of {MAX_PIXELS} pixels: "
     words += f".*{VARIABLE} or max_pixels to 3600000000"
-    for read in (read_image, io.read_grey, io.read_planes):
+    for read in (read_image, read_planes):
         with pytest.raises(InputError, match=words):
             read(path)
     with pytest.raises(InputError, match=words):
@@ -89,12 +89,12 @@ def test_the_limit_is_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(InputError, match="limit of 1999 pixels"):
             read(path, max_pixels=1999)
     monkeypatch.setenv(VARIABLE, "1999")
-    for read in (read_image, io.read_grey):
+    for read in (read_image, read_planes):
         with pytest.raises(InputError, match="limit of 1999 pixels"):
             read(path)
     assert read_image(path, max_pixels=2000).pixels.shape == (40, 50)
     monkeypatch.setenv(VARIABLE, "2000")
-    assert io.read_grey(path).shape == (40, 50)
+    assert read_planes(path).shape == (1, 40, 50)
     for wrong in ("0", "-3", "1e9", "many"):
         monkeypatch.setenv(VARIABLE, wrong)
         with pytest.raises(InputError, match=f"{VARIABLE} is '{wrong}': give a whole number"):
@@ -110,7 +110,7 @@ def test_opencvs_own_limits_are_told_apart(
     monkeypatch.setenv(VARIABLE, str(10**12))
     path = tmp_path / "x.png"
     path.write_bytes(png(width, height))
-    for read in (read_image, io.read_grey):
+    for read in (read_image, read_planes):
         with pytest.raises(
             InputError, match=rf"is {width} x {height} px: OpenCV reads 1073741824 pixels and 1048576 a"
         ):
@@ -138,7 +138,7 @@ def test_files_and_folders_without_rights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     io.write_image(path, np.zeros((40, 50), dtype=np.uint8))
     path.chmod(0)
-    for read in (read_image, io.read_grey):
+    for read in (read_image, read_planes):
         with pytest.raises(InputError, match=r"x\.png: cannot be read \(Permission denied\)"):
             read(path)
     tmp_path.chmod(0o500)
@@ -177,7 +177,7 @@ def test_damaged_files_raise_nothing_but_input_errors(
             data = whole.copy()
             data[random.integers(0, min(len(data), 400), 3)] = random.choice([0, 1, 255, 17], 3)
             path.write_bytes(data.tobytes()[: len(data) if random.random() < 0.8 else random.integers(1, len(data))])
-            for read in (read_image, io.read_grey):
+            for read in (read_image, read_planes):
                 try:
                     read(path)
                 except InputError as error:

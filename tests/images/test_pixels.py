@@ -9,6 +9,7 @@ import pytest
 
 from tiepoint.errors import InputError
 from tiepoint.images import pixels as io
+from tiepoint.images.raster import as_raster, read_planes
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from tiepoint.images import pixels as io
 )
 def test_a_bad_file_is_named_in_one_line(files: Path, name: str, words: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        io.read_grey(files / name)
+        read_planes(files / name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""  # decoders write to standard error by themselves
@@ -37,7 +38,7 @@ def test_every_truncation_is_refused(files: Path, tmp_path: Path, suffix: str) -
     for length in [1, 2, 3, 8, 20, 100, *range(200, len(data), len(data) // 40), len(data) - 2, len(data) - 1]:
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match="truncated"):
-            io.read_grey(path)
+            read_planes(path)
 
 
 def test_a_damaged_png_is_refused(files: Path, tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_damaged_png_is_refused(files: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged.png"
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
-        io.read_grey(path)
+        read_planes(path)
 
 
 def test_a_progressive_jpeg_with_restarts_a_thumbnail_and_a_tail_is_read(
@@ -58,10 +59,10 @@ def test_a_progressive_jpeg_with_restarts_a_thumbnail_and_a_tail_is_read(
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     path = tmp_path / "x.jpg"
     path.write_bytes(data[:2] + segment + data[2:] + b"trailing notes")
-    assert np.abs(io.read_grey(path).astype(int) - pair[0]).mean() < 4
+    assert np.abs(read_planes(path)[0].astype(int) - pair[0]).mean() < 4
     path.write_bytes(data[:2] + segment + data[2 : len(data) // 2])
     with pytest.raises(InputError, match="truncated"):  # the end marker of the thumbnail is not the image's
-        io.read_grey(path)
+        read_planes(path)
 
 
 @pytest.mark.parametrize(
@@ -73,43 +74,48 @@ def test_depth_is_kept(tmp_path: Path, dtype: type, suffix: str) -> None:
     )
     path = tmp_path / f"x.{suffix}"
     assert cv2.imwrite(str(path), image)
-    read = io.read_grey(path)
+    read = read_planes(path)[0]
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, image)
 
 
-def test_double_becomes_single_and_other_types_are_refused(tmp_path: Path) -> None:
+def test_double_becomes_single(tmp_path: Path) -> None:
     path = tmp_path / "x.tiff"
     cv2.imwrite(str(path), np.linspace(0, 1, 400).reshape(20, 20))
-    assert io.read_grey(path).dtype == np.float32
-    with pytest.raises(InputError, match="int32: give uint8"):
-        io.as_grey(np.zeros((40, 40), dtype=np.int32))
+    assert read_planes(path).dtype == np.float32
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
+def test_what_is_read_for_training_holds_no_pixel_without_a_value(tmp_path: Path, value: float) -> None:
     image = np.ones((40, 40), dtype=np.float32)
     image[3, 4] = value
-    path = tmp_path / "x.tiff"
-    cv2.imwrite(str(path), image)
-    for given in (path, image):
-        with pytest.raises(InputError, match="NaN or infinite"):
-            io.as_grey(given)
+    cv2.imwrite(str(tmp_path / "x.tiff"), image)
+    rgba = np.full((40, 40, 4), 255, dtype=np.uint8)
+    rgba[3, 4, 3] = 0
+    cv2.imwrite(str(tmp_path / "x.png"), rgba)
+    for name in ("x.tiff", "x.png"):
+        with pytest.raises(InputError, match=f"{name}: holds pixels that are nodata, transparent, NaN or infinite"):
+            read_planes(tmp_path / name)
+
+
+def test_whole_numbers_alone_are_read_where_floats_are_not_allowed(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "x.tiff"), np.ones((40, 40), dtype=np.float32))
+    with pytest.raises(InputError, match=r"x\.tiff: grey values are float32: give uint8 or uint16"):
+        read_planes(tmp_path / "x.tiff", floats=False)
 
 
 def test_colour_becomes_luma_from_files_and_arrays_alike(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     io.write_image(tmp_path / "x.png", rgb)
     expected = rgb @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(io.read_grey(tmp_path / "x.png") - expected).max() <= 1
-    np.testing.assert_array_equal(io.as_grey(rgb.transpose(2, 0, 1))[0], io.read_grey(tmp_path / "x.png"))
+    found = read_planes(tmp_path / "x.png")
+    assert np.abs(found[0] - expected).max() <= 1
+    np.testing.assert_array_equal(as_raster(rgb.transpose(2, 0, 1)).pixels, found[0])
     assert cv2.imwrite(str(tmp_path / "alpha.png"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA))
-    np.testing.assert_array_equal(io.read_grey(tmp_path / "alpha.png"), io.read_grey(tmp_path / "x.png"))
-
-
-def test_channels_last_arrays_are_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"shape \(30, 40, 3\): give \(H, W\)"):
-        io.as_grey(np.zeros((30, 40, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(read_planes(tmp_path / "alpha.png"), found)
+    np.testing.assert_array_equal(read_planes(tmp_path / "x.png", color=True), rgb.transpose(2, 0, 1))
+    io.write_image(tmp_path / "grey.png", rgb[..., 0])
+    np.testing.assert_array_equal(read_planes(tmp_path / "grey.png", color=True), np.stack([rgb[..., 0]] * 3))
 
 
 def test_the_stretch_to_8_bits_uses_the_percentiles() -> None:

@@ -16,7 +16,7 @@ from tiepoint.errors import InputError
 from tiepoint.images import pixels as io
 from tiepoint.images.geo import quiet
 from tiepoint.images.header import upright
-from tiepoint.images.raster import as_raster, read_image
+from tiepoint.images.raster import as_raster, read_image, read_planes
 
 
 @needs_rasterio
@@ -39,7 +39,7 @@ def test_every_depth_is_read(tmp_path: Path, stored: str, read: str, layout: dic
     assert found.bands == ("1",)
 
 
-def test_plain_images_are_read_as_by_read_grey(tmp_path: Path, backend: str) -> None:
+def test_plain_images_are_read_as_opencv_decodes_them(tmp_path: Path, backend: str) -> None:
     rgb = bands(3).transpose(1, 2, 0)
     for name, image in {"grey": rgb[..., 0], "rgb": rgb}.items():
         for dtype in (np.uint8, np.uint16, np.float32):
@@ -47,11 +47,13 @@ def test_plain_images_are_read_as_by_read_grey(tmp_path: Path, backend: str) -> 
             tifffile.imwrite(tmp_path / f"{name}.tif", image.astype(dtype), photometric=photometric)
             found = read_image(tmp_path / f"{name}.tif")
             assert found.pixels.dtype == dtype
-            np.testing.assert_allclose(found.pixels, io.read_grey(tmp_path / f"{name}.tif"), rtol=1e-6)
+            decoded = cv2.imread(str(tmp_path / f"{name}.tif"), cv2.IMREAD_UNCHANGED)
+            grey = cv2.cvtColor(decoded, cv2.COLOR_BGR2GRAY) if decoded.ndim == 3 else decoded
+            np.testing.assert_allclose(found.pixels, grey, rtol=1e-6)
             assert found.mask is None
     assert found.bands == ("red", "green", "blue")
     cv2.imwrite(str(tmp_path / "x.png"), rgb)
-    np.testing.assert_array_equal(read_image(tmp_path / "x.png").pixels, io.read_grey(tmp_path / "x.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").pixels, cv2.cvtColor(rgb, cv2.COLOR_BGR2GRAY))
 
 
 def test_palettes_and_single_bits_are_colours_and_not_indices(tmp_path: Path, backend: str) -> None:
@@ -136,7 +138,7 @@ def test_what_opencv_would_misread_is_refused_or_goes_to_rasterio(
     stored = planes if separate else planes.transpose(1, 2, 0) if count > 1 else planes[0]
     tifffile.imwrite(tmp_path / "x.tif", stored, **({"planarconfig": "contig"} if count in (2, 4) else {}), **options)
     with pytest.raises(InputError, match=words):
-        io.read_grey(tmp_path / "x.tif")
+        io.decode(np.fromfile(tmp_path / "x.tif", dtype=np.uint8), tmp_path / "x.tif")
     if HAS_RASTERIO and dtype != np.complex64:
         found = read_image(tmp_path / "x.tif", 1).pixels
         np.testing.assert_array_equal(found, planes[0].astype(found.dtype))
@@ -178,10 +180,11 @@ def test_exif_orientation_is_applied_and_can_be_traced_back(tmp_path: Path, suff
     found = read_image(path)
     assert found.orientation == orientation
     np.testing.assert_allclose(found.pixels.astype(int), expected, atol=2 if suffix == "jpg" else 0)
-    np.testing.assert_array_equal(found.pixels, upright(io.read_grey(path), orientation))
     kept = read_image(path, orient=False)
     assert kept.orientation == 1
-    np.testing.assert_array_equal(kept.pixels, io.read_grey(path))  # as stored, from TIFFs too
+    np.testing.assert_array_equal(found.pixels, upright(kept.pixels, orientation))
+    for planes, orient in ((found.pixels, True), (kept.pixels, False)):
+        np.testing.assert_array_equal(read_planes(path, orient=orient)[0], planes)
     assert kept.pixels.shape == (48, 64)
     height, width = found.pixels.shape
     matrix = stored_matrix(orientation, width, height)
@@ -214,7 +217,7 @@ def test_every_truncation_of_a_tiff_is_refused(
     data = path.read_bytes()
     for length in [4, 8, 20, 100, *range(200, len(data), len(data) // 15), len(data) - 1]:
         path.write_bytes(data[:length])
-        for read in (read_image, io.read_grey):
+        for read in (read_image, read_planes):
             with pytest.raises(InputError, match=r"cut\.tif: (is )?truncated"):
                 read(path)
     assert capfd.readouterr().err == ""
@@ -236,7 +239,7 @@ def test_a_tiff_with_a_damaged_strip_is_refused(tmp_path: Path, capfd: pytest.Ca
 
 def test_arrays_and_masked_arrays_are_taken(tmp_path: Path) -> None:
     planes = bands(3)
-    np.testing.assert_array_equal(as_raster(planes).pixels, io.as_grey(planes)[0])
+    np.testing.assert_array_equal(as_raster(planes).pixels, cv2.cvtColor(np.dstack(list(planes)), cv2.COLOR_RGB2GRAY))
     np.testing.assert_array_equal(as_raster(planes, band="blue").pixels, planes[2])
     assert as_raster(bands(5, np.int32)).pixels.dtype == np.float32
     masked = np.ma.masked_less(planes[0], 10)

@@ -103,11 +103,12 @@ def _is_correct(points: NDArray[np.float64], disparity: NDArray[np.float32]) -> 
 
 
 def _pair() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-    from tiepoint.images.pixels import as_grey
+    from tiepoint.images.raster import as_raster
 
     try:
         from skimage.data import stereo_motorcycle
     except ImportError:
         raise InputError("the demo's pair is in scikit-image: pip install 'tiepoint[demo]'") from None
     left, right, disparity = stereo_motorcycle()  # type: ignore[no-untyped-call]
-    return as_grey(left.transpose(2, 0, 1), "left")[0], as_grey(right.transpose(2, 0, 1), "right")[0], disparity
+    left, right = (as_raster(image.transpose(2, 0, 1)).pixels for image in (left, right))
+    return left, right, disparity

@@ -64,7 +64,8 @@ def main(
         json: print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match
     """
     from tiepoint.files import locked, write_json
-    from tiepoint.images.pixels import read_grey, write_image
+    from tiepoint.images.pixels import write_image
+    from tiepoint.images.raster import read_image
     from tiepoint.matching.match import match
     from tiepoint.report.draw import draw_matches
 
@@ -78,7 +79,7 @@ def main(
             )  # fmt: skip
         result = {"a": str(a), "b": str(b), **found.to_json()}
         if out is not None:
-            write_image(out / "matches.png", draw_matches(read_grey(a), read_grey(b), found.points))
+            write_image(out / "matches.png", draw_matches(read_image(a).pixels, read_image(b).pixels, found.points))
             write_json(out / "result.json", result)
     if not json:
         del result["points"]

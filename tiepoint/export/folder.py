@@ -11,7 +11,7 @@ from pathlib import Path
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features, describe
 from tiepoint.images.header import inspect, opened
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_image
 from tiepoint.images.window import SUFFIXES
 from tiepoint.matching.match import Matches, match
 from tiepoint.models.describer import Describer
@@ -83,7 +83,7 @@ def match_folder(
         try:
             # As stored: COLMAP applies no EXIF orientation.
             found = describe(
-                read_grey(path), model, detector=detector, affine=affine, max_keypoints=max_keypoints,
+                read_image(path, orient=False), model, detector=detector, affine=affine, max_keypoints=max_keypoints,
                 contrast_threshold=contrast_threshold, name=str(path),
             )  # fmt: skip
             features[name] = replace(found, image=None)  # of many images the pixels are too much to keep

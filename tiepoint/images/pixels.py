@@ -1,4 +1,4 @@
-"""Reading and writing images, and what their bit depth means."""
+"""Decoding and writing images, and what their bit depth means. They are read by `tiepoint.images.raster`."""
 
 from __future__ import annotations
 
@@ -12,56 +12,11 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
-from tiepoint.images.header import Header, check_opencv, check_size, complete, inspect, opened
-from tiepoint.types import Image
+from tiepoint.images.header import Header, check_opencv, check_size, complete, inspect
 
 DTYPES = (np.uint8, np.uint16, np.float32)
 PERCENTILES = (0.1, 99.9)
 MAX_SAMPLES = 1_000_000
-
-
-def read_grey(path: str | Path) -> NDArray[Any]:
-    """Read an image as grey (H, W), uint8, uint16 or float32 as stored. Colour becomes luma (ITU-R BT.601).
-
-    Pixels lie as stored: an EXIF orientation is not applied, as in COLMAP. Float64 is read as float32. What has other
-    bands, masks or a georeference is read by `tiepoint.images.raster.read_image`.
-    Raises InputError for a file that is missing, empty, truncated, no image, of another type, with NaN or infinity, or
-    over the limit of `tiepoint.images.header`.
-    """
-    image = _read(path)
-    if image.ndim == 3:
-        image = cv2.cvtColor(_checked(image, path), cv2.COLOR_BGRA2GRAY if image.shape[2] == 4 else cv2.COLOR_BGR2GRAY)
-    return _checked(image, path)
-
-
-def read_planes(path: str | Path, color: bool = False, floats: bool = True) -> NDArray[Any]:
-    """Read an image as grey (1, H, W), or with `color` as RGB (3, H, W), a grey one repeated; else as `read_grey`.
-
-    Without `floats` an InputError is raised for what is neither uint8 nor uint16.
-    """
-    image = _checked(_read(path), path) if color else read_grey(path)
-    if image.dtype == np.float32 and not floats:
-        raise InputError(f"{path}: grey values are {image.dtype}: give uint8 or uint16")
-    if not color:
-        return image[None]
-    planes = np.stack([image] * 3) if image.ndim == 2 else image[..., 2::-1].transpose(2, 0, 1)  # OpenCV's order is BGR
-    return np.ascontiguousarray(planes)
-
-
-def as_grey(image: Image, name: str = "image") -> tuple[NDArray[Any], str]:
-    """An image given as a path or an array, as grey (H, W), and the name that errors call it by.
-
-    Arrays are (H, W), (1, H, W), or (3, H, W) in RGB order, uint8, uint16 or float. Raises InputError.
-    """
-    if isinstance(image, str | Path):
-        return read_grey(image), str(image)
-    array = np.asarray(image)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and len(array) not in (1, 3)):
-        raise InputError(f"{name}: shape {array.shape}: give (H, W), (1, H, W) or RGB as (3, H, W)")
-    array = _checked(array, name)
-    if array.ndim == 3:
-        array = array[0] if len(array) == 1 else cv2.cvtColor(np.dstack(list(array)), cv2.COLOR_RGB2GRAY)
-    return np.ascontiguousarray(array), name
 
 
 def decode(data: NDArray[np.uint8], path: str | Path, max_pixels: int | None = None) -> NDArray[Any]:
@@ -140,18 +95,6 @@ def to_uint8(image: NDArray[Any], limits: tuple[float, float] | None = None) -> 
     return stretched
 
 
-def _read(path: str | Path) -> NDArray[Any]:
-    """A grey (H, W) or colour (H, W, 3 or 4) image as stored, in BGR order."""
-    with opened(path) as file:  # the size is checked before a file that is too large is read
-        header = inspect(file, path)
-        check_size(header.width, header.height, path)
-        file.seek(0)
-        image = decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path)
-    if image.ndim == 3 and image.shape[2] not in (3, 4):
-        raise InputError(f"{path}: has {image.shape[2]} bands: give a grey or a colour image")
-    return image
-
-
 def _as_stored(data: NDArray[np.uint8], header: Header, path: str | Path) -> NDArray[np.uint8]:
     """The bytes for OpenCV, which turns TIFFs by their orientation, and misreads some without an error."""
     tags = header.tiff
@@ -167,13 +110,3 @@ def _as_stored(data: NDArray[np.uint8], header: Header, path: str | Path) -> NDA
     data = data.copy()
     data[tags.orientation_at : tags.orientation_at + 2] = [1, 0] if tags.little else [0, 1]
     return data
-
-
-def _checked(image: NDArray[Any], name: str | Path) -> NDArray[Any]:
-    if image.dtype == np.float64:
-        image = image.astype(np.float32)
-    if image.dtype not in DTYPES:
-        raise InputError(f"{name}: grey values are {image.dtype}: give uint8, uint16 or float32")
-    if image.dtype == np.float32 and not np.isfinite(image).all():
-        raise InputError(f"{name}: holds NaN or infinite values: fill them first")
-    return image

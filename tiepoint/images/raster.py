@@ -20,7 +20,7 @@ from tiepoint.images.gdal_source import GdalSource
 from tiepoint.images.geo import Geo
 from tiepoint.images.header import Header, check_size, inspect, opened, upright
 from tiepoint.images.pixels import decode_as, to_uint8, to_unit, value_range
-from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step
+from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step, to_depth
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
@@ -141,6 +141,35 @@ def read_image(
     """
     with _open(path, band, orient, max_pixels, whole=True) as reader:
         return reader.read()
+
+
+def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, floats: bool = True) -> Planes:
+    """Read an image all of whose pixels are valid, as training needs it.
+
+    Args:
+        path: PNG, JPEG, TIFF, JPEG 2000 ...
+        color: RGB, a grey image repeated, instead of the grey of `read_image`.
+        orient: see `read_image`. Coordinates that came with a data set count in the image as stored: False.
+        floats: whether float32 is allowed, beside uint8 and uint16.
+
+    Returns:
+        (1, H, W), or (3, H, W) with `color`.
+
+    Raises:
+        InputError: see `read_image`, or an image with pixels that are nodata, transparent or NaN.
+    """
+    with _open(path, None, orient, None, whole=True) as reader:
+        raster = reader.read()
+        colours = reader.source.colours if color else None
+        if raster.mask is not None:
+            raise InputError(f"{path}: holds pixels that are nodata, transparent, NaN or infinite: fill them first")
+        planes = raster.pixels[None]
+        if colours is not None:
+            window = Window(0, 0, reader.shape[1], reader.shape[0])
+            planes = to_depth(reader.source.read(colours, window)[0], reader.name)
+    if planes.dtype == np.float32 and not floats:
+        raise InputError(f"{path}: grey values are {planes.dtype}: give uint8 or uint16")
+    return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])) if color else planes)
 
 
 def open_image(

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from aligned_images import HEIGHT, HOMOGRAPHY, SIMILARITY, WIDTH, images, write_pair
 from numpy.typing import NDArray
+from PIL import Image
 
 from tiepoint.data.builders.aligned import build_aligned
 from tiepoint.data.builders.aligned_crop import project
 from tiepoint.data.labelled_pairs import cross_points, labelled_pairs
 from tiepoint.errors import InputError
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_image
 from tiepoint.patches import PatchSet
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "visnir" / "test"
@@ -245,7 +246,7 @@ def test_the_protocol_on_real_pairs(tmp_path: Path) -> None:
     data = build_aligned(REAL, tmp_path / "out")
     assert (len(data), len(data.image_names), data.patches.dtype) == (39_734, 80, np.uint8)
     scene = data.image_names.index("field/0001")
-    first, second = (read_grey(REAL / f"field/0001_{spectrum}.jpg") for spectrum in ("vis", "nir"))
+    first, second = (read_image(REAL / f"field/0001_{spectrum}.jpg").pixels for spectrum in ("vis", "nir"))
     matrix = np.loadtxt(REAL / "field" / "0001_vis_to_nir.txt")
     expected = protocol_keypoints(first, matrix, second.shape)
     rows = np.flatnonzero(data.images == scene)
@@ -263,3 +264,15 @@ def test_the_protocol_on_real_pairs(tmp_path: Path) -> None:
     assert abs(100 * score.mean - 19.9) < 1
     for category, error in published.items():
         assert abs(100 * score.errors[category] - error) < 3
+
+
+def test_photographs_are_turned_upright_as_everywhere(tmp_path: Path) -> None:
+    """One side of the pair is stored on its side, with an EXIF orientation that says so."""
+    for name in ("plain", "turned"):
+        _, second = write_pair(tmp_path / name / "field", "1", 1)
+    stored = Image.fromarray(np.rot90(second))  # upright once it is turned clockwise: orientation 6
+    stored.getexif()[274] = 6
+    stored.save(tmp_path / "turned" / "field" / "1_nir.png", exif=stored.getexif())
+    built = [build_aligned(tmp_path / name, tmp_path / f"{name}-set") for name in ("plain", "turned")]
+    assert len(built[0].points) > 10
+    np.testing.assert_array_equal(np.asarray(built[0].patches), np.asarray(built[1].patches))

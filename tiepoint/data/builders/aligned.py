@@ -20,7 +20,8 @@ from tiepoint.data.builders.options import AlignedOptions
 from tiepoint.data.published.crop import crop_windows
 from tiepoint.data.published.sets import check_spectra
 from tiepoint.errors import InputError
-from tiepoint.images.pixels import read_planes, to_unit, value_range
+from tiepoint.images.pixels import to_unit, value_range
+from tiepoint.images.raster import read_planes
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Matrix, Points, Progress
 
@@ -119,7 +120,7 @@ def _read(scene: ScenePair, how: AlignedOptions) -> tuple[NDArray[Any], NDArray[
     """Both images (C, H, W), uint8 or uint16."""
     images = []
     for path in (scene.first, scene.second):
-        image = read_planes(path, how.color)
+        image = read_planes(path, color=how.color)
         if how.stretch:
             image = np.rint(to_unit(image, value_range(image)).clip(0, 1) * 65535).astype(np.uint16)
         if image.dtype not in (np.uint8, np.uint16):

@@ -25,7 +25,8 @@ from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import from_opencv, perturb
 from tiepoint.files import atomic_directory, write_json
-from tiepoint.images.pixels import read_grey, write_image
+from tiepoint.images.pixels import write_image
+from tiepoint.images.raster import read_planes
 from tiepoint.types import Matrix, Progress
 
 Frames = NDArray[np.float64]
@@ -107,7 +108,7 @@ def read_sequence(folder: Path) -> tuple[list[NDArray[np.uint8]], list[Matrix]]:
         files = sorted(folder.glob(f"{number}.*"))
         if len(files) != 1:
             raise InputError(f"{folder}/{number}.*: {len(files)} files, must be one image, such as {number}.png")
-        images.append(read_grey(files[0]))
+        images.append(read_planes(files[0])[0])
         if images[-1].dtype != np.uint8:
             raise InputError(f"{files[0]}: grey values are {images[-1].dtype}: strips are of 8 bits: convert it first")
     paths = [folder / f"H_1_{target + 1}" for target in TARGETS]

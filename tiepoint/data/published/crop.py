@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.published.index import MAX_COORDINATE, CrossIndex
 from tiepoint.errors import InputError
-from tiepoint.images.pixels import read_planes
+from tiepoint.images.raster import read_planes
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Progress
 
@@ -173,7 +173,7 @@ def cut_patch_set(
     files = _files(located)
     count = len(planned.points)
     opened = files[int(planned.spectra[0]), planned.names[int(planned.scenes[0])]]
-    dtype = read_planes(opened, color, floats=False).dtype
+    dtype = read_planes(opened, color=color, orient=False, floats=False).dtype
     with PatchSet.create(
         out, count, channels=3 if color else 1, dtype=dtype, spectra=spectra, positions=True, pairs=len(planned.pairs),
         provenance={**provenance, "crop": f"rows y - {HALF} to y + {HALF - 1}, columns x alike", "color": color},
@@ -188,7 +188,7 @@ def cut_patch_set(
                 own = rows[planned.spectra[rows] == side]
                 if not len(own):
                     continue
-                image = read_planes(files[side, name], color, floats=False)
+                image = read_planes(files[side, name], color=color, orient=False, floats=False)
                 if image.dtype != dtype:
                     raise InputError(
                         f"{files[side, name]}: is {image.dtype}, {opened} is {dtype}: give images of one depth"

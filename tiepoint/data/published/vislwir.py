@@ -16,7 +16,7 @@ from tiepoint.data.published.index import MAX_COORDINATE, VISLWIR, CrossIndex, r
 from tiepoint.data.published.npy import open_npy
 from tiepoint.data.published.sets import find_index_files, provenance
 from tiepoint.errors import InputError
-from tiepoint.images.pixels import read_planes
+from tiepoint.images.raster import read_planes
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Progress
 
@@ -129,7 +129,7 @@ class _Store:
             file = find_image(stem / f"{number}.png")
             if file is None:
                 raise InputError(f"{stem / str(number)}.png is missing, and so is {path}")
-            planes = read_planes(file, self.color, floats=False)
+            planes = read_planes(file, color=self.color, orient=False, floats=False)
             if planes.shape[1:] != (SIZE, SIZE):
                 raise InputError(f"{file}: is {planes.shape[2]} x {planes.shape[1]} pixels: patches are 64 x 64")
             return planes

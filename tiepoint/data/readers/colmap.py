@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.features import frames as frame_lib
-from tiepoint.images.pixels import read_grey
+from tiepoint.images.raster import read_planes
 
 NO_POINT = np.uint64(2**64 - 1)
 
@@ -60,7 +60,8 @@ class ColmapProject:
 
     def read_image(self, image: ColmapImage) -> NDArray[Any]:
         """The image (H, W), grey, uint8 or uint16 as stored."""
-        return read_grey(self.directory / "images" / image.name)
+        path = self.directory / "images" / image.name
+        return np.asarray(read_planes(path, orient=False)[0])  # COLMAP applies no orientation
 
     def frames(self, image: ColmapImage) -> NDArray[np.float64]:
         """Frames (M, 2, 3) of the image's observations, pixel centres at integers."""
