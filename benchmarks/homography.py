@@ -41,7 +41,14 @@ from numpy.typing import NDArray
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.data.builders.homography import read_sequence
-from tiepoint.evaluation.homography import CORNERS, PIXELS, MeanAccuracy, PairAccuracy, mean_accuracy, pair_accuracy
+from tiepoint.evaluation.homography import (
+    CORNER_LIMITS_PX,
+    THRESHOLDS_PX,
+    MeanAccuracy,
+    PairAccuracy,
+    mean_accuracy,
+    pair_accuracy,
+)
 from tiepoint.geometry.robust import corner_error
 
 Images = list[NDArray[np.uint8]]
@@ -77,7 +84,15 @@ def measure(scene: Scene, method: Method, options: argparse.Namespace) -> tuple[
 
 def print_tables(name: str, rows: list[Row]) -> None:
     """One table, everything in percent but counts and seconds."""
-    header = ["", "keypoints", "matches", "right", *(f"{t:g}" for t in PIXELS), *(f"H {t:g}" for t in CORNERS), "s"]
+    header = [
+        "",
+        "keypoints",
+        "matches",
+        "right",
+        *(f"{t:g}" for t in THRESHOLDS_PX),
+        *(f"H {t:g}" for t in CORNER_LIMITS_PX),
+        "s",
+    ]
     table = []
     for method, mean, count, seconds in rows:
         shares = [f"{100 * value:.0f}" for value in (*mean.matching, *mean.homography)]
@@ -99,7 +114,12 @@ def as_json(rows: dict[str, list[Row]], options: argparse.Namespace) -> str:
         for group, found in rows.items()
     }
     versions = {"tiepoint": tiepoint.__version__, "opencv": cv2.__version__, "torch": torch.__version__}
-    settings = {"keypoints": options.keypoints, "ratio": options.ratio, "pixels": PIXELS, "corners": CORNERS}
+    settings = {
+        "keypoints": options.keypoints,
+        "ratio": options.ratio,
+        "pixels": THRESHOLDS_PX,
+        "corners": CORNER_LIMITS_PX,
+    }
     return json.dumps({"versions": versions, "settings": settings, "results": table})
 
 

@@ -368,7 +368,7 @@ def test_a_wrong_key_of_the_manifest_is_named(tmp_path: Path, key: str, value: o
 def test_nan_in_the_manifest_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "set")
     edit(tmp_path / "set", margin=float("nan"))
-    with pytest.raises(InputError, match=r"manifest\.json cannot be read \(NaN is no JSON\)"):
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read \(NaN is not JSON\)"):
         PatchSet.open(tmp_path / "set")
 
 
@@ -383,7 +383,9 @@ def test_a_foreign_version_says_which_one(tmp_path: Path, version: object) -> No
 def test_what_is_no_patch_set_says_how_to_make_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
-        with pytest.raises(InputError, match=r"is no PatchSet \(no manifest\.json\): build one with `tiepoint data"):
+        with pytest.raises(
+            InputError, match=r"is not a PatchSet \(it has no manifest\.json\): build one with `tiepoint data"
+        ):
             PatchSet.open(path)
 
 
@@ -480,7 +482,7 @@ def test_a_killed_writer_leaves_nothing_that_opens(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
     for folder in tmp_path.iterdir():  # the hidden folder of the dead process
         assert folder.name.startswith(".set-")
-        with pytest.raises(InputError, match="no PatchSet"):
+        with pytest.raises(InputError, match="not a PatchSet"):
             PatchSet.open(folder)
     patches = write(tmp_path / "set")
     np.testing.assert_array_equal(PatchSet.open(tmp_path / "set", verify=True).patches, patches)

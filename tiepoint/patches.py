@@ -97,7 +97,7 @@ class PatchSet:
         path = self.directory / NAMES
         names = _read_json(path)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path} is no list of names: {REBUILD}")
+            raise InputError(f"{path} is not a list of names: {REBUILD}")
         return names
 
     @classmethod
@@ -244,7 +244,7 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, 
 
 def _read_json(path: Path) -> Any:
     def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no JSON")
+        raise ValueError(f"{word} is not JSON")
 
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
@@ -255,10 +255,10 @@ def _read_json(path: Path) -> Any:
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     if not path.is_file():
-        raise InputError(f"{directory} is no PatchSet (no manifest.json): build one with `tiepoint data ...`")
+        raise InputError(f"{directory} is not a PatchSet (it has no manifest.json): build one with `tiepoint data ...`")
     manifest = _read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{path} is no manifest of a PatchSet")
+        raise InputError(f"{path} is not the manifest of a PatchSet")
     if manifest.get("version") != VERSION:
         raise InputError(f"{path}: version {manifest.get('version')}, this tiepoint reads {VERSION}: {REBUILD}")
     wrong = [key for key, right in _CHECKS.items() if not right(manifest.get(key))]

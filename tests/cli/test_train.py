@@ -75,7 +75,7 @@ def test_a_relaters_options_and_rates_need_not_be_in_its_recipe(
     [
         (("--options.dimension",), "--options.dimension: give a value"),
         (("--options.dimension", "--json"), "--options.dimension: give a value"),
-        (("--options.dimension", "[1"), "recipe key options.dimension is '[1': no YAML"),
+        (("--options.dimension", "[1"), "recipe key options.dimension is '[1': not YAML"),
         (("--options.width", "3"), "network hardnet: L2Net.__init__() got an unexpected keyword argument 'width'"),
         (("--optimizer.rates.layer1", "fast"), "command line: optimizer.rates.layer1 is 'fast': give a number"),
         (("--optimizer.rates.nosuch", "1"), "recipe key optimizer.rates names nosuch"),

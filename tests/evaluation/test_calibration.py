@@ -11,8 +11,8 @@ from sklearn.metrics import log_loss
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     expected_calibration_error,
     fit_temperature,
     sigmoid,
@@ -31,7 +31,7 @@ def drawn(seed: int, temperature: float, size: int = 3000) -> Case:
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_the_temperature_is_the_best_of_a_fine_grid(temperature: float) -> None:
     labels, logits = drawn(0, temperature)
-    grid = np.geomspace(COLDEST, HOTTEST, 3001)
+    grid = np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, 3001)
     losses = [np.logaddexp(0, np.where(labels == 1, -logits, logits) / t).mean() for t in grid]
     found = fit_temperature(labels, logits)
     assert found == pytest.approx(grid[int(np.argmin(losses))], rel=2e-3)  # neighbours differ by 2e-3
@@ -51,7 +51,7 @@ def test_the_temperature_follows_the_scale_of_the_logits(seed: int, factor: floa
     labels, logits = drawn(seed, 1.0, size)
     assume(0 < labels.sum() < size)
     one = fit_temperature(labels, logits)
-    assume(min(one, factor * one) > 1.01 * COLDEST and max(one, factor * one) < 0.99 * HOTTEST)
+    assume(min(one, factor * one) > 1.01 * MIN_TEMPERATURE and max(one, factor * one) < 0.99 * MAX_TEMPERATURE)
     assert fit_temperature(labels, factor * logits) == pytest.approx(factor * one, rel=1e-6)
 
 
@@ -60,14 +60,14 @@ def test_the_temperature_follows_the_scale_of_the_logits(seed: int, factor: floa
 def test_the_temperature_is_bounded_whatever_the_logits(data: list[tuple[int, float]]) -> None:
     labels, logits = (np.array(column) for column in zip(*data, strict=True))
     assume(0 < labels.sum() < len(labels))
-    assert COLDEST <= fit_temperature(labels, logits) <= HOTTEST
+    assert MIN_TEMPERATURE <= fit_temperature(labels, logits) <= MAX_TEMPERATURE
 
 
 def test_without_a_minimum_the_temperature_is_a_bound_or_one() -> None:
     labels = [0, 0, 1, 1]
-    assert fit_temperature(labels, [-3.0, -0.1, 0.1, 9.0]) == COLDEST  # separable
-    assert fit_temperature(labels, [9.0, 0.1, -0.1, -3.0]) == HOTTEST  # the opposite
-    assert fit_temperature(labels, [1.0, -1.0, 1.0, -1.0]) == HOTTEST  # nothing
+    assert fit_temperature(labels, [-3.0, -0.1, 0.1, 9.0]) == MIN_TEMPERATURE  # separable
+    assert fit_temperature(labels, [9.0, 0.1, -0.1, -3.0]) == MAX_TEMPERATURE  # the opposite
+    assert fit_temperature(labels, [1.0, -1.0, 1.0, -1.0]) == MAX_TEMPERATURE  # nothing
     assert fit_temperature(labels, [0.0, 0.0, 0.0, 0.0]) == 1.0
 
 

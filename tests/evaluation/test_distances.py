@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import CHUNK, METRICS, count_closer, is_constant, nearest_neighbours, pair_distances
+from tiepoint.evaluation.distances import (
+    CHUNK_PAIRS,
+    METRICS,
+    count_closer,
+    is_constant,
+    nearest_neighbours,
+    pair_distances,
+)
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 32) -> NDArray[np.float32]:
@@ -105,7 +112,7 @@ def test_limits_far_outside_the_pool_count_all_or_nothing() -> None:
 
 def test_pairs_of_one_set_across_chunks() -> None:
     vectors, _ = sets("unit")
-    first, second = np.random.default_rng(2).integers(0, len(vectors), (2, CHUNK + 7))
+    first, second = np.random.default_rng(2).integers(0, len(vectors), (2, CHUNK_PAIRS + 7))
     expected = cdist(vectors, vectors)[first, second]
     np.testing.assert_allclose(pair_distances(vectors, first, vectors, second), expected, rtol=1e-6, atol=1e-12)
 

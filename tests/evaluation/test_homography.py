@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.homography import (
-    CORNERS,
-    PIXELS,
+    CORNER_LIMITS_PX,
+    THRESHOLDS_PX,
     PairAccuracy,
     homography_accuracy,
     matching_accuracy,
@@ -44,7 +44,7 @@ def test_shares_agree_with_a_loop(steps: list[int], seed: int) -> None:
     offs = [0.7 * step + 0.01 for step in steps]  # off any threshold, where rounding would decide
     points = matches(len(offs), np.array(offs) if offs else 0.0, seed)
     found = matching_accuracy(points, TRUTH)
-    for threshold, share in zip(PIXELS, found, strict=True):
+    for threshold, share in zip(THRESHOLDS_PX, found, strict=True):
         count = 0
         for xa, ya, xb, yb in points:
             x, y, w = TRUTH @ [xa, ya, 1]
@@ -60,7 +60,7 @@ def test_a_point_beyond_the_horizon_is_wrong() -> None:
 
 def test_homographies_are_counted_and_none_is_infinitely_wrong() -> None:
     np.testing.assert_allclose(homography_accuracy([0.5, 1.0, 4.0, math.inf]), [0.5, 0.5, 0.75, 0.75])
-    assert homography_accuracy([math.inf]).tolist() == [0.0] * len(CORNERS)
+    assert homography_accuracy([math.inf]).tolist() == [0.0] * len(CORNER_LIMITS_PX)
     for wrong in ([], [1.0, math.nan], [[1.0]]):
         with pytest.raises(InputError, match="missing or NaN"):
             homography_accuracy(wrong)

@@ -224,15 +224,21 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(data: Patc
         (replace(good, network="hardnet"), r"loss\.name is 'pnnet', which does not train hardnet"),
         (replace(good, optimizer=Optimizer("adam", rates={"metric": 0.1})), r"rates names metric: the network has tow"),
         (replace(good, options={"width": 1}), r"network pnnet: .*unexpected keyword argument 'width'"),
-        (replace(good, start=str(tmp_path / "hardnet")), r"key start is .*hardnet: no weights of pnnet \(.* is in one"),
-        (replace(good, network="2channel", loss=loss_options("bce")(), start=str(tmp_path / "pnnet")), "no weights of"),
+        (
+            replace(good, start=str(tmp_path / "hardnet")),
+            r"key start is .*hardnet: not weights of pnnet \(.* is in one",
+        ),
+        (
+            replace(good, network="2channel", loss=loss_options("bce")(), start=str(tmp_path / "pnnet")),
+            "not weights of",
+        ),
         (
             replace(good, options={"dimension": 8}, start=str(tmp_path / "pnnet")),
-            r"no weights of pnnet \(size mismatch",
+            r"not weights of pnnet \(size mismatch",
         ),
         (replace(good, start=str(tmp_path / "nosuch")), r"nosuch.*is missing"),
         (replace(good, selection="paper"), r"the selection paper needs test data"),
-        (with_test_data(good, tmp_path / "nosuch"), "nosuch is no PatchSet"),
+        (with_test_data(good, tmp_path / "nosuch"), "nosuch is not a PatchSet"),
         (with_test_data(good, single.directory), "single: test data of the spectra vis, but the run's are vis and nir"),
         (with_test_data(good, turned.directory), "turned: test data of the spectra nir and vis, but"),
         (

@@ -159,7 +159,7 @@ def test_another_recipe_or_folder_is_refused(data: PatchSet, tmp_path: Path) -> 
         train(replace(recipe_for(data), steps=1), tmp_path / "without")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match="is not a run"):
         train(recipe_for(data), tmp_path / "other")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"checkpoint\.pt: damaged.*remove it"):

@@ -136,7 +136,7 @@ def test_a_relaters_options_are_its_own(network: str) -> None:
         ("loss: {name: rrlnet, stage: false}", r"unknown key loss\.stage: did you mean loss\.stages\?"),
         ("loss: {name: rrlnet, modules: 1}", r"loss\.modules is 1: give bool"),
         ("- a", "a recipe is a table"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
     ],
 )
 def test_wrong_keys_and_types_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -59,7 +59,7 @@ def main(
         json: print one JSON object, rates as fractions
     """
     from tiepoint.evaluation.plots import plot_comparison
-    from tiepoint.evaluation.provenance import OF_CARDS, statement
+    from tiepoint.evaluation.provenance import RULE_OF_RECIPE, statement
     from tiepoint.files import write_json, write_text
     from tiepoint.training.compare import compare, summarise
     from tiepoint.training.loop import Status
@@ -90,7 +90,7 @@ def main(
         "comparison",
         variant=f"{shared.steps} steps of {shared.batch} pairs, {seeds} seeds",
         split="test",
-        selection=OF_CARDS[shared.selection],
+        selection=RULE_OF_RECIPE[shared.selection],
         runs=[asdict(run) for run in runs],
         summary=[asdict(summary) for summary in summaries],
     )

@@ -99,7 +99,7 @@ def _linear(matrices: Tensor) -> Tensor:
 
 
 def _crop(how: Augmentation, count: int, generator: torch.Generator) -> Tensor:
-    """Random parts of the patch: area uniform, ratio log-uniform, place uniform (Szegedy et al., CVPR 2015)."""
+    """Random parts of the patch: area uniform, ratio log-uniform, position uniform (Szegedy et al., CVPR 2015)."""
     area = _between(how.crop_area, count, generator)
     ratio = torch.exp(_between((math.log(how.crop_ratio[0]), math.log(how.crop_ratio[1])), count, generator))
     sides = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1).clamp(max=1)

@@ -11,8 +11,8 @@ from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 from tiepoint.types import Rows
 
-DISTANCE = 64.0  # px between two points of one scene whose patches may be told apart
-TRIES = 20
+MIN_DISTANCE_PX = 64.0  # px between two points of one scene whose patches may be told apart
+MAX_TRIES = 20
 SPLIT_STREAM, PAIR_STREAM = 0x5CE9E, 0xC2055
 
 
@@ -94,7 +94,7 @@ def draw_nonmatches(
     random: np.random.Generator,
     *,
     same_category: bool,
-    distance: float = DISTANCE,
+    distance: float = MIN_DISTANCE_PX,
 ) -> Rows:
     """For each point of `chosen` (n,) draw another whose second patch is no match of its first.
 
@@ -108,7 +108,7 @@ def draw_nonmatches(
     high = np.searchsorted(group[order], group[chosen], side="right")
     drawn = np.full(len(chosen), -1, dtype=np.int64)
     open_ = np.arange(len(chosen))
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         candidate = order[low[open_] + random.integers(high[open_] - low[open_])]
         good = _may_differ(index, chosen[open_], candidate, distance)
         drawn[open_[good]] = candidate[good]

@@ -17,11 +17,11 @@ from torch import Tensor
 from tiepoint.errors import InputError
 
 BLUR, GAMMA, SCALE_X, SCALE_Y, SHIFT_X, SHIFT_Y, NOISE, CROP = range(8)  # the operations on one patch
-GAMMAS = (0.5, 1.5)
-SHIFT = 0.05  # of the side, both ways
+GAMMA_RANGE = (0.5, 1.5)
+MAX_SHIFT = 0.05  # of the side, both ways
 NOISE_DEVIATION = 5.1 / 255
-TAPS = 2  # the blur's kernel reaches this far, px: imgaug's five taps for sigmas up to 1
-SMALLEST = TAPS + 1  # side of a patch, px: the blur's border mirrors TAPS pixels
+BLUR_RADIUS_PX = 2  # the blur's kernel reaches this far, px: imgaug's five taps for sigmas up to 1
+MIN_SIDE_PX = BLUR_RADIUS_PX + 1  # side of a patch, px: the blur's border mirrors BLUR_RADIUS_PX pixels
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _apart(patches: Tensor, how: PairAugmentation, generator: torch.Generator) -
             rows = torch.nonzero(operation == BLUR)[:, 0]
             patches[rows] = _blur(patches[rows], amount[rows, 0])
         rows = torch.nonzero(operation == GAMMA)[:, 0]
-        patches[rows] = patches[rows] ** _between(GAMMAS, amount[rows, 0])[:, None, None, None]
+        patches[rows] = patches[rows] ** _between(GAMMA_RANGE, amount[rows, 0])[:, None, None, None]
         rows = torch.nonzero(operation == NOISE)[:, 0]
         patches[rows] = (patches[rows] + NOISE_DEVIATION * noise[rows]).clamp_(0, 1)
         rows = torch.nonzero(((operation >= SCALE_X) & (operation <= SHIFT_Y)) | (operation == CROP))[:, 0]
@@ -148,7 +148,7 @@ def _maps(operation: Tensor, amount: Tensor, how: PairAugmentation) -> tuple[Ten
     """What each row shows: centre (N, 2) and width and height (N, 2), in sides of the patch, for the geometric
     `operation` (N,) of the `amount` (N, 4) in 0..1."""
     factor = 1 / _between(how.scale, amount[:, 0])
-    shift = -_between((-SHIFT, SHIFT), amount[:, 0])
+    shift = -_between((-MAX_SHIFT, MAX_SHIFT), amount[:, 0])
     left, right, top, bottom = _between((-how.crop, how.crop), amount).unbind(1)  # padded where above 0
     ones, zeros = torch.ones_like(factor), torch.zeros_like(factor)
 
@@ -177,13 +177,13 @@ def _resample(patches: Tensor, centre: Tensor, extent: Tensor) -> Tensor:
 def _blur(patches: Tensor, sigma: Tensor) -> Tensor:
     """Gaussian blur of patches (N, C, S, S) by `sigma` (N,), px; the border mirrors without its outermost pixel, as
     OpenCV's and imgaug's blur does."""
-    offsets = torch.arange(-TAPS, TAPS + 1, device=patches.device)
+    offsets = torch.arange(-BLUR_RADIUS_PX, BLUR_RADIUS_PX + 1, device=patches.device)
     weights = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(dim=1, keepdim=True))[:, :, None, None, None]
     for axis in (2, 3):
-        margins = (0, 0, TAPS, TAPS) if axis == 2 else (TAPS, TAPS, 0, 0)
+        margins = (0, 0, BLUR_RADIUS_PX, BLUR_RADIUS_PX) if axis == 2 else (BLUR_RADIUS_PX, BLUR_RADIUS_PX, 0, 0)
         padded = F.pad(patches, margins, mode="reflect")
-        shifted = [padded.narrow(axis, k, patches.shape[axis]) for k in range(2 * TAPS + 1)]
+        shifted = [padded.narrow(axis, k, patches.shape[axis]) for k in range(2 * BLUR_RADIUS_PX + 1)]
         patches = torch.stack([weights[:, k] * part for k, part in enumerate(shifted)]).sum(dim=0)
     return patches
 
@@ -193,8 +193,8 @@ def _between(bounds: tuple[float, float], amount: Tensor) -> Tensor:
 
 
 def _floats(patches: Tensor) -> Tensor:
-    if patches.ndim != 4 or patches.shape[2] != patches.shape[3] or patches.shape[3] < SMALLEST:
-        raise InputError(f"patches {tuple(patches.shape)}: give (n, channels, side, side), side from {SMALLEST} px")
+    if patches.ndim != 4 or patches.shape[2] != patches.shape[3] or patches.shape[3] < MIN_SIDE_PX:
+        raise InputError(f"patches {tuple(patches.shape)}: give (n, channels, side, side), side from {MIN_SIDE_PX} px")
     if patches.dtype in (torch.uint8, torch.uint16):
         return patches.float() / (255.0 if patches.dtype == torch.uint8 else 65535.0)
     if not patches.is_floating_point():

@@ -11,8 +11,7 @@ from tiepoint.data.labelled_pairs import is_cross
 from tiepoint.images.pixels import to_uint8
 from tiepoint.patches import SIZE, PatchSet
 
-LINE = 2  # pixels between patches
-GAP = 12  # and between pairs
+LINE_PX, GAP_PX = 2, 12  # between patches, and between pairs
 PAPER = 255
 
 
@@ -34,7 +33,7 @@ def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: i
     """
     random = np.random.default_rng(seed)
     chosen = _draw_pairs(patch_set, rows, columns // 2, random) if is_cross(patch_set) else []
-    gap = GAP if chosen else 0
+    gap = GAP_PX if chosen else 0
     chosen = chosen or [
         np.sort(random.permutation(patches)[:columns]) for patches in _draw_points(patch_set.points, rows, random)
     ]
@@ -45,13 +44,13 @@ def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: i
     for spectrum in np.unique(patch_set.spectra[flat]):
         own = patch_set.spectra[flat] == spectrum
         shown[own] = to_uint8(cells[own])
-    step = SIZE + LINE
+    step = SIZE + LINE_PX
     width = max(map(len, chosen))
-    size = LINE + len(chosen) * step, LINE + width * step + gap * ((width - 1) // 2)
+    size = LINE_PX + len(chosen) * step, LINE_PX + width * step + gap * ((width - 1) // 2)
     sheet = np.full((cells.shape[1], *size), PAPER, dtype=np.uint8)
-    places = ((y * step, x * step + gap * (x // 2)) for y, patches in enumerate(chosen) for x in range(len(patches)))
-    for cell, (y, x) in zip(shown, places, strict=True):
-        sheet[:, y + LINE : y + step, x + LINE : x + step] = cell
+    corners = ((y * step, x * step + gap * (x // 2)) for y, patches in enumerate(chosen) for x in range(len(patches)))
+    for cell, (y, x) in zip(shown, corners, strict=True):
+        sheet[:, y + LINE_PX : y + step, x + LINE_PX : x + step] = cell
     return sheet[0] if len(sheet) == 1 else np.ascontiguousarray(sheet.transpose(1, 2, 0))
 
 

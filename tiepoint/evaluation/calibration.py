@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 
-COLDEST, HOTTEST = 0.05, 20.0
-STEPS = 60  # halvings of a range of log T that is 6 wide: beyond what float64 tells apart
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+BISECTIONS = 60  # of a range of log T that is 6 wide: beyond what float64 tells apart
 
 
 def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
@@ -21,17 +21,17 @@ def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
 def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
     """Find the temperature T at which sigmoid(logit / T) explains the labels best: the least negative log-likelihood.
 
-    The likelihood is convex in 1 / T, so the sign of its slope, halved over log T, finds the only minimum. Where
-    matches and non-matches are separated by 0 there is none, since ever smaller T is ever better, and T is bounded to
-    COLDEST..HOTTEST: such data give COLDEST, logits that tell nothing or the opposite give HOTTEST. Fit T on pairs that
-    chose neither the weights nor the test's result. Scaling orders no pair anew, so FPR95 stays what it is.
+    The likelihood is convex in 1 / T, so bisection over log T of the sign of its slope finds the only minimum. T is
+    bounded to MIN_TEMPERATURE..MAX_TEMPERATURE: logits that separate matches from non-matches at 0 give the lower
+    bound, since an ever smaller T is ever better; logits that tell nothing or the opposite give the upper one. Fit T on
+    pairs that chose neither the weights nor the test's result. Scaling changes neither the order of pairs nor FPR95.
 
     Args:
         labels: (N,) 0 or 1, both among them.
         logits: (N,), finite.
 
     Returns:
-        T in COLDEST..HOTTEST; 1 where T changes nothing, as for logits that are all 0.
+        T within these bounds; 1 where T changes nothing, as for logits that are all 0.
 
     Raises:
         InputError: unequal lengths, other labels, one class alone, NaN or infinity.
@@ -50,14 +50,14 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
         """Of the loss in 1 / T."""
         return -float(np.mean(margins * sigmoid(-margins / math.exp(log_temperature))))
 
-    low, high = math.log(COLDEST), math.log(HOTTEST)
+    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     if slope(low) == slope(high) == 0:
         return 1.0
     if slope(low) <= 0:
-        return COLDEST
+        return MIN_TEMPERATURE
     if slope(high) >= 0:
-        return HOTTEST
-    for _ in range(STEPS):
+        return MAX_TEMPERATURE
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) > 0 else (low, middle)
     return math.exp((low + high) / 2)
@@ -85,8 +85,8 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
     outside = ~((values >= 0) & (values <= 1))  # NaN too
     if outside.any():
         raise InputError(f"probability {values[outside][0]:g}: must lie in 0..1")
-    places = np.minimum((values * bins).astype(np.int64), bins - 1)
-    excess = np.bincount(places, weights=values - known)
+    bin_of = np.minimum((values * bins).astype(np.int64), bins - 1)
+    excess = np.bincount(bin_of, weights=values - known)
     return float(np.abs(excess).sum() / len(values))
 
 

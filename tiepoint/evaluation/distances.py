@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.evaluation.options import Metric
 
-TOLERANCE = 1e-3  # of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside
+NORM_TOLERANCE = (
+    1e-3  # of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside
+)
 
 
 def similarity_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Similarity of every descriptor of `first` (N, D) to every one of `second` (M, D).
 
     Returns:
-        (N, M): the inner products, in -1..1, if all norms are within TOLERANCE of 1, otherwise minus half the squared
-        L2 distances, computed in float64. Compare only scores of one call, since the two differ by an offset of 1.
+        (N, M): the inner products, in -1..1, if all norms are within NORM_TOLERANCE of 1, otherwise minus half the
+        squared L2 distances, computed in float64. Compare only scores of one call: the two differ by an offset of 1.
     """
     if _are_unit(first) and _are_unit(second):
         return np.asarray(first @ second.T)
@@ -44,14 +46,14 @@ def similarity_rows(first: NDArray[np.float32], second: NDArray[np.float32]) -> 
 
 
 def _are_unit(vectors: NDArray[np.float32]) -> bool:
-    return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= TOLERANCE).all())
+    return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= NORM_TOLERANCE).all())
 
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 Descriptor = NDArray[np.float32]
-CHUNK = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
-ROWS = 256  # rows of a distance matrix held at once
-UNIT, TINY = 2.0**-24, 2.0**-126  # of float32: rounding error, and what may be lost where values get small
+CHUNK_PAIRS = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
+BLOCK_ROWS = 256  # rows of a distance matrix held at once
+ROUNDING, UNDERFLOW = 2.0**-24, 2.0**-126  # of float32: rounding error, and what may be lost where values get small
 
 
 def pair_distances(
@@ -65,8 +67,8 @@ def pair_distances(
     if metric not in METRICS:
         raise InputError(f"metric {metric!r}: there are {', '.join(METRICS)}")
     distances = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(rows), CHUNK_PAIRS):
+        part = slice(start, start + CHUNK_PAIRS)
         difference = first[rows[part]].astype(np.float64)
         difference -= second[columns[part]]
         if metric == "L1":
@@ -95,15 +97,15 @@ def nearest_neighbours(
         (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
     """
     neighbours, distances = np.empty(len(first), dtype=np.int64), np.empty(len(first))
-    for start in range(0, len(first), ROWS):
-        block = first[start : start + ROWS]
+    for start in range(0, len(first), BLOCK_ROWS):
+        block = first[start : start + BLOCK_ROWS]
         screen, error = _screen(block, second, metric)
         bound = screen.min(axis=1) + (2 * error).astype(np.float32)
         rows, columns = np.nonzero(screen <= bound[:, None])
         exact = pair_distances(block, rows, second, columns, metric)
         order = np.lexsort((columns, exact, rows))
         best = order[np.searchsorted(rows, np.arange(len(block)))]
-        neighbours[start : start + ROWS], distances[start : start + ROWS] = columns[best], exact[best]
+        neighbours[start : start + BLOCK_ROWS], distances[start : start + BLOCK_ROWS] = columns[best], exact[best]
     return neighbours, distances
 
 
@@ -128,8 +130,8 @@ def count_closer(
     counts = np.zeros((*limits.shape, len(ends)), dtype=np.int64)
     pool = pool[: ends[-1]]
     starts = (0, *ends[:-1])
-    for start in range(0, len(queries), ROWS):
-        block, goals = queries[start : start + ROWS], limits[start : start + ROWS]
+    for start in range(0, len(queries), BLOCK_ROWS):
+        block, goals = queries[start : start + BLOCK_ROWS], limits[start : start + BLOCK_ROWS]
         screen, error = _screen(block, pool, metric)
         aims = goals if metric == "L1" else goals**2 - _squares(block)[:, None]
         surely = (aims - 2 * error[:, None]).astype(np.float32)
@@ -143,7 +145,7 @@ def count_closer(
             closer = screen < surely[:, i, None]
             closer[rows, columns] = exact < goals[rows, i]
             for k, (begin, end) in enumerate(zip(starts, ends, strict=True)):
-                counts[start : start + ROWS, i, k] = np.count_nonzero(closer[:, begin:end], axis=1)
+                counts[start : start + BLOCK_ROWS, i, k] = np.count_nonzero(closer[:, begin:end], axis=1)
     return np.asarray(counts.cumsum(axis=2))
 
 
@@ -152,12 +154,14 @@ def _screen(first: Descriptor, second: Descriptor, metric: Metric) -> tuple[Desc
     dimension = first.shape[1]
     if metric == "L1":
         matrix = torch.cdist(torch.from_numpy(first), torch.from_numpy(second), p=1).numpy()
-        return np.asarray(matrix), (dimension + 4) * (UNIT * matrix.max(axis=1, initial=0).astype(np.float64) + TINY)
+        return np.asarray(matrix), (dimension + 4) * (
+            ROUNDING * matrix.max(axis=1, initial=0).astype(np.float64) + UNDERFLOW
+        )
     squares = _squares(second)
     longest = float(np.sqrt(squares.max(initial=0)))
     matrix = _products(first * np.float32(-2), second)
     matrix += squares.astype(np.float32)
-    return matrix, (2 * dimension + 8) * (UNIT * longest * (np.sqrt(_squares(first)) + longest) + TINY)
+    return matrix, (2 * dimension + 8) * (ROUNDING * longest * (np.sqrt(_squares(first)) + longest) + UNDERFLOW)
 
 
 def _products(first: Descriptor, second: Descriptor) -> Descriptor:

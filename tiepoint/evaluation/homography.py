@@ -3,7 +3,8 @@
 Two measures of the field. Mean matching accuracy at t pixels: the share of a pair's matches that the true homography
 takes to within t pixels of their partner in image b, averaged over pairs (Mikolajczyk and Schmid, PAMI 2005, for the
 share; Dusmanu et al., CVPR 2019, for the mean). Homography accuracy at t pixels: the share of pairs whose estimated
-homography maps the corners of image a to within t pixels of their true places, on average (DeTone et al., CVPRW 2018).
+homography maps the corners of image a to within t pixels of their true positions, on average (DeTone et al., CVPRW
+2018).
 
 A share says nothing of how many matches there are: state their number beside it.
 """
@@ -19,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import corner_error, estimate, residuals
 
-PIXELS = tuple(float(t) for t in range(1, 11))
-CORNERS = (1.0, 3.0, 5.0, 10.0)
-RIGHT = 3.0  # px, of the number of right matches
+THRESHOLDS_PX = tuple(float(t) for t in range(1, 11))
+CORNER_LIMITS_PX = (1.0, 3.0, 5.0, 10.0)
+RIGHT_PX = 3.0  # px, of the number of right matches
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PairAccuracy:
 
     Attributes:
         matches: their number.
-        right: of them within RIGHT pixels.
+        right: of them within RIGHT_PX pixels.
         shares: (T,) of them within each of the thresholds, in 0..1; all 0 where there are none.
         corner_error: of the homography estimated from them, px of b; infinite where there is none.
     """
@@ -48,7 +49,7 @@ class MeanAccuracy:
     Attributes:
         pairs: their number.
         matches: mean number.
-        right: mean number within RIGHT pixels.
+        right: mean number within RIGHT_PX pixels.
         matching: (T,) mean matching accuracy at each of the thresholds, in 0..1.
         homography: (C,) share of pairs whose corner error is at most each of the limits, in 0..1.
     """
@@ -60,7 +61,9 @@ class MeanAccuracy:
     homography: NDArray[np.float64]
 
 
-def matching_accuracy(points: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] = PIXELS) -> NDArray[np.float64]:
+def matching_accuracy(
+    points: ArrayLike, truth: ArrayLike, thresholds: Sequence[float] = THRESHOLDS_PX
+) -> NDArray[np.float64]:
     """Share of matches (T,), in 0..1, within each of `thresholds` pixels of b; 0 where there are no matches.
 
     Args:
@@ -71,18 +74,18 @@ def matching_accuracy(points: ArrayLike, truth: ArrayLike, thresholds: Sequence[
     Raises:
         InputError: points that are not (M, 4) and finite, or a matrix that is not (3, 3) and finite.
     """
-    places, matrix = _checked(points, truth)
-    if not len(places):
+    matches, matrix = _checked(points, truth)
+    if not len(matches):
         return np.zeros(len(thresholds))
-    errors = residuals(matrix, places[:, :2], places[:, 2:])
+    errors = residuals(matrix, matches[:, :2], matches[:, 2:])
     return np.asarray((errors[:, None] <= np.asarray(thresholds, dtype=np.float64)).mean(axis=0))
 
 
-def homography_accuracy(errors: ArrayLike, limits: Sequence[float] = CORNERS) -> NDArray[np.float64]:
+def homography_accuracy(errors: ArrayLike, limits: Sequence[float] = CORNER_LIMITS_PX) -> NDArray[np.float64]:
     """Share of pairs (C,), in 0..1, whose corner error is at most each of `limits` pixels.
 
     Args:
-        errors: (N,) mean corner errors in pixels; infinite where no homography was found.
+        errors: (N,) mean corner errors in pixels; infinite where no homography was estimated.
         limits: pixels.
 
     Raises:
@@ -95,12 +98,17 @@ def homography_accuracy(errors: ArrayLike, limits: Sequence[float] = CORNERS) ->
 
 
 def pair_accuracy(
-    points: ArrayLike, truth: ArrayLike, size: tuple[int, int], *, thresholds: Sequence[float] = PIXELS, seed: int = 0
+    points: ArrayLike,
+    truth: ArrayLike,
+    size: tuple[int, int],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS_PX,
+    seed: int = 0,
 ) -> PairAccuracy:
     """Compare a pair's matches with the truth.
 
-    The homography is that of `tiepoint.geometry.robust.estimate` (MAGSAC++, inliers within 3 px), whatever found the
-    matches.
+    The homography is that of `tiepoint.geometry.robust.estimate` (MAGSAC++, inliers within 3 px), however the matches
+    were made.
 
     Args:
         points: (M, 4) xa, ya, xb, yb in pixels.
@@ -112,17 +120,17 @@ def pair_accuracy(
     Raises:
         InputError: as `matching_accuracy`.
     """
-    places, matrix = _checked(points, truth)
-    found = estimate(places[:, :2], places[:, 2:], "homography", seed=seed, size=size).matrix
+    matches, matrix = _checked(points, truth)
+    estimated = estimate(matches[:, :2], matches[:, 2:], "homography", seed=seed, size=size).matrix
     return PairAccuracy(
-        len(places),
-        round(float(matching_accuracy(places, matrix, (RIGHT,))[0]) * len(places)),
-        matching_accuracy(places, matrix, thresholds),
-        np.inf if found is None else corner_error(found, matrix, *size),
+        len(matches),
+        round(float(matching_accuracy(matches, matrix, (RIGHT_PX,))[0]) * len(matches)),
+        matching_accuracy(matches, matrix, thresholds),
+        np.inf if estimated is None else corner_error(estimated, matrix, *size),
     )
 
 
-def mean_accuracy(pairs: Sequence[PairAccuracy], limits: Sequence[float] = CORNERS) -> MeanAccuracy:
+def mean_accuracy(pairs: Sequence[PairAccuracy], limits: Sequence[float] = CORNER_LIMITS_PX) -> MeanAccuracy:
     """Average over pairs. Raises InputError where there are none."""
     accuracy = homography_accuracy([pair.corner_error for pair in pairs], limits)
     return MeanAccuracy(
@@ -135,9 +143,9 @@ def mean_accuracy(pairs: Sequence[PairAccuracy], limits: Sequence[float] = CORNE
 
 
 def _checked(points: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    places, matrix = np.asarray(points, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    if places.ndim != 2 or places.shape[1] != 4 or not np.isfinite(places).all():
-        raise InputError(f"matches have shape {places.shape}: give finite (M, 4), xa, ya, xb, yb")
+    matches, matrix = np.asarray(points, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if matches.ndim != 2 or matches.shape[1] != 4 or not np.isfinite(matches).all():
+        raise InputError(f"matches have shape {matches.shape}: give finite (M, 4), xa, ya, xb, yb")
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise InputError(f"truth has shape {matrix.shape}: give a finite (3, 3) homography")
-    return places, matrix
+    return matches, matrix

@@ -102,7 +102,7 @@ def matrix_scores(similarity: NDArray[Any], groups: NDArray[Any] | None = None) 
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or not len(similarity):
         raise InputError(f"similarity is {similarity.shape}, must be (N, N) with matches on the diagonal")
     if np.isnan(similarity).any():
-        raise InputError("similarity holds NaN: the describer's output is no unit vector")
+        raise InputError("similarity holds NaN: the describer's output is not a unit vector")
     mask = np.ones(similarity.shape, dtype=bool) if groups is None else groups[:, None] == groups[None, :]
     np.fill_diagonal(mask, False)
     negatives = similarity[mask]

@@ -9,7 +9,7 @@ from tiepoint.errors import InputError
 Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 # What a recipe calls its choice of weights.
-OF_CARDS: dict[str, Selection] = {"best": "best on validation", "last": "last", "paper": "best on test"}
+RULE_OF_RECIPE: dict[str, Selection] = {"best": "best on validation", "last": "last", "paper": "best on test"}
 
 
 def statement(protocol: str, *, variant: str, split: str, selection: str | None = None, **more: Any) -> dict[str, Any]:
@@ -49,5 +49,5 @@ def statement(protocol: str, *, variant: str, split: str, selection: str | None 
 def selection_of(describer: Any) -> str | None:
     """How a describer's weights were chosen, read from its card; None where it has none or says nothing known."""
     stated = str((getattr(describer, "card", {}).get("result") or {}).get("selection"))
-    chosen = OF_CARDS.get(stated, stated)
+    chosen = RULE_OF_RECIPE.get(stated, stated)
     return chosen if chosen in SELECTIONS else None

@@ -24,7 +24,7 @@ from tiepoint.evaluation.verification import Describe, as_float, unit_vectors
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import perturb
 
-BLOCK = 4_000_000  # entries of a block of angle matrices: bounds memory
+MAX_BLOCK_ENTRIES = 4_000_000  # entries of a block of angle matrices: bounds memory
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def widest_pairs(project: ColmapProject, count: int, seed: int = 0) -> WidePairs
     pairs, angles = np.empty((len(chosen), 2), dtype=np.int64), np.empty(len(chosen))
     for length in np.unique(lengths[chosen]):
         (members,) = np.nonzero(lengths[chosen] == length)
-        for block in np.array_split(members, -(-len(members) * length**2 // BLOCK)):
+        for block in np.array_split(members, -(-len(members) * length**2 // MAX_BLOCK_ENTRIES)):
             track = starts[chosen[block], None] + np.arange(length)
             best, angles[block] = _widest(centres[image[track]] - where[block, None], image[track])
             pairs[block] = np.take_along_axis(track, best, axis=1)
@@ -173,8 +173,8 @@ def evaluate_scenes(
                 second = unit_vectors(name, describe, as_float(patches.second[level][:, None]))
                 scores.append(_score(name, level, scene, similarity_matrix(first, second), patches.images))
                 step()
-    place = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
-    return sorted(scores, key=lambda score: place[score.model, score.level])
+    rank = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
+    return sorted(scores, key=lambda score: rank[score.model, score.level])
 
 
 def mean_scores(scores: Sequence[SceneScore]) -> list[SceneScore]:

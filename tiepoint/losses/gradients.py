@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 POSITIVE, NEGATIVE = (0.83, 0.20), (1.17, 0.08)  # mean and spread of the angles late in SDGMNet's released training
-DIMENSIONS, PAIRS = 6, 3  # of a group
+GROUP_DIMENSIONS, GROUP_PAIRS = 6, 3  # of a group
 
 
 def weights(loss: nn.Module, theta_p: Tensor, theta_n: Tensor, progress: float = 0.9) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def weights(loss: nn.Module, theta_p: Tensor, theta_n: Tensor, progress: float =
     loss(anchor, positive, progress).backward()
     assert anchor.grad is not None
     count = len(theta_p)
-    blocks = anchor.grad.view(count, PAIRS, count, DIMENSIONS)[range(count), 0, range(count)]
+    blocks = anchor.grad.view(count, GROUP_PAIRS, count, GROUP_DIMENSIONS)[range(count), 0, range(count)]
     return blocks[:, 1].abs() * len(anchor), blocks[:, 2].abs() * len(anchor)
 
 
@@ -51,7 +51,7 @@ def settle(loss: nn.Module, pairs: int = 120, steps: int = 60, seed: int = 0) ->
         theta_p = (POSITIVE[0] + POSITIVE[1] * noise[0]).clamp(0.1, 1.5)
         theta_n = (NEGATIVE[0] + NEGATIVE[1] * noise[1]).clamp(0.7, 1.5)
         # Without its third pair a group holds two pairs that are each other's hardest negatives.
-        sides = (side.view(len(theta_p), PAIRS, -1)[:, :2].flatten(0, 1) for side in groups(theta_p, theta_n))
+        sides = (side.view(len(theta_p), GROUP_PAIRS, -1)[:, :2].flatten(0, 1) for side in groups(theta_p, theta_n))
         loss(*sides, 0.9)
     settled.momentum = 1.0
     return settled
@@ -64,7 +64,7 @@ def groups(theta_p: Tensor, theta_n: Tensor) -> tuple[Tensor, Tensor]:
     nobody else's gradient reaches the first anchor.
     """
     count = len(theta_p)
-    axes = torch.eye(DIMENSIONS)
+    axes = torch.eye(GROUP_DIMENSIONS)
     first = axes[0].expand(count, -1), _turn(axes[0], axes[1], theta_p)
     rival = _turn(axes[0], axes[2], theta_n)
     second = _turn(rival, axes[3], theta_p), rival
@@ -73,9 +73,9 @@ def groups(theta_p: Tensor, theta_n: Tensor) -> tuple[Tensor, Tensor]:
     sides = []
     for side in range(2):
         vectors = torch.stack([first[side], second[side], third[side]], dim=1)
-        spread = torch.zeros(count, PAIRS, count, DIMENSIONS)
+        spread = torch.zeros(count, GROUP_PAIRS, count, GROUP_DIMENSIONS)
         spread[range(count), :, range(count)] = vectors
-        sides.append(spread.view(count * PAIRS, count * DIMENSIONS))
+        sides.append(spread.view(count * GROUP_PAIRS, count * GROUP_DIMENSIONS))
     return sides[0], sides[1]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tiepoint.losses.mining import chunked_products
 
-PAIRS = 2**14  # of a chunk of neighbours
+CHUNK_PAIRS = 2**14  # of a chunk of neighbours
 
 
 def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tensor:
@@ -87,14 +87,14 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, first: Tensor, second: Tensor) -> Tensor:
         ctx.save_for_backward(vectors, first, second)
-        parts = zip(torch.split(first, PAIRS), torch.split(second, PAIRS), strict=True)
+        parts = zip(torch.split(first, CHUNK_PAIRS), torch.split(second, CHUNK_PAIRS), strict=True)
         return torch.cat([(vectors[i] * vectors[j]).sum(dim=1) for i, j in parts])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         vectors, first, second = ctx.saved_tensors
         result = torch.zeros_like(vectors)
-        for g, i, j in zip(*(torch.split(x, PAIRS) for x in (gradient, first, second)), strict=True):
+        for g, i, j in zip(*(torch.split(x, CHUNK_PAIRS) for x in (gradient, first, second)), strict=True):
             result.index_add_(0, i, g[:, None] * vectors[j]).index_add_(0, j, g[:, None] * vectors[i])
         return result, None, None
 

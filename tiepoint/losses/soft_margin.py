@@ -54,9 +54,9 @@ class SoftMargin(nn.Module):
     def _weights(self, gap: Tensor) -> Tensor:
         if not len(gap) or not bool(gap.isfinite().all()):
             return torch.ones_like(gap)  # nothing to count; NaN goes on into the loss
-        place = (gap + 2) * ((len(self.histogram) - 1) / 4)
-        lower = place.floor().long().clamp(0, len(self.histogram) - 2)
-        share = place - lower
+        position = (gap + 2) * ((len(self.histogram) - 1) / 4)
+        lower = position.floor().long().clamp(0, len(self.histogram) - 2)
+        share = position - lower
         counts = torch.zeros_like(self.histogram).index_add(0, lower, 1 - share).index_add(0, lower + 1, share)
         momentum = self.momentum * self.histogram.any()
         self.histogram.lerp_(counts / len(gap), 1 - momentum)

@@ -26,12 +26,12 @@ def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> No
     path = out / "recipe.yaml"
     if not path.exists():
         if out.exists() and any(out.iterdir()):
-            raise InputError(f"{out} exists and is no run: name another folder with --out")
+            raise InputError(f"{out} exists and is not a run: name another folder with --out")
         write_json(out / "run.json", {"environment": checkpoint.environment(device), "data": data.manifest})
         write_text(path, text)
     elif (old := load_recipe(path)) != recipe:
-        mine, found = dict(_flat(recipe)), dict(_flat(old))
-        key = next(key for key in {**mine, **found} if mine.get(key, ...) != found.get(key, ...))
+        mine, theirs = dict(_flat(recipe)), dict(_flat(old))
+        key = next(key for key in {**mine, **theirs} if mine.get(key, ...) != theirs.get(key, ...))
         raise InputError(f"{out} holds a run of another recipe ({key} differs): name another folder with --out")
 
 

@@ -73,7 +73,7 @@ def load_recipe(name: str | Path) -> Recipe:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: a recipe is a table of keys and values")
     recipe = _build(Recipe, content, str(path), "")
@@ -89,7 +89,7 @@ def with_key(recipe: Recipe, key: str, text: str) -> Recipe:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"recipe key {key} is {text!r}: no YAML") from None
+        raise InputError(f"recipe key {key} is {text!r}: not YAML") from None
     table, name = key.rsplit(".", 1)
     if table == "options":
         return dataclasses.replace(recipe, options={**recipe.options, name: value})

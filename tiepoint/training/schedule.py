@@ -12,7 +12,10 @@ from torch import nn
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Optimizer
 
-RISE, START = 0.3, 0.04  # of the one-cycle schedule: share of the run that rises, and the rate it rises from
+RISE_SHARE, START_FACTOR = (
+    0.3,
+    0.04,
+)  # of the one-cycle schedule: share of the run that rises, and the rate it rises from
 
 
 def make_optimizer(net: nn.Module, how: Optimizer) -> torch.optim.Optimizer:
@@ -48,9 +51,9 @@ def factor(optimizer: Optimizer, progress: float) -> float:
     if optimizer.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     if optimizer.schedule == "one-cycle":
-        if progress < RISE:
-            return START + (1 - START) * 0.5 * (1 - math.cos(math.pi * progress / RISE))
-        return 0.5 * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE)))
+        if progress < RISE_SHARE:
+            return START_FACTOR + (1 - START_FACTOR) * 0.5 * (1 - math.cos(math.pi * progress / RISE_SHARE))
+        return 0.5 * (1 + math.cos(math.pi * (progress - RISE_SHARE) / (1 - RISE_SHARE)))
     return optimizer.decay ** math.floor(optimizer.stages * progress + 1e-9)
 
 

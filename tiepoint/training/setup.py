@@ -99,7 +99,7 @@ def start(net: nn.Module, recipe: Recipe) -> None:
     except RuntimeError as error:  # shapes
         reason = str(error).splitlines()[1].strip()
     if reason:
-        raise InputError(f"recipe key start is {recipe.start}: no weights of {recipe.network} ({reason})")
+        raise InputError(f"recipe key start is {recipe.start}: not weights of {recipe.network} ({reason})")
 
 
 def deployed(net: nn.Module, recipe: Recipe) -> nn.Module:

@@ -165,8 +165,8 @@ def test_info_finds_a_changed_byte(tmp_path: Path, capsys: Capture, name: str) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data", "info", "{tmp}/missing"], "missing is no PatchSet"),
-        (["data", "info", "{tmp}/plane"], "plane is no PatchSet"),
+        (["data", "info", "{tmp}/missing"], "missing is not a PatchSet"),
+        (["data", "info", "{tmp}/plane"], "plane is not a PatchSet"),
         (["data", "info"], "--help"),
         (["data", "info", "{tmp}/set", "--sheet", "{tmp}/sheet.txt"], "sheet.txt: no image format has this suffix"),
         (["data", "info", "{tmp}/set", "--sheet", "{tmp}/set"], "set"),
@@ -174,7 +174,7 @@ def test_info_finds_a_changed_byte(tmp_path: Path, capsys: Capture, name: str) -
         (["data", "info", "{tmp}/set", "--seed", "x"], "seed"),
         (["data", "colmap", "{tmp}/plane"], "--out"),
         (["data", "colmap", "--out", "{tmp}/new"], "give at least one project"),
-        (["data", "colmap", "{tmp}/missing", "--out", "{tmp}/new"], "missing is missing or no folder"),
+        (["data", "colmap", "{tmp}/missing", "--out", "{tmp}/new"], "missing is missing or not a folder"),
         (["data", "colmap", "{tmp}/set", "--out", "{tmp}/new"], "images.bin is missing"),
         (["data", "colmap", "{tmp}/plane", "--out", "{tmp}/set"], "set exists already"),
         (["data", "colmap", "{tmp}/plane", "--out", "{tmp}/set/manifest.json"], "manifest.json exists already"),

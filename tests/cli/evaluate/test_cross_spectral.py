@@ -109,4 +109,4 @@ def test_the_command_says_what_is_wrong_in_one_line(
         assert main([*words, option, str(tmp_path / name)]) == 2
         assert text in capsys.readouterr().err
     assert main(["evaluate", "cross-spectral", str(tmp_path / "none")]) == 2
-    assert "is no PatchSet" in capsys.readouterr().err
+    assert "is not a PatchSet" in capsys.readouterr().err

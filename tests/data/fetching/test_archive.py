@@ -55,11 +55,11 @@ def test_a_zip_reads_as_its_folder(folder: Path, method: int | None) -> None:
 def test_what_is_no_archive_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"missing: no such file or folder"):
         Archive(folder / "missing")
-    with pytest.raises(InputError, match=r"text\.txt: truncated or no zip"):
+    with pytest.raises(InputError, match=r"text\.txt: truncated or not a zip"):
         Archive(folder / "text.txt")
     path = pack(folder)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"set\.zip: truncated or no zip"):
+    with pytest.raises(InputError, match=r"set\.zip: truncated or not a zip"):
         Archive(path)
 
 

@@ -16,7 +16,7 @@ from tiny_set import AS_LONG, DATA, OTHER, names
 
 import tiepoint
 from tiepoint.data.fetching import download as download_lib
-from tiepoint.data.fetching.download import ATTEMPTS, MirrorError, download
+from tiepoint.data.fetching.download import MAX_ATTEMPTS, MirrorError, download
 from tiepoint.types import Progress
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -50,9 +50,9 @@ def test_what_cannot_be_recognised_later_is_not_gone_on_with(
 
 def test_the_next_call_goes_on(server: FlakyServer, tmp_path: Path, pauses: list[float]) -> None:
     url = server.at("/part", content(DATA, upto=10_000), hang_up)
-    with pytest.raises(MirrorError, match=f"closed connection without response, asked {ATTEMPTS} times"):
+    with pytest.raises(MirrorError, match=f"closed connection without response, asked {MAX_ATTEMPTS} times"):
         got(url, tmp_path)
-    assert len(server.requests) == ATTEMPTS
+    assert len(server.requests) == MAX_ATTEMPTS
     assert pauses == [1, 2, 4, 8]
     assert names(tmp_path) == ["part", "part.json"]
     assert (tmp_path / "part").read_bytes() == DATA[:10_000]
@@ -66,10 +66,10 @@ def test_the_next_call_goes_on(server: FlakyServer, tmp_path: Path, pauses: list
 def test_connections_that_bring_something_are_not_counted(
     server: FlakyServer, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lib, "NEWS", 4000)
+    monkeypatch.setattr(download_lib, "MIN_PROGRESS_BYTES", 4000)
     url = server.at("/part", content(DATA, upto=4000))
     assert got(url, tmp_path) == DATA
-    assert len(server.requests) == -(-len(DATA) // 4000) > 2 * ATTEMPTS
+    assert len(server.requests) == -(-len(DATA) // 4000) > 2 * MAX_ATTEMPTS
     assert set(pauses) == {1}
 
 
@@ -83,11 +83,11 @@ def test_a_server_that_cannot_resume_starts_again(server: FlakyServer, tmp_path:
 def test_a_server_that_cannot_resume_and_always_drops_is_left(
     server: FlakyServer, tmp_path: Path, news: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lib, "NEWS", news)
+    monkeypatch.setattr(download_lib, "MIN_PROGRESS_BYTES", news)
     url = server.at("/part", content(DATA, upto=10_000, ranges=False))
-    with pytest.raises(MirrorError, match=rf"ends after 10,000 of {len(DATA):,} bytes, asked {ATTEMPTS} times"):
+    with pytest.raises(MirrorError, match=rf"ends after 10,000 of {len(DATA):,} bytes, asked {MAX_ATTEMPTS} times"):
         got(url, tmp_path)
-    assert len(server.requests) == ATTEMPTS
+    assert len(server.requests) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_416_to_no_range_is_a_refusal(server: FlakyServer, tmp_path: Path) -> 
 def test_no_more_than_the_stated_length_is_taken(
     server: FlakyServer, tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lib, "CHUNK", chunk)
+    monkeypatch.setattr(download_lib, "CHUNK_BYTES", chunk)
     assert got(server.at("/part", content(DATA, stated=5000)), tmp_path) == DATA[:5000]
 
 
@@ -161,7 +161,7 @@ def test_a_file_of_unstated_length(server: FlakyServer, tmp_path: Path) -> None:
 def test_an_interrupt_leaves_what_there_is(
     server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lib, "CHUNK", 1000)
+    monkeypatch.setattr(download_lib, "CHUNK_BYTES", 1000)
     url = server.at("/part", content(DATA))
 
     def interrupt(done: int, total: int) -> None:
@@ -245,7 +245,7 @@ def answer(kind: str, *numbers: Any) -> Answer:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(faults=st.lists(FAULTS, max_size=ATTEMPTS - 2))
+@given(faults=st.lists(FAULTS, max_size=MAX_ATTEMPTS - 2))
 def test_whatever_happens_on_the_way_the_file_is_right(server: FlakyServer, faults: list[tuple[Any, ...]]) -> None:
     url = server.at("/part", *(answer(*fault) for fault in faults), content(DATA))
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import pytest
 from flaky_server import FlakyServer, content, hang_up, status
 from tiny_set import DATA, names
 
-from tiepoint.data.fetching.download import ATTEMPTS, MirrorError, _Redirects, download
+from tiepoint.data.fetching.download import MAX_ATTEMPTS, MirrorError, _Redirects, download
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -45,9 +45,9 @@ def test_a_stalled_connection_goes_on(server: FlakyServer, tmp_path: Path) -> No
 def test_a_silent_server_is_left(tmp_path: Path, pauses: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/part"
-        with pytest.raises(MirrorError, match=f"no answer in time, asked {ATTEMPTS} times"):
+        with pytest.raises(MirrorError, match=f"no answer in time, asked {MAX_ATTEMPTS} times"):
             got(url, tmp_path, timeout=0.05)
-    assert len(pauses) == ATTEMPTS - 1
+    assert len(pauses) == MAX_ATTEMPTS - 1
     assert names(tmp_path) == []
 
 

@@ -115,7 +115,7 @@ def test_a_repacked_mirror_may_send_another_archive(server: FlakyServer, tmp_pat
 
 @pytest.mark.parametrize("page", [b"<html>This domain is for sale</html>", b"", DATA[:-200]])
 def test_what_is_no_archive_is_refused(server: FlakyServer, tmp_path: Path, page: bytes) -> None:
-    with pytest.raises(InputError, match="what it sends is no whole zip"):
+    with pytest.raises(InputError, match="what it sends is not a whole zip"):
         fetch(source(server.at("/tiny.zip", content(page)), md5=None), tmp_path)
     assert names(tmp_path) == []
 

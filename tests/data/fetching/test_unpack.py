@@ -122,7 +122,7 @@ def test_members_that_cannot_be_read_are_named(tmp_path: Path, offset: int, valu
 
 @pytest.mark.parametrize("length", [0, 1, 100, 300, -300, -1])
 def test_cut_archives_are_refused(tmp_path: Path, length: int) -> None:
-    assert refusal(tmp_path, zipped(FILES)[:length]).startswith("is no whole zip")
+    assert refusal(tmp_path, zipped(FILES)[:length]).startswith("is not a whole zip")
 
 
 @every_method
@@ -134,7 +134,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, method: int) -> None:
 
 @pytest.mark.parametrize("data", [b"PK", b"<html>moved</html>", b"\x1f\x8b"])
 def test_what_is_no_zip_is_refused(tmp_path: Path, data: bytes) -> None:
-    assert refusal(tmp_path, data) == "is no whole zip (File is not a zip file)"
+    assert refusal(tmp_path, data) == "is not a whole zip (File is not a zip file)"
 
 
 @pytest.mark.parametrize("files", [{}, {"folder/": b""}])

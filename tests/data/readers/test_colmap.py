@@ -262,9 +262,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no images": (lambda p: shutil.rmtree(p / "images"), r"plane/images is missing"),
     "no database": (lambda p: (p / "database.db").unlink(), r"database\.db is missing"),
     "no model": (lambda p: shutil.rmtree(p / "sparse"), r"sparse/images\.bin is missing"),
-    "no project": (shutil.rmtree, r"plane is missing or no folder: name a COLMAP project"),
-    "empty model": (lambda p: damage(p / "sparse/images.bin", b""), r"images\.bin is truncated or no COLMAP model"),
-    "text as model": (lambda p: damage(p / "sparse/images.bin", b"x" * 500), r"images\.bin is truncated or no COLMAP"),
+    "no project": (shutil.rmtree, r"plane is missing or not a folder: name a COLMAP project"),
+    "empty model": (lambda p: damage(p / "sparse/images.bin", b""), r"images\.bin is truncated or not a COLMAP model"),
+    "text as model": (
+        lambda p: damage(p / "sparse/images.bin", b"x" * 500),
+        r"images\.bin is truncated or not a COLMAP",
+    ),
     "image gone": (lambda p: (p / "images/view1.png").unlink(), r"view1\.png: no such file"),
     "no image": (lambda p: damage(p / "images/view1.png", b"hello"), r"view1\.png: truncated or not an image"),
     "half an image": (
@@ -317,7 +320,7 @@ def test_a_model_truncated_anywhere_is_an_input_error(project: Path) -> None:
     content = path.read_bytes()
     for size in [*range(0, 120, 7), *range(120, len(content) - 1, 401), len(content) - 1]:
         path.write_bytes(content[:size])
-        with pytest.raises(InputError, match=r"images\.bin is truncated or no COLMAP model"):
+        with pytest.raises(InputError, match=r"images\.bin is truncated or not a COLMAP model"):
             read_project(project)
 
 
@@ -326,7 +329,7 @@ def test_points_truncated_anywhere_are_an_input_error(project: Path) -> None:
     model, content = read_project(project), path.read_bytes()
     for size in [0, 7, 8, 30, 60, len(content) // 2, len(content) - 30, len(content) - 1]:
         path.write_bytes(content[:size])
-        with pytest.raises(InputError, match=r"points3D\.bin is truncated or no COLMAP model"):
+        with pytest.raises(InputError, match=r"points3D\.bin is truncated or not a COLMAP model"):
             model.positions()
     path.unlink()
     with pytest.raises(InputError, match=r"points3D\.bin is missing"):

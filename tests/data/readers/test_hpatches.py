@@ -85,8 +85,8 @@ def narrow(path: Path) -> None:
         (lambda r: shorten(r / "v_wall" / "t5.png", 130), r"v_wall/t5\.png: has 2 patches, ref\.png 3"),
         (lambda r: shorten(r / "i_lamp" / "e2.png", 129), r"i_lamp/e2\.png: is 65 x 129 pixels"),
         (lambda r: narrow(r / "i_lamp" / "e2.png"), r"i_lamp/e2\.png: is 64 x 130 pixels"),
-        (lambda r: (r / "i_lamp" / "e2.png").write_bytes(b""), r"i_lamp/e2\.png: is truncated or no PNG"),
-        (lambda r: (r / "i_lamp" / "e2.png").write_text("x" * 99), r"i_lamp/e2\.png: is truncated or no PNG"),
+        (lambda r: (r / "i_lamp" / "e2.png").write_bytes(b""), r"i_lamp/e2\.png: is truncated or not a PNG"),
+        (lambda r: (r / "i_lamp" / "e2.png").write_text("x" * 99), r"i_lamp/e2\.png: is truncated or not a PNG"),
         (lambda r: shutil.copytree(r / "i_lamp", r / "copy" / "i_lamp"), r"the sequence i_lamp twice"),
         (lambda r: (shutil.rmtree(r / "i_lamp"), shutil.rmtree(r / "v_wall")), r"hp: holds no strips"),
         (shutil.rmtree, r"hp: no such file or folder"),
@@ -174,7 +174,7 @@ def test_splits_are_read(tmp_path: Path) -> None:
         ):
             read_split(path, split, part)
     path.write_text("{")
-    with pytest.raises(InputError, match=r"splits\.json: is no JSON"):
+    with pytest.raises(InputError, match=r"splits\.json: is not JSON"):
         read_split(path, "a", "train")
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         read_split(tmp_path / "none.json", "a", "train")

@@ -270,7 +270,7 @@ class TestCommand:
         for words, message in (
             ([], "at least one PatchSet"),
             ([str(tmp_path / "a"), str(tmp_path / "b/../a")], "given twice"),
-            ([str(tmp_path / "none")], "no PatchSet"),
+            ([str(tmp_path / "none")], "not a PatchSet"),
             ([str(tmp_path / "a"), "--near", "2"], "near is 2"),
         ):
             assert main(["data", "audit", *words]) == 2

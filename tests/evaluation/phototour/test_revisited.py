@@ -77,7 +77,7 @@ def test_every_ordered_pair_of_a_point_comes_once(points: list[int]) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 22])
 def test_nearest_negatives_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(brown_revisited, "BLOCK", block)
+    monkeypatch.setattr(brown_revisited, "MAX_BLOCK_ENTRIES", block)
     rng = np.random.default_rng(0)
     vectors, points = rng.standard_normal((40, 5)).astype(np.float32), rng.integers(0, 9, 40)
     nearest = nearest_negatives(vectors, points)

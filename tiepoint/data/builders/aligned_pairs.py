@@ -41,8 +41,8 @@ def find_scenes(source: str | Path, spectra: tuple[str, str]) -> list[ScenePair]
     the table; a scene is named by the path of its first image.
 
     Raises:
-        InputError: nothing found, an image without its partner, a transform without images, an image in two pairs, a
-            missing file or column, or a matrix that is none.
+        InputError: no pairs, an image without its partner, a transform without images, an image in two pairs, a
+            missing file or column, or something that is not a matrix.
     """
     source = Path(source)
     if source.is_dir():
@@ -84,11 +84,11 @@ def _of_folder(root: Path, spectra: tuple[str, str]) -> list[ScenePair]:
     firsts, seconds = (_named(root, f"_{spectrum}") for spectrum in spectra)
     ways = {way: _named(root, f"_{way[0]}_to_{way[1]}", texts=True) for way in ((one, two), (two, one))}
     scenes = []
-    for (folder, stem), found in sorted(firsts.items()):
+    for (folder, stem), owners in sorted(firsts.items()):
         partners = seconds.pop((folder, stem), [])
-        for spectrum, files in ((one, found), (two, partners)):
+        for spectrum, files in ((one, owners), (two, partners)):
             if len(files) != 1:
-                raise InputError(f"{found[0]}: there are {len(files)} files {stem}_{spectrum}.*, must be one")
+                raise InputError(f"{owners[0]}: there are {len(files)} files {stem}_{spectrum}.*, must be one")
         there, back = (files.pop((folder, stem), []) for files in ways.values())
         if there and back:
             raise InputError(f"{there[0]}: there is {back[0].name} too: keep one of them")
@@ -96,7 +96,7 @@ def _of_folder(root: Path, spectra: tuple[str, str]) -> list[ScenePair]:
         matrix = np.asarray(np.linalg.inv(matrix), dtype=np.float64) if back else matrix
         category = folder.relative_to(root).as_posix()
         name = stem if category == "." else f"{category.replace('/', '-')}/{stem}"
-        scenes.append(ScenePair(name, found[0], partners[0], matrix, not (there or back)))
+        scenes.append(ScenePair(name, owners[0], partners[0], matrix, not (there or back)))
     for left, missing in ((seconds, f"image of {one}"), *((files, "images") for files in ways.values())):
         if left:
             raise InputError(f"{min(left.values())[0]}: has no {missing} beside it: rename or remove it")
@@ -122,8 +122,8 @@ def _of_table(table: Path) -> list[ScenePair]:
         first, second = (table.parent / row[side] for side in ("first", "second"))
         for path in (first, second):
             if not path.is_file():
-                raise InputError(f"{table}: line {line} names {path}, which is no file")
-            # Of two scenes, a place that one image shows in both would be a non-match of itself.
+                raise InputError(f"{table}: line {line} names {path}, which is not a file")
+            # Of two scenes, a point that one image shows in both would be a non-match of itself.
             before = seen.setdefault(path.resolve(), line)
             if before != line or first.resolve() == second.resolve():
                 again = f"and line {before} name" if before != line else "names"

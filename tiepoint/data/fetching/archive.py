@@ -14,7 +14,7 @@ from tiepoint.data.fetching.unpack import DAMAGE
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import decode
 
-DEPTH = 3  # folders within folders that are looked into: more than published data sets have
+MAX_DEPTH = 3  # folders within folders that are looked into: more than published data sets have
 
 
 class Archive:
@@ -33,8 +33,10 @@ class Archive:
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
         if self.path.is_dir():
-            found = [file for depth in range(DEPTH) for file in self.path.glob("*/" * depth + "*") if file.is_file()]
-            names = [file.relative_to(self.path).as_posix() for file in found]
+            files = [
+                file for depth in range(MAX_DEPTH) for file in self.path.glob("*/" * depth + "*") if file.is_file()
+            ]
+            names = [file.relative_to(self.path).as_posix() for file in files]
         else:
             self._zip = _open_zip(self.path)
             names = [name for name in self._zip.namelist() if name and not name.endswith("/")]
@@ -78,5 +80,5 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except DAMAGE as error:
         raise InputError(
-            f"{path}: truncated or no zip ({error}): copy it again, or unpack it and give the folder"
+            f"{path}: truncated or not a zip ({error}): copy it again, or unpack it and give the folder"
         ) from None

@@ -22,10 +22,10 @@ from tiepoint.version import __version__
 if TYPE_CHECKING:  # numpy is not needed here
     from tiepoint.types import Progress
 
-ATTEMPTS = 5
-CHUNK = 1 << 18
-NEWS = 1 << 20  # bytes; a connection that brought so many was worth another one
-PASSING = {408, 425, 429, *range(500, 600)}  # statuses that may be gone a moment later
+MAX_ATTEMPTS = 5
+CHUNK_BYTES = 1 << 18
+MIN_PROGRESS_BYTES = 1 << 20  # bytes; a connection that brought so many was worth another one
+TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}  # statuses that may be gone a moment later
 
 
 class MirrorError(Exception):
@@ -74,10 +74,10 @@ def download(url: str, part: Path, *, timeout: float, progress: Progress | None 
             return _attempt(opener, url, part, timeout, progress)
         except DropError as drop:
             size = _size(part)
-            failures = 1 if size >= furthest + NEWS else failures + 1
+            failures = 1 if size >= furthest + MIN_PROGRESS_BYTES else failures + 1
             furthest = max(furthest, size)
-            if failures == ATTEMPTS:
-                raise MirrorError(f"{drop}, asked {ATTEMPTS} times") from None
+            if failures == MAX_ATTEMPTS:
+                raise MirrorError(f"{drop}, asked {MAX_ATTEMPTS} times") from None
             time.sleep(2 ** (failures - 1))
 
 
@@ -122,7 +122,7 @@ def _open(opener: OpenerDirector, request: Request, timeout: float) -> Any:
         passing = isinstance(reason, TimeoutError | ConnectionError) and not isinstance(reason, ConnectionRefusedError)
         raise (DropError if passing else MirrorError)(_why(reason)) from None
     except (ValueError, InvalidURL):
-        raise MirrorError("redirects to something that is no address") from None
+        raise MirrorError("redirects to something that is not an address") from None
     except (OSError, HTTPException) as error:
         raise DropError(_why(error)) from None
     status = response.status or 0
@@ -130,7 +130,7 @@ def _open(opener: OpenerDirector, request: Request, timeout: float) -> Any:
         return response
     response.close()
     phrase = f" {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else ""
-    raise (DropError if status in PASSING else MirrorError)(f"HTTP {status}{phrase}")
+    raise (DropError if status in TRANSIENT_STATUSES else MirrorError)(f"HTTP {status}{phrase}")
 
 
 def _goes_on(response: HTTPResponse, offset: int, origin: Origin) -> bool:
@@ -160,7 +160,7 @@ def _receive(response: HTTPResponse, part: Path, done: int, total: int | None, p
         while total is None or done < total:
             try:
                 # read1 hands over what has come; read would lose it if the connection drops before the chunk is full
-                data = response.read1(CHUNK if total is None else min(CHUNK, total - done))
+                data = response.read1(CHUNK_BYTES if total is None else min(CHUNK_BYTES, total - done))
             except (OSError, HTTPException) as error:
                 raise DropError(f"{_why(error)} after {done:,} bytes") from None
             if not data:

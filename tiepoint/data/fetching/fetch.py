@@ -15,8 +15,8 @@ from tiepoint.files import atomic_directory, hold, write_json
 from tiepoint.types import Progress
 
 RECORD = "tiepoint-fetch.json"  # lies in the folder, which appears with it when it is whole
-CHUNK = 1 << 20
-LONGEST = 3600  # seconds
+CHUNK_BYTES = 1 << 20
+MAX_TIMEOUT_S = 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def fetch(
             `timeout` is no time to wait.
         OSError: something cannot be written, as on a full disk.
     """
-    if not 0 < timeout <= LONGEST:
-        raise InputError(f"timeout is {timeout} s, must be above 0 and at most {LONGEST}")
+    if not 0 < timeout <= MAX_TIMEOUT_S:
+        raise InputError(f"timeout is {timeout} s, must be above 0 and at most {MAX_TIMEOUT_S}")
     folder, archive = Path(directory) / source.name, Path(directory) / source.file
     part = archive.with_name(archive.name + ".part")
     if _is_taken(folder):  # before the lock, since data are often where one may only read
@@ -123,7 +123,7 @@ def _unpack(source: Source, archive: Path, folder: Path, url: str | None, progre
 def _hashes(path: Path) -> tuple[str, str]:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
-        while data := file.read(CHUNK):
+        while data := file.read(CHUNK_BYTES):
             md5.update(data)
             sha256.update(data)
     return md5.hexdigest(), sha256.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tiepoint.files import named
 
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 # What zipfile raises for damage. RuntimeError is its word for encryption and for methods that it does not know.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, RuntimeError, ValueError)
 
@@ -41,7 +41,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | N
         OSError: a file cannot be written; disk full, before the first byte, if the files do not fit.
     """
     done = 0
-    with _damage("is no whole zip"), zipfile.ZipFile(archive) as file:
+    with _damage("is not a whole zip"), zipfile.ZipFile(archive) as file:
         members = [info for info in file.infolist() if not info.orig_filename.endswith("/")]
         total = sum(info.file_size for info in members)
         if not members:
@@ -57,7 +57,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | N
                 except (FileExistsError, NotADirectoryError):
                     raise ArchiveError(f"holds the name {name!r} twice, at least where case is ignored") from None
                 with stream, named(target), file.open(info) as member:
-                    shutil.copyfileobj(member, stream, CHUNK)
+                    shutil.copyfileobj(member, stream, CHUNK_BYTES)
                     if stream.tell() != info.file_size:
                         raise ValueError(f"shorter than the stated {info.file_size:,} bytes")
             done += info.file_size

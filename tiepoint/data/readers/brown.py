@@ -35,7 +35,7 @@ _BLOCK = 4096  # patches of a cache that are copied at once
 
 
 @dataclass(frozen=True)
-class Published:
+class BrownPatches:
     """A data set as published; nothing of its patches is in memory.
 
     Attributes:
@@ -53,7 +53,7 @@ class Published:
     blocks: Callable[[], Iterator[NDArray[Any]]]
 
 
-def read_folder(path: str | Path) -> Published:
+def read_folder(path: str | Path) -> BrownPatches:
     """Read a folder or zip of pages and text files. Pages may be of any size in tiles.
 
     Raises:
@@ -92,10 +92,12 @@ def read_folder(path: str | Path) -> Published:
             check_pairs(rows[:, :2], rows[:, 2] == rows[:, 3], points, f"{archive.label(name)}, line")
             pairs[Path(name).stem] = rows[:, :2]
     dtype = archive.read_grey(pages[0]).dtype
-    return Published(points, sources, pairs, dtype, lambda: _read_pages(archive, pages, len(points), dtype, infos[0]))
+    return BrownPatches(
+        points, sources, pairs, dtype, lambda: _read_pages(archive, pages, len(points), dtype, infos[0])
+    )
 
 
-def read_cache(path: str | Path) -> Published:
+def read_cache(path: str | Path) -> BrownPatches:
     """Read torchvision's cache: (patches (N, 64, 64) uint8, labels (N,), matches (M, 3)); images are not known.
 
     Raises InputError for a file that is damaged, holds something else, or whose matches contradict its labels.
@@ -109,7 +111,9 @@ def read_cache(path: str | Path) -> Published:
     check_pairs(rows[:, :2], rows[:, 2] != 0, points, f"{path}, match")
     pairs = {CACHED_PAIRS: rows[:, :2]} if len(rows) else {}
     starts = range(0, len(patches), _BLOCK)
-    return Published(points, None, pairs, np.dtype(np.uint8), lambda: (patches[k : k + _BLOCK].numpy() for k in starts))
+    return BrownPatches(
+        points, None, pairs, np.dtype(np.uint8), lambda: (patches[k : k + _BLOCK].numpy() for k in starts)
+    )
 
 
 def check_pairs(rows: Ids, matching: NDArray[np.bool_], points: Ids, label: str) -> None:
@@ -139,8 +143,8 @@ def _read_columns(archive: Archive, name: str, columns: Sequence[int]) -> Ids:
             row = []
         if not row or max(value.bit_length() for value in row) > 63:
             wanted = ", ".join(str(column + 1) for column in sorted(columns))
-            place = f"{archive.label(name)}, line {number}"
-            raise InputError(f"{place}: {line[:40]!r}: must have a whole number in column {wanted}")
+            where = f"{archive.label(name)}, line {number}"
+            raise InputError(f"{where}: {line[:40]!r}: must have a whole number in column {wanted}")
         rows.append(row)
     if not rows:
         raise InputError(f"{archive.label(name)}: is empty: copy it again")
@@ -180,7 +184,7 @@ def _unpack(content: Any, name: str) -> tuple[Tensor, Tensor, Tensor]:
         if is_set and patches.dtype == torch.uint8 and {labels.dtype, matches.dtype} <= {torch.int64, torch.int32}:
             return patches, labels, matches
     raise InputError(
-        f"{name}: is no cache of PhotoTour: must hold patches (N, 64, 64) uint8, labels (N,) and matches (M, 3)"
+        f"{name}: is not a cache of PhotoTour: must hold patches (N, 64, 64) uint8, labels (N,) and matches (M, 3)"
     )
 
 

@@ -95,7 +95,7 @@ def read_project(directory: str | Path) -> ColmapProject:
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(
-            f"{directory} is missing or no folder: name a COLMAP project with images/, sparse/*.bin and database.db"
+            f"{directory} is missing or not a folder: name a COLMAP project with images/, sparse/*.bin and database.db"
         )
     model = _model_folder(directory)
     paths = {
@@ -109,7 +109,7 @@ def read_project(directory: str | Path) -> ColmapProject:
     try:
         images = sorted(_read_images(model / "images.bin"), key=lambda image: image.name)
     except (struct.error, ValueError, OverflowError) as error:
-        raise InputError(f"{model / 'images.bin'} is truncated or no COLMAP model ({error})") from None
+        raise InputError(f"{model / 'images.bin'} is truncated or not a COLMAP model ({error})") from None
     return ColmapProject(directory, images)
 
 
@@ -165,7 +165,7 @@ def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
     except FileNotFoundError:
         raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin") from None
     except struct.error as error:
-        raise InputError(f"{path} is truncated or no COLMAP model ({error})") from None
+        raise InputError(f"{path} is truncated or not a COLMAP model ({error})") from None
     return positions
 
 

@@ -5,7 +5,7 @@
         e1.png ... e5.png     the same patches of the five other images, frames with easy noise
         h1.png ... t5.png     with hard and with tough noise
 
-Patch k of every strip of a sequence shows one place.
+Patch k of every strip of a sequence shows one point.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class HPatches:
                 raise InputError(f"{label} is missing: a sequence has ref.png, e1.png to e5.png, h1.png ... and t5.png")
             header = self._archive.read(file, _PNG_HEADER)
             if len(header) < _PNG_HEADER or not header.startswith(b"\x89PNG"):
-                raise InputError(f"{label}: is truncated or no PNG: copy it again")
+                raise InputError(f"{label}: is truncated or not a PNG: copy it again")
             width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
             if width != SIDE or height % SIDE or not height:
                 raise InputError(f"{label}: is {width} x {height} pixels: a strip is 65 wide and a multiple of 65 high")
@@ -122,7 +122,7 @@ def build_hpatches(
 
     Patches are reduced from 65 to 64 px by cv2.INTER_AREA: every pixel of the result is the mean over its 65/64 px of
     the source, so the content keeps its extent and its centre, which a crop would not, and nothing aliases. A point id
-    stands for a place of a sequence, an image id for a strip. The noise on the frames is part of the patches, so the
+    stands for a patch of a sequence, an image id for a strip. The noise on the frames is part of the patches, so the
     margin is 1.
 
     Args:
@@ -179,7 +179,7 @@ def read_split(path: str | Path, split: str, part: str) -> list[str]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise InputError(f"{path}: is no JSON ({error})") from None
+        raise InputError(f"{path}: is not JSON ({error})") from None
     names = splits.get(split) if isinstance(splits, dict) else None
     names = names.get(part) if isinstance(names, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

@@ -34,12 +34,12 @@ class Audit:
     @property
     def leaks(self) -> tuple[Finding, ...]:
         """The findings by which the sets are no splits of each other."""
-        return tuple(found for found in self.findings if found.severity == "leak")
+        return tuple(finding for finding in self.findings if finding.severity == "leak")
 
     def to_json(self) -> dict[str, Any]:
         """Sets, number of leaks and findings as a dict ready for JSON."""
-        found = [finding.to_json() for finding in self.findings]
-        return {"sets": self.patches, "leaks": len(self.leaks), "findings": found}
+        findings = [finding.to_json() for finding in self.findings]
+        return {"sets": self.patches, "leaks": len(self.leaks), "findings": findings}
 
 
 def audit(
@@ -74,17 +74,17 @@ def audit(
     reads = []
     for name, patch_set in sets.items():
         reads.append(read(name, patch_set, counter.stage(len(patch_set))))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for ours, theirs in combinations(reads, 2):
         counter.stage(len(theirs.points))
-        found += [*of_content(ours, theirs, search), *of_locations(ours, theirs, how.closer_than)]
+        findings += [*of_content(ours, theirs, search), *of_locations(ours, theirs, how.closer_than)]
     for one in reads:
         counter.stage(len(one.points))
-        found += [*of_pairs(one, how.closer_than), *of_patches(one, search), *of_points(one)]
-        found += _unchecked(one, len(reads) > 1)
+        findings += [*of_pairs(one, how.closer_than), *of_patches(one, search), *of_points(one)]
+        findings += _unchecked(one, len(reads) > 1)
     counter.stage(0)
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Audit(sizes, tuple(found))
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Audit(sizes, tuple(findings))
 
 
 def _unchecked(one: Read, several: bool) -> list[Finding]:

@@ -14,14 +14,14 @@ from tiepoint.evaluation.audit.reading import Read
 from tiepoint.evaluation.audit.repeats import first_equal
 from tiepoint.types import Rows
 
-ENTRIES, WIDTH = 2_000_000, 256  # of a block of distances, and rows of it: bounds memory
+MAX_BLOCK_ENTRIES, MAX_BLOCK_ROWS = 2_000_000, 256  # of a block of distances, and rows of it: bounds memory
 Ids = NDArray[np.int64]
-Places = NDArray[np.float64]
+Locations = NDArray[np.float64]
 
 
 def nearest_locations(
-    our_scenes: Ids, ours: Places, their_scenes: Ids, theirs: Places, closer_than: float
-) -> tuple[Places, Ids]:
+    our_scenes: Ids, ours: Locations, their_scenes: Ids, theirs: Locations, closer_than: float
+) -> tuple[Locations, Ids]:
     """For each of their locations the nearest of ours in its scene.
 
     In each scene both are sorted by x, and only a strip `closer_than` wide around a block is compared.
@@ -42,7 +42,7 @@ def nearest_locations(
         mine = our_order[slice(*np.searchsorted(sorted_ours, [scene, scene + 1]))]
         his = their_order[slice(*np.searchsorted(sorted_theirs, [scene, scene + 1]))]
         x = ours[mine, 0]
-        step = min(WIDTH, max(1, ENTRIES // len(mine)))
+        step = min(MAX_BLOCK_ROWS, max(1, MAX_BLOCK_ENTRIES // len(mine)))
         for start in range(0, len(his), step):
             block = his[start : start + step]
             low, high = theirs[block[0], 0] - closer_than, theirs[block[-1], 0] + closer_than
@@ -57,7 +57,7 @@ def nearest_locations(
     return distances, indices
 
 
-CHANCE = 0.01  # of the patches: so many near repeats smooth, unrelated patches make, see docs/data.md
+CHANCE_SHARE = 0.01  # of the patches: smooth, unrelated patches make up to this share of near repeats, see docs/data.md
 
 
 def of_content(ours: Read, theirs: Read, near: Near) -> Iterator[Finding]:
@@ -71,8 +71,8 @@ def of_content(ours: Read, theirs: Read, near: Near) -> Iterator[Finding]:
         examples=shared,
     )  # fmt: skip
     mine, his = (np.flatnonzero(one.textured) for one in (ours, theirs))
-    place = first_equal(ours.looks.digests[mine], theirs.looks.digests[his])
-    repeats, of = his[place >= 0], mine[place[place >= 0]]
+    equal = first_equal(ours.looks.digests[mine], theirs.looks.digests[his])
+    repeats, of = his[equal >= 0], mine[equal[equal >= 0]]
     yield _renamed(ours, of, theirs, repeats, len(used[1]))
     by_spectrum = {
         spectrum: {"count": len(np.intersect1d(members, repeats)), "of": len(np.intersect1d(members, his))}
@@ -82,14 +82,14 @@ def of_content(ours: Read, theirs: Read, near: Near) -> Iterator[Finding]:
         "repeated-patches", "leak", names, f"Patches of {theirs.name} that {ours.name} has, too, to the byte",
         len(repeats), len(his), examples=rows(of, repeats), details={"spectra": by_spectrum},
     )  # fmt: skip
-    found, of, compared = near.between(ours, mine, theirs, np.setdiff1d(his, repeats))
-    severity: Severity = "leak" if len(found) > CHANCE * compared else "warning"
+    near_repeats, of, compared = near.between(ours, mine, theirs, np.setdiff1d(his, repeats))
+    severity: Severity = "leak" if len(near_repeats) > CHANCE_SHARE * compared else "warning"
     yield finding(
         "near-repeats", severity, names,
         f"Further patches of {theirs.name} that correlate by {near.threshold:g} or more with one of {ours.name}",
-        len(found), compared,
-        remark="" if severity == "leak" else "So few may be alike by chance, since they are smooth: see the examples.",
-        examples=rows(of, found), details={"near": near.threshold},
+        len(near_repeats), compared,
+        remark="" if severity == "leak" else "So few may be alike by chance, being smooth: see the examples.",
+        examples=rows(of, near_repeats), details={"near": near.threshold},
     )  # fmt: skip
     if ours.pairs is not None and theirs.pairs is not None:
         again = first_equal(ours.pair_keys(), theirs.pair_keys())
@@ -112,7 +112,7 @@ def of_locations(ours: Read, theirs: Read, closer_than: float) -> Iterator[Findi
         if spectrum in ours.spectra
     }
     details: dict[str, Any] = {"closer_than": closer_than, "at_same_place": everywhere["at_same_place"]}
-    details["spectra"] = {name: _numbers(found) for name, found in spectra.items()}
+    details["spectra"] = {name: _numbers(recurring) for name, recurring in spectra.items()}
     paired = [_in_pairs(one) for one in (ours, theirs)]
     if paired[0] is not None and paired[1] is not None:  # a set may hold patches that no pair uses
         details["spectra_in_pairs"] = {
@@ -128,16 +128,16 @@ def of_locations(ours: Read, theirs: Read, closer_than: float) -> Iterator[Findi
     near = f"less than {closer_than:g} px from one of {ours.name}"
     yield finding(
         "shared-locations", "leak", names, f"Locations of {theirs.name} that lie {near} in the same scene",
-        everywhere["count"], everywhere["of"], remark=f"At the very same place: {everywhere['at_same_place']:,}.",
+        everywhere["count"], everywhere["of"], remark=f"At the very same pixel: {everywhere['at_same_place']:,}.",
         examples=everywhere["rows"], details=details,
     )  # fmt: skip
     matching = [_in_pairs(one, label=1) for one in (ours, theirs)]
     if matching[0] is not None and matching[1] is not None:
-        found = _recurring(ours, matching[0], theirs, matching[1], closer_than)
+        shared = _recurring(ours, matching[0], theirs, matching[1], closer_than)
         yield finding(
             "shared-matches", "leak", names, f"Matching locations of {theirs.name} that lie {near} that matches, too",
-            found["count"], found["of"], remark=f"At the very same place: {found['at_same_place']:,}.",
-            examples=found["rows"], details={"closer_than": closer_than, "at_same_place": found["at_same_place"]},
+            shared["count"], shared["of"], remark=f"At the very same pixel: {shared['at_same_place']:,}.",
+            examples=shared["rows"], details={"closer_than": closer_than, "at_same_place": shared["at_same_place"]},
         )  # fmt: skip
 
 
@@ -183,8 +183,8 @@ def _distinct(one: Read, chosen: Rows, number: dict[str, int]) -> tuple[Rows, ND
     return chosen[first], scenes[first], one.positions[chosen[first]]
 
 
-def _numbers(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key != "rows"}
+def _numbers(recurring: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in recurring.items() if key != "rows"}
 
 
 def _all(one: Read) -> Rows:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Severity = Literal["leak", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Finding:
         count: how many were found.
         total: of how many.
         text: the same in words.
-        examples: EXAMPLES at most: scene names, rows, or rows of the first and of the second set.
+        examples: MAX_EXAMPLES at most: scene names, rows, or rows of the first and of the second set.
         details: further numbers, ready for JSON.
     """
 
@@ -56,11 +56,11 @@ def finding(
 ) -> Finding:
     """A finding whose sentence is "`what`: count of total"; `remark` follows where something was found."""
     text = f"{what}: {count:,} of {total:,}." + (f" {remark}" if count and remark else "")
-    shown = tuple(example for example, _ in zip(examples, range(EXAMPLES), strict=False))
+    shown = tuple(example for example, _ in zip(examples, range(MAX_EXAMPLES), strict=False))
     return Finding(kind, severity if count else "note", sets, int(count), int(total), text, shown, details or {})
 
 
 def rows(*columns: NDArray[Any]) -> list[Any]:
-    """The first EXAMPLES rows, each a number or a list of numbers, for a finding's examples."""
-    shown = [column[:EXAMPLES].tolist() for column in columns]
+    """The first MAX_EXAMPLES rows, each a number or a list of numbers, for a finding's examples."""
+    shown = [column[:MAX_EXAMPLES].tolist() for column in columns]
     return shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]

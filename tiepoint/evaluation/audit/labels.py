@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.labelled_pairs import category
-from tiepoint.evaluation.audit.finding import EXAMPLES, Finding, finding, rows
+from tiepoint.evaluation.audit.finding import MAX_EXAMPLES, Finding, finding, rows
 from tiepoint.evaluation.audit.near import Near
-from tiepoint.evaluation.audit.reading import FLAT, Read
+from tiepoint.evaluation.audit.reading import MIN_DEVIATION, Read
 from tiepoint.evaluation.audit.repeats import first_equal_of_other_point
 
 
@@ -22,7 +22,7 @@ def of_patches(one: Read, near: Near) -> Iterator[Finding]:
             continue
         deviations = one.deviations[members]
         details = {"spectrum": spectrum}
-        constant, flat = members[deviations == 0], members[(deviations > 0) & (deviations < FLAT)]
+        constant, flat = members[deviations == 0], members[(deviations > 0) & (deviations < MIN_DEVIATION)]
         yield finding(
             "constant-patches", "warning", name, f"{spectrum} patches of {one.name} whose pixels are all equal",
             len(constant), len(members), remark="No network can tell them apart.", examples=rows(constant),
@@ -30,12 +30,12 @@ def of_patches(one: Read, near: Near) -> Iterator[Finding]:
         )  # fmt: skip
         yield finding(
             "flat-patches", "note", name,
-            f"{spectrum} patches of {one.name} that deviate by less than {FLAT:g} grey level", len(flat), len(members),
-            examples=rows(flat), details=details,
+            f"{spectrum} patches of {one.name} that deviate by less than {MIN_DEVIATION:g} grey level",
+            len(flat), len(members), examples=rows(flat), details=details,
         )  # fmt: skip
     textured = np.flatnonzero(one.textured)
-    place = first_equal_of_other_point(one.looks.digests[textured], one.points[textured])
-    repeats, of = textured[place >= 0], textured[place[place >= 0]]
+    equal = first_equal_of_other_point(one.looks.digests[textured], one.points[textured])
+    repeats, of = textured[equal >= 0], textured[equal[equal >= 0]]
     yield finding(
         "repeated-patches", "warning", name,
         f"Patches of {one.name} that repeat an earlier one to the byte under another point id",
@@ -43,11 +43,11 @@ def of_patches(one: Read, near: Near) -> Iterator[Finding]:
         examples=rows(of, repeats),
     )  # fmt: skip
     fresh = np.setdiff1d(textured, repeats)
-    found, of, compared = near.within(one, fresh)
+    near_repeats, of, compared = near.within(one, fresh)
     yield finding(
         "near-repeats", "warning", name,
         f"Further patches of {one.name} that correlate by {near.threshold:g} or more with an earlier one of another "
-        "point id", len(found), compared, examples=rows(of, found), details={"near": near.threshold},
+        "point id", len(near_repeats), compared, examples=rows(of, near_repeats), details={"near": near.threshold},
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _balance(one: Read, first: NDArray[np.int64], labels: NDArray[np.bool_]) -> 
         text += f" Only matches or only non-matches in {', '.join(lacking)}: no error rate exists there."
     return Finding(
         "pair-balance", "warning" if lacking else "note", (one.name,), int(labels.sum()), len(labels), text,
-        tuple(lacking[:EXAMPLES]), {"categories": counts},
+        tuple(lacking[:MAX_EXAMPLES]), {"categories": counts},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tiepoint.evaluation.audit.repeats import Floats, Looks, Patches, look
 from tiepoint.patches import PatchSet
 from tiepoint.types import Rows
 
-FLAT = 1.0  # grey levels; patches that deviate less coincide by chance
+MIN_DEVIATION = 1.0  # grey levels; patches that deviate less coincide by chance
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Read:
     @property
     def textured(self) -> NDArray[np.bool_]:
         """(N,) which patches are not flat."""
-        return np.asarray(self.looks.deviations >= FLAT)
+        return np.asarray(self.looks.deviations >= MIN_DEVIATION)
 
     @property
     def deviations(self) -> Floats:

@@ -23,9 +23,9 @@ from tiepoint.patches import SIZE
 from tiepoint.types import Rows
 
 CELLS = 8
-VALUES = 4_000_000  # pixels in memory at once
+MAX_BLOCK_PIXELS = 4_000_000  # pixels in memory at once
 BLOCK, CHUNK, BATCH = 1024, 8192, 256  # rows of the one side, of the other, and pairs compared in full: 32 MB, 4 MB
-SLACK = 1e-4, 1e-6  # of the float32 products: of the bound, of the correlation
+BOUND_SLACK, CORRELATION_SLACK = 1e-4, 1e-6  # for the rounding of products in float32
 Floats = NDArray[np.float32]
 Patches = NDArray[Any]
 
@@ -42,7 +42,7 @@ def look(patches: Patches, step: Callable[[int], None] | None = None) -> Looks:
     """Read patches (N, C, 64, 64) once, in blocks; `step` is called with how many are done."""
     digests = np.empty(len(patches), dtype=np.uint64)
     deviations = np.empty(len(patches), dtype=np.float32)
-    size = max(1, VALUES // (patches.shape[1] * SIZE * SIZE))
+    size = max(1, MAX_BLOCK_PIXELS // (patches.shape[1] * SIZE * SIZE))
     for start in range(0, len(patches), size):
         block = np.ascontiguousarray(patches[start : start + size])
         taken = slice(start, start + len(block))
@@ -62,27 +62,27 @@ def first_equal(ours: NDArray[np.uint64], theirs: NDArray[np.uint64]) -> Rows:
     if not len(ours):
         return np.full(len(theirs), -1, dtype=np.int64)
     order = np.argsort(ours, kind="stable")
-    place = np.minimum(np.searchsorted(ours[order], theirs), len(ours) - 1)
-    return np.where(ours[order][place] == theirs, order[place], -1)
+    at = np.minimum(np.searchsorted(ours[order], theirs), len(ours) - 1)
+    return np.where(ours[order][at] == theirs, order[at], -1)
 
 
 def first_equal_of_other_point(digests: NDArray[np.uint64], points: Rows) -> Rows:
     """For each row (N,) the first earlier row of the same digest and another point id, or -1."""
-    found = np.full(len(digests), -1, dtype=np.int64)
+    repeats_of = np.full(len(digests), -1, dtype=np.int64)
     if not len(digests):
-        return found
+        return repeats_of
     order = np.argsort(digests, kind="stable")  # within a digest the rows rise
     begins = np.append(True, digests[order][1:] != digests[order][:-1])
     starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
-    places = np.arange(len(order))
+    ranks = np.arange(len(order))
     head = starts[group]
     other = points[order] != points[order][head]
     # A row of another point than the group's first repeats that one; one of the same point, the first of another.
-    another = np.minimum.reduceat(np.where(other, places, len(order)), starts)[group]
+    another = np.minimum.reduceat(np.where(other, ranks, len(order)), starts)[group]
     source = np.where(other, head, another)
-    earlier = source < places
-    found[order[earlier]] = order[source[earlier]]
-    return found
+    earlier = source < ranks
+    repeats_of[order[earlier]] = order[source[earlier]]
+    return repeats_of
 
 
 def near_repeats(
@@ -116,7 +116,7 @@ def near_repeats(
         (m,) rows of `ours`, or -1.
     """
     ours_reduced = _reduced(ours, our_rows)
-    found = np.full(len(their_rows), -1, dtype=np.int64)
+    repeats_of = np.full(len(their_rows), -1, dtype=np.int64)
     for start in range(0, len(their_rows), block):
         sought = their_rows[start : start + block]
         units = _units(theirs, sought)
@@ -128,21 +128,21 @@ def near_repeats(
             if not len(open_):
                 break
             product = reduced[open_] @ ours_reduced[low : min(low + chunk, end)].T
-            place, other = np.nonzero(product >= near - SLACK[0])  # by rising place, then by rising row of ours
-            place, row = open_[place], our_rows[low + other]
+            query, other = np.nonzero(product >= near - BOUND_SLACK)  # by rising query, then by rising row of ours
+            query, row = open_[query], our_rows[low + other]
             if points is not None:
-                kept = (row < sought[place]) & (points[row] != points[sought[place]])
-                place, row = place[kept], row[kept]
-            while len(place):  # the first candidate of each patch that is still open
-                first = np.append(True, place[1:] != place[:-1])
-                good = _correlations(units, place[first], ours, row[first]) >= near - SLACK[1]
-                answer[place[first][good]] = row[first][good]
-                left = ~first & (answer[place] < 0)
-                place, row = place[left], row[left]
-        found[start : start + len(sought)] = answer
+                kept = (row < sought[query]) & (points[row] != points[sought[query]])
+                query, row = query[kept], row[kept]
+            while len(query):  # the first candidate of each patch that is still open
+                first = np.append(True, query[1:] != query[:-1])
+                good = _correlations(units, query[first], ours, row[first]) >= near - CORRELATION_SLACK
+                answer[query[first][good]] = row[first][good]
+                left = ~first & (answer[query] < 0)
+                query, row = query[left], row[left]
+        repeats_of[start : start + len(sought)] = answer
         if step:
             step(start + len(sought))
-    return found
+    return repeats_of
 
 
 def _reduced(patches: Patches, chosen: Rows) -> Floats:
@@ -166,10 +166,10 @@ def _reduce(units: Floats) -> Floats:
     return np.concatenate([means, rest], axis=1)
 
 
-def _correlations(units: Floats, places: Rows, patches: Patches, chosen: Rows) -> Floats:
-    """Correlations (n,) of `units[places]` with the patches `chosen`."""
+def _correlations(units: Floats, queries: Rows, patches: Patches, chosen: Rows) -> Floats:
+    """Correlations (n,) of `units[queries]` with the patches `chosen`."""
     parts = [
-        (units[places[at : at + BATCH]] * _units(patches, chosen[at : at + BATCH])).sum(axis=1)
-        for at in range(0, len(places), BATCH)
+        (units[queries[at : at + BATCH]] * _units(patches, chosen[at : at + BATCH])).sum(axis=1)
+        for at in range(0, len(queries), BATCH)
     ]
     return np.concatenate(parts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.errors import InputError
 
-LARGEST = 1e15  # beyond it float32 cannot hold squared distances
+MAX_VALUE = 1e15  # beyond it float32 cannot hold squared distances
 Descriptors = Mapping[str, NDArray[np.float32]]
 
 
@@ -46,7 +46,7 @@ def stack(label: str, strips: Mapping[str, NDArray[Any]], names: Sequence[str] =
             raise InputError(f"{where}: {strip.shape[1]} dimensions where {names[0]} has {first.shape[1]}")
         if len(strip) != len(first):
             raise InputError(f"{where}: {len(strip)} patches where {names[0]} has {len(first)}")
-        if not (np.abs(strip) <= LARGEST).all():
+        if not (np.abs(strip) <= MAX_VALUE).all():
             raise InputError(f"{where}: holds NaN, infinity or values beyond 1e15: describe this strip anew")
     return np.stack([strips[name] for name in names])
 
@@ -119,5 +119,7 @@ def _read_table(path: Path) -> NDArray[np.float32]:
             file.seek(0)
             table = np.loadtxt(file, dtype=np.float32, delimiter=separator, ndmin=2, comments=None)
     except ValueError as error:  # UnicodeDecodeError included
-        raise error if isinstance(error, InputError) else InputError(f"{path}: no table of numbers ({error})") from None
+        raise (
+            error if isinstance(error, InputError) else InputError(f"{path}: not a table of numbers ({error})")
+        ) from None
     return np.asarray(table)

@@ -20,7 +20,7 @@ from tiepoint.evaluation.hpatches.tasks import RetrievalTask, Table, Verificatio
 SEED = 42
 PAIRS, QUERIES, DISTRACTORS = 1_000_000, 10_000, 20_000
 TYPES = 5  # images 0..4 are drawn: image 5 never takes part
-CONTRAST = 10.0  # grey values: a patch of a smaller standard deviation is no query and no distractor
+MIN_CONTRAST = 10.0  # grey values: a patch of a smaller standard deviation is no query and no distractor
 
 
 def read_or_generate(
@@ -93,7 +93,7 @@ def _first_two(rng: np.random.RandomState, lengths: NDArray[np.int64]) -> Table:
 def generate_retrieval(
     contrasts: Sequence[NDArray[np.floating]], queries: int = QUERIES, distractors: int = DISTRACTORS
 ) -> RetrievalTask:
-    """Draw queries and distractors among the patches of reference images whose contrast exceeds CONTRAST.
+    """Draw queries and distractors among the patches of reference images whose contrast exceeds MIN_CONTRAST.
 
     No patch comes twice, in either list or in both. Small data give shorter lists, and a third of the patches at most
     are queries, so that distractors remain.
@@ -108,7 +108,7 @@ def generate_retrieval(
     """
     lengths = np.array([len(values) for values in contrasts])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    high = np.concatenate(contrasts) > CONTRAST
+    high = np.concatenate(contrasts) > MIN_CONTRAST
     rng = np.random.RandomState(SEED)
 
     def draw(count: int) -> NDArray[np.int64]:
@@ -122,7 +122,7 @@ def generate_retrieval(
     asked = first[: min(queries, int(high.sum()) // 3)]
     others = second[~np.isin(second, asked)][:distractors]
     if not len(asked) or not len(others):
-        raise InputError(f"retrieval: too few reference patches with a contrast above {CONTRAST:g} grey values")
+        raise InputError(f"retrieval: too few reference patches with a contrast above {MIN_CONTRAST:g} grey values")
 
     def table(rows: NDArray[np.int64]) -> Table:
         sequence = np.searchsorted(starts, rows, side="right") - 1

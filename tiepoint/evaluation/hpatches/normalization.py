@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 
-CLIP = 0.6  # eigenvalues below the one at this share of their sorted list are raised to it
+CLIP_SHARE = 0.6  # eigenvalues below the one at this share of their sorted list are raised to it
 
 
 def zca(train: NDArray[np.float32], label: str) -> NDArray[np.float64]:
@@ -21,7 +21,7 @@ def zca(train: NDArray[np.float32], label: str) -> NDArray[np.float64]:
     centred = train.astype(np.float64)
     centred -= centred.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    least = values[int(CLIP * len(values))]
+    least = values[int(CLIP_SHARE * len(values))]
     if least <= 1e-12 * values[-1]:
         raise InputError(f"{label}: its {len(train)} train descriptors vary along too few directions to be whitened")
     return np.asarray((vectors / np.sqrt(np.maximum(values, least))) @ vectors.T)

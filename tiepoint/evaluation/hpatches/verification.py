@@ -16,7 +16,7 @@ from tiepoint.evaluation.hpatches.tasks import Table, VerificationTask
 from tiepoint.evaluation.options import ApRule, Metric
 
 IMAGES = 6
-IMBALANCE = 5  # the imbalanced list keeps one match in five
+MATCHES_PER_KEPT = 5  # the imbalanced list keeps one match in five
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def verify(
     Raises:
         InputError: fewer than five matches.
     """
-    kept = len(task.positive) // IMBALANCE
+    kept = len(task.positive) // MATCHES_PER_KEPT
     if not kept:
-        raise InputError(f"verification: {len(task.positive)} matches, needs at least {IMBALANCE}")
+        raise InputError(f"verification: {len(task.positive)} matches, needs at least {MATCHES_PER_KEPT}")
     positive = _distances(descriptors, task.positive, metric)
     kinds = {"inter": _distances(descriptors, task.inter, metric), "intra": _distances(descriptors, task.intra, metric)}
     scores = []

@@ -74,8 +74,8 @@ def evaluate_phototour(
     if pairs is None:
         pairs = official_pairs(patch_set)
     labels = pair_labels(patch_set, pairs)
-    rows, places = np.unique(pairs, return_inverse=True)
-    first, second = places.reshape(-1, 2).T
+    rows, positions = np.unique(pairs, return_inverse=True)
+    first, second = positions.reshape(-1, 2).T
     results = {}
     for number, (name, describe) in enumerate(describers.items()):
         step = shifted(progress, number * len(rows), len(describers) * len(rows))

@@ -21,8 +21,8 @@ from tiepoint.evaluation.phototour.fpr95 import resizing
 from tiepoint.evaluation.verification import Describe, Ids, describe_rows, shifted
 from tiepoint.patches import PatchSet
 
-BLOCK = 1 << 22  # entries of a block of distances: bounds memory
-RELEASED_LEAST, RELEASED_BLOCK = 1000, 128
+MAX_BLOCK_ENTRIES = 1 << 22  # entries of a block of distances: bounds memory
+RELEASED_MIN_PATCHES, RELEASED_BLOCK = 1000, 128
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def image_precisions(
     """
     nearest = nearest_negatives(vectors, points)
     taken = np.zeros_like(nearest)
-    if len(points) > RELEASED_LEAST:
+    if len(points) > RELEASED_MIN_PATCHES:
         searched = len(points) // RELEASED_BLOCK * RELEASED_BLOCK
         taken[:searched] = nearest[:searched]
     positive = pair_distances(vectors, anchors, vectors, positives)
@@ -145,7 +145,7 @@ def nearest_negatives(vectors: NDArray[np.float32], points: NDArray[np.int64]) -
     wide = vectors.astype(np.float64)
     squares = np.einsum("nd,nd->n", wide, wide)
     nearest = np.empty(len(wide), dtype=np.int64)
-    step = max(1, BLOCK // len(wide))
+    step = max(1, MAX_BLOCK_ENTRIES // len(wide))
     for start in range(0, len(wide), step):
         block = slice(start, start + step)
         distances = squares - 2 * wide[block] @ wide.T  # squared, less the anchor's own square

@@ -98,7 +98,7 @@ def read_models(words: Sequence[str], device: torch.device, selection: str | Non
 def set_of(manifest: Any) -> str | None:
     """Which of the three sets a PatchSet's manifest, or the `data` of a card, names; None for another."""
     provenance = (manifest or {}).get("provenance") or {}
-    name = str(provenance.get("name")).removesuffix("_harris")  # the same places, other keypoints
+    name = str(provenance.get("name")).removesuffix("_harris")  # the same scenes, other keypoints
     return name if name in SETS else None
 
 
@@ -116,8 +116,8 @@ def make_rows(models: Sequence[Model]) -> list[Row]:
         return rows
     rules = {model.selection or "unknown": model.name for model in trained}
     if len(rules) > 1:
-        found = ", ".join(f"{name} is {rule!r}" for rule, name in rules.items())
-        raise InputError(f"one row, one rule of selection, but {found}: measure them apart or state --selection")
+        stated = ", ".join(f"{name} is {rule!r}" for rule, name in rules.items())
+        raise InputError(f"one row, one rule of selection, but {stated}: measure them apart or state --selection")
     groups = {name: [m.name for m in trained if m.training == name] for name in SETS}
     groups = {name: group for name, group in groups.items() if group}
     selection = trained[0].selection
@@ -134,7 +134,9 @@ def make_tables(
 ) -> dict[str, list[list[float | None]]]:
     """Of every figure by name a table (rows, HEADER), from the figures of each (model, test set)."""
     names = next(iter(figures.values()))
-    return {name: [row.values({key: found[name] for key, found in figures.items()}) for row in rows] for name in names}
+    return {
+        name: [row.values({key: values[name] for key, values in figures.items()}) for row in rows] for name in names
+    }
 
 
 def _parse(word: str) -> tuple[str | None, str]:

@@ -32,15 +32,15 @@ def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, 
     if not hasattr(output, "logits"):
         raise InputError(f"{name} takes what a network returns in training mode, not a {type(output).__name__}")
     for entry in needed:
-        found = getattr(output, entry, ())
-        if isinstance(found, tuple) and not found:
+        value = getattr(output, entry, ())
+        if isinstance(value, tuple) and not value:
             raise InputError(f"{name} needs the network's {entry}: another network, or a pruned one, does not give any")
     counts = [len(x) for x in (*output.logits.values(), *patches)]
     if labels.ndim != 1 or len(labels) == 0 or any(count != len(labels) for count in counts):
         raise ValueError(f"{name}: labels {tuple(labels.shape)} do not fit logits and patches of lengths {counts}")
     if not bool(((labels == 0) | (labels == 1)).all()):
         wrong = labels[(labels != 0) & (labels != 1)][0].item()
-        raise ValueError(f"{name}: a label is {wrong:g}: they are 1 for a match and 0 for none")
+        raise ValueError(f"{name}: a label is {wrong:g}: give 1 for a match and 0 for a non-match")
     if loss.matching_only and not bool(labels.all()):
         raise ValueError(f"{name}: a label is 0: it takes matching pairs alone and finds its own non-matches")
     return labels.float()
