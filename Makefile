@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-slow check-data lint format figures clean
+.PHONY: demo test test-fast test-slow test-old-processor check-data lint format figures clean
 
 demo: .venv/demo
 	$(BIN)/tiepoint demo --out out/demo
@@ -20,6 +20,11 @@ test-fast: .venv/dev
 
 test-slow: .venv/dev
 	$(PYTEST) $(OPTIONS) -n 2 -m "slow and not data"
+
+# The rooms that calculate once more, with the instructions that every x86-64 processor has.
+test-old-processor: .venv/dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) -n 2 -m "not data and not slow" \
+	    $(addprefix tests/,data evaluation features geometry images losses matching models nets registration structure training)
 
 # Slow checks on the real images of $(DATA); skipped where the folder is absent.
 check-data: .venv/dev

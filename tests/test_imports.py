@@ -79,6 +79,7 @@ def test_no_folder_is_crowded() -> None:
         assert len(list(folder.glob("*.py"))) <= 18 + 1, folder  # and __init__.py
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "code",
     [

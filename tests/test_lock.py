@@ -25,6 +25,7 @@ def test_a_second_holder_is_refused_by_name_and_the_next_is_not(tmp_path: Path) 
         assert folder.is_dir()
 
 
+@pytest.mark.whole
 def test_another_process_holds_it_until_it_is_killed(tmp_path: Path) -> None:
     code = HOLD + "    time.sleep(60)\n"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:

@@ -476,6 +476,7 @@ with PatchSet.create(sys.argv[1], 100) as writer:
 """
 
 
+@pytest.mark.whole
 def test_a_killed_writer_leaves_nothing_that_opens(tmp_path: Path) -> None:
     done = run(KILLED, str(tmp_path / "set"))
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -501,6 +502,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [(100_000, "File too large"), (100, "File too large"), (500_000, "started\nFile too large")],
@@ -512,6 +514,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path: Path, limit: in
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_patch_sets_need_no_torch(tmp_path: Path) -> None:
     write(tmp_path / "set")
     script = "import sys, tiepoint; tiepoint.PatchSet.open(sys.argv[1], verify=True); print('torch' in sys.modules)"

@@ -23,6 +23,7 @@ print(len(names))
 """
 
 
+@pytest.mark.whole
 def test_every_module_is_imported_without_modules_of_posix() -> None:
     finished = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-2000:]

@@ -12,6 +12,7 @@ from synthetic import small_patch_set
 from tiepoint.cli import main
 from tiepoint.training.recipe_file import load_recipe
 
+pytestmark = pytest.mark.whole
 SHORT = ["--steps", "2", "--batch", "6", "--compile", "off", "--precision", "fp32", "--validation.fraction", "0.2"]
 
 

@@ -138,6 +138,7 @@ def test_how_much_is_said(
     assert LOG.handlers == handlers
 
 
+@pytest.mark.whole
 def test_a_reader_that_has_enough_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)

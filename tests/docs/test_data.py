@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from aligned_images import write_pair
-from page_code import ROOT, blocks, commands, run
+from page_code import ROOT, blocks, commands, run, run_python
 from synthetic import colmap_project, smooth_texture
 
 PAGE = ROOT / "docs" / "data.md"
@@ -38,14 +36,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.whole
 def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
     assert {" ".join(command.split()[:3]) for command in found} == {
         f"tiepoint data {verb}"
-        for verb in ("fetch", "phototour", "info", "hpatches", "homography", "pairs", "colmap", "audit")
+        for verb in ("fetch", "phototour", "info", "hpatches", "homography", "aligned", "colmap", "audit")
     }
     for command in found:
         run(folder, command)
-    code = "\n".join(blocks(PAGE, "python"))
-    finished = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert (finished.stdout, finished.stderr) == ("0.5\n", "")
+    assert run_python(folder, "\n".join(blocks(PAGE, "python"))) == "0.5\n"

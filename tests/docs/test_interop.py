@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from page_code import ROOT, blocks, commands, run
+from page_code import ROOT, blocks, commands, run, run_python
 from synthetic import smooth_texture
 
 PAGE = ROOT / "docs" / "interop.md"
@@ -25,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.whole
 def test_the_page_runs(folder: Path) -> None:
     for module in ("onnxruntime", "kornia"):
         pytest.importorskip(module)
@@ -33,9 +32,7 @@ def test_the_page_runs(folder: Path) -> None:
     for command in found:
         run(folder, command)
     code = "\n".join(blocks(PAGE, "python")) + "\nprint(descriptors.shape, len(matches) > 50, registration.accepted)"
-    finished = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.splitlines() == ["2 128 2", "(7, 128)", "torch.Size([1, 200, 128]) True True"]
+    assert run_python(folder, code).splitlines() == ["2 128 2", "(7, 128)", "torch.Size([1, 200, 128]) True True"]
     written = {path.name for path in folder.iterdir()}
     assert {"database.db", "pair.db", "sdgmnet.onnx", "sdgmnet.onnx.json", "left.points", "points.csv"} <= written
 

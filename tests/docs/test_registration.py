@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from page_code import ROOT, blocks, commands, run
+from page_code import ROOT, blocks, commands, run, run_python
 from synthetic import smooth_texture
 
 from tiepoint.batch.summary import COLUMNS
@@ -33,6 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.whole
 def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
     assert len(found) == 4
@@ -50,9 +49,8 @@ def test_the_page_runs(folder: Path) -> None:
         for name in names:
             assert sorted(path.name for path in (folder / out / name).iterdir()) == files
     code = "\n".join(blocks(PAGE, "python")).replace("2000", "100, structure=False, refine=False")
-    finished = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    assert [line.split()[:2] for line in finished.stdout.splitlines()] == [["field", "accepted"], ["water", "accepted"]]
+    printed = run_python(folder, code)
+    assert [line.split()[:2] for line in printed.splitlines()] == [["field", "accepted"], ["water", "accepted"]]
 
 
 def test_the_columns_are_those_of_the_summary() -> None:

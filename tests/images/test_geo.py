@@ -136,6 +136,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("side", "limit"), [(100, 300), (100, 5000), (700, 200_000), (700, 489_000)])
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, side: int, limit: int) -> None:
     """A limit on the size of files stands for the disk. GDAL tells nothing of what it fails to write as it closes."""

@@ -206,6 +206,7 @@ def test_of_many_pairs_they_fail_alone(folder: Path, tmp_path: Path, capfd: pyte
         assert words in row["error"]
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
 @pytest.mark.parametrize("limit", [0, 20_000])
 def test_a_disk_that_fills_up_is_one_line_and_leaves_no_half_file(folder: Path, tmp_path: Path, limit: int) -> None:
@@ -248,6 +249,7 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.whole
 def test_of_two_runs_on_one_folder_one_may_be_refused_and_the_files_are_whole(folder: Path, tmp_path: Path) -> None:
     """The second is done where the first had ended before it began."""
     command = [sys.executable, "-m", "tiepoint", "register", str(folder / "a.png")]

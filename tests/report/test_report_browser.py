@@ -20,9 +20,12 @@ from tiepoint.report.draw import AGREES, DISAGREES
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install 'tiepoint[dev]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and its driver: apt install chromium chromium-driver"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and its driver: apt install chromium chromium-driver"
+    ),
+]
 FLAGS = (
     "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
     "disable-sync disable-dev-shm-usage window-size=1300,950"

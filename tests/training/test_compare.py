@@ -21,6 +21,8 @@ from tiepoint.training.compare import Trained, combine, compare, in_percent, sum
 from tiepoint.training.recipe import Augmentation, Optimizer, Recipe, Validation, loss_options
 from tiepoint.training.recipe_file import dump_recipe
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> PatchSet:

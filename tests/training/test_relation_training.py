@@ -26,7 +26,7 @@ from tiepoint.training.recipe_file import load_recipe
 
 # MFD-Net and SPIMNet would take gigabytes; a light SPIMNet is tried in test_cross_training.py.
 TRAINABLE = [*(n for n in nets.relaters() if n not in ("mfdnet", "spimnet")), "visnir/rrlnet-without-attention"]
-pytestmark = pytest.mark.usefixtures("quick_weights")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("quick_weights")]
 
 
 @pytest.fixture(scope="module")

@@ -250,6 +250,7 @@ def run_on_a_full_disk(limit: int, *words: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
+@pytest.mark.whole
 def test_a_full_disk_is_one_line_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
     done = run_on_a_full_disk(100_000, "data", "colmap", str(project), "--out", str(tmp_path / "set"))
     assert (done.returncode, done.stdout) == (2, "")
@@ -259,6 +260,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(project: Path, tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["plane"]
 
 
+@pytest.mark.whole
 def test_a_full_disk_keeps_the_old_sheet(tmp_path: Path) -> None:
     small_patch_set(tmp_path / "set")
     (tmp_path / "sheet.png").write_text("old")

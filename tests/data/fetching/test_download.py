@@ -208,6 +208,7 @@ assert "torch" not in sys.modules and "numpy" not in sys.modules
 """
 
 
+@pytest.mark.whole
 def test_a_disk_that_fills_up_names_the_file_and_keeps_the_part(server: FlakyServer, tmp_path: Path) -> None:
     url, part = server.at("/part", content(DATA)), tmp_path / "part"
     done = subprocess.run(

@@ -164,6 +164,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.whole
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     archive, out = written(tmp_path, zipped({"sub/small": b"1", "sub/big": os.urandom(200_000)}))
     done = subprocess.run(
