@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tiepoint.features.describe import describe
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import to_laf
-from tiepoint.matching.match import match, mutual_nearest
+from tiepoint.matching.match import match
+from tiepoint.matching.neighbours import mutual_nearest
 from tiepoint.models.load import load
+from tiepoint.options import ModelChoice
 from tiepoint.registration.register import register
-from tiepoint.registration.result import Choice
 
 Grey = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -53,10 +54,10 @@ def tiepoint_pipeline(
     return Found(found.points, [len(found.a), len(found.b)])
 
 
-def registered(describer: str, model: Choice, a: Grey, b: Grey, most: int, ratio: float) -> Found:
+def registered(describer: str, model: ModelChoice, a: Grey, b: Grey, most: int, ratio: float) -> Found:
     """Its registration with all other defaults."""
     found = register(a, b, loaded(describer), model=model, max_keypoints=most, ratio=ratio)
-    return Found(found.tie_points, [len(found.matches.a), len(found.matches.b)], (found.matrix,))
+    return Found(found.tie_points, [found.a.keypoints, found.b.keypoints], (found.matrix,))
 
 
 def opencv_pipeline(contrast: float, a: Grey, b: Grey, most: int, ratio: float) -> Found:

@@ -74,11 +74,12 @@ def work(folder: Path, describer: str, tile: int) -> None:
     """Register the pair and print what it took as JSON."""
     from tiepoint.geometry.robust import corner_error
     from tiepoint.images.raster import open_image
-    from tiepoint.registration.large import register_large
+    from tiepoint.registration.register import register
 
     began = time.perf_counter()
     with progress_bar("registering") as advance:
-        found = register_large(folder / "a.tif", folder / "b.tif", describer, tile=tile, progress=advance)
+        a, b = folder / "a.tif", folder / "b.tif"
+        found = register(a, b, describer, large="always", tile=tile, progress=advance)
     seconds = time.perf_counter() - began
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS and in KiB elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30

@@ -70,7 +70,7 @@ def by_numpy(a: Vectors, b: Vectors) -> NDArray[np.int64]:
 def works(a: Vectors, b: Vectors, places: tuple[Vectors, Vectors]) -> dict[str, Callable[[], Any]]:
     import cv2
 
-    from tiepoint.matching.match import mutual_nearest, nearest
+    from tiepoint.matching.neighbours import mutual_nearest, nearest
 
     return {
         "opencv": lambda: cv2.BFMatcher(cv2.NORM_L2, crossCheck=True).match(a, b),
@@ -86,7 +86,7 @@ def pairs_of(variant: str, a: Vectors, b: Vectors, result: Any) -> NDArray[np.in
     if variant == "opencv":
         return np.array([(m.queryIdx, m.trainIdx) for m in result])
     if variant == "mutual":
-        from tiepoint.matching.match import mutual_nearest
+        from tiepoint.matching.neighbours import mutual_nearest
 
         return mutual_nearest(a, b, 1.0).indices
     return result if variant == "numpy" else None

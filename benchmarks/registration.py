@@ -30,16 +30,17 @@ from numpy.typing import NDArray
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
 from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
-from tiepoint.features.describe import describe
+from tiepoint.features.view import View
 from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error
 from tiepoint.images.raster import read_image
 from tiepoint.models.describer import sees_upright
 from tiepoint.models.load import load_describer, load_relater
+from tiepoint.options import Detection, override
 from tiepoint.registration.register import register
 
 MIN_INLIERS = 12
-NONE = {"structure": False, "refine": False}
+NONE = {"global_search": False, "refine": False}
 PLAIN = "opencv"  # RootSIFT, cross check, ratio 0.9 and MAGSAC++, written with cv2 alone; 12 inliers are accepted
 TRAINED = {"visnir": "sdgmnet-visnir", "visir": "sdgmnet-visir", "optsar": "sdgmnet-optsar"}
 STEPS: dict[str, dict[str, Any]] = {
@@ -102,11 +103,11 @@ def way_of(step: str, name: str, most: int) -> Way:
     if "relater" in options:
         options["relater"] = load_relater(options["relater"])
 
-    seen = {key: options[key] for key in ("detector", "max_keypoints") if key in options}
+    detection = override(Detection(), {key: options[key] for key in ("detector", "max_keypoints") if key in options})
 
     def prepare(image: NDArray[Any]) -> Any:
         # Patches of upright describers depend on the other image's turn.
-        return image if sees_upright(model) else describe(image, model, **seen)
+        return image if sees_upright(model) else View.of(image, "image").described(model, detection)
 
     def registered(first: Any, second: Any) -> Registered:
         found = register(first, second, **options)

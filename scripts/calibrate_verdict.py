@@ -27,7 +27,8 @@ from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error
 from tiepoint.images.raster import read_image
 from tiepoint.models.load import load_describer
-from tiepoint.registration.register import LEAST_CONFIDENCE, register
+from tiepoint.options import Verdict
+from tiepoint.registration.register import register
 from tiepoint.registration.verdict import FEATURES, Evidence
 
 RIGHT, LIMIT = 5.0, 20.0
@@ -85,7 +86,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                     b = relit(b, random)
                 truth = small_warp(random, b.shape)
                 b = cv2.warpPerspective(b, truth, b.shape[::-1])
-                found = register(a, b, model, max_keypoints=options.max_keypoints, least_confidence=0.0)
+                found = register(a, b, model, max_keypoints=options.max_keypoints, min_confidence=0.0)
                 if found.matrix is None:
                     continue
                 error = corner_error(found.matrix, truth, a.shape[1], a.shape[0]) if kind == "right" else 1e9
@@ -173,8 +174,8 @@ def report(cases: list[dict[str, Any]], right: NDArray[np.bool_], predicted: NDA
                 name,
                 len(good),
                 len(bad),
-                float((good >= LEAST_CONFIDENCE).mean()),
-                float((bad >= LEAST_CONFIDENCE).mean()),
+                float((good >= Verdict.min_confidence).mean()),
+                float((bad >= Verdict.min_confidence).mean()),
                 accepted,
             )
         )

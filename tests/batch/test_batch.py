@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +16,18 @@ import pytest
 from tiepoint.batch import batch
 from tiepoint.batch.batch import register_many
 from tiepoint.batch.pair_list import Pair
+from tiepoint.batch.settings import TRIAL
 from tiepoint.batch.summary import Row
 from tiepoint.errors import InputError
-from tiepoint.features import cache as feature_cache
+from tiepoint.features import view
 from tiepoint.features.describe import Features, describe
 from tiepoint.files import locked
+from tiepoint.images.geo import Geo, write_geotiff
 from tiepoint.images.pixels import write_image
-from tiepoint.registration.register import Registration, register
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
 
-QUICK: dict[str, Any] = {"max_keypoints": 300, "structure": False, "refine": False}
+QUICK: dict[str, Any] = {"max_keypoints": 300, "global_search": False, "refine": False}
 MATRIX = np.array([[0.99, 0.05, 4.0], [-0.05, 1.01, 8.0], [0, 0, 1]])
 
 
@@ -55,18 +57,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A letter for each image described, and one for each pair registered; the trial of the settings is left out."""
     found: list[str] = []
 
-    @functools.wraps(describe)
-    def described(*arguments: Any, **options: Any) -> Features:
-        found.append("d")
-        return describe(*arguments, **options)
+    def described(*arguments: Any, name: str, **options: Any) -> Features:
+        if name != TRIAL:
+            found.append("d")
+        return describe(*arguments, name=name, **options)
 
-    @functools.wraps(register)  # whose arguments are looked up
-    def registered(a: Features, b: Features, *arguments: Any, **options: Any) -> Registration:
-        if a is not b:
-            found.append("r")
-        return register(a, b, *arguments, **options)
+    def registered(*arguments: Any, **options: Any) -> Registration:
+        found.append("r")
+        return register(*arguments, **options)
 
-    monkeypatch.setattr(feature_cache, "describe", described)
+    monkeypatch.setattr(view, "describe", described)
     monkeypatch.setattr(batch, "register", registered)
     return found
 
@@ -137,13 +137,13 @@ def test_what_a_result_was_made_from_decides(pairs: list[Pair], tmp_path: Path, 
     one = [Pair("good", own, pairs[0].b)]
     run(one, out)
     for change, again in [
-        ({}, ""), ({"threshold": 2.0}, "r"), ({"max_keypoints": 200}, "ddr"),
+        ({}, ""), ({"max_residual": 2.0}, "r"), ({"max_keypoints": 200}, "ddr"),
         ({}, "r"),  # the features of the first settings are there still
         ({"workers": 2, "progress": print}, ""), ({"report": "page.html"}, "r"), ({"report": "page.html"}, ""),
         ({"warp": "piecewise"}, "r"), ({"warp": "piecewise"}, ""), ({"model": "fundamental"}, "r"),
-        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([200.0, 200, 1]))}, "r"),
-        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([200.0, 200, 1]))}, ""),
-        ({"model": "essential", "cameras": (np.diag([200, 200, 1]), np.diag([300.0, 200, 1]))}, "r"),
+        ({"model": "essential", "camera_a": (200, 200, 0, 0), "camera_b": (200.0, 200, 0, 0)}, "r"),
+        ({"model": "essential", "camera_a": (200, 200, 0, 0), "camera_b": (200.0, 200, 0, 0)}, ""),
+        ({"model": "essential", "camera_a": (200, 200, 0, 0), "camera_b": (300.0, 200, 0, 0)}, "r"),
     ]:  # fmt: skip
         calls.clear()
         run(one, out, **change)
@@ -184,54 +184,49 @@ def test_bands_are_of_the_images_and_of_the_cache(tmp_path: Path, images: Path, 
     one = [Pair("good", tmp_path / "0.png", tmp_path / "1.png")]
     plain = run([Pair("good", images / "0.png", images / "1.png")], tmp_path / "plain")
     calls.clear()
-    for band, again in [
-        (2, "ddr"), (2, ""), ((2, 2), ""), ((2, "green"), "dr"), ((2, 3), "dr"), (2, "r"), (np.int64(2), ""),
-        ((2, "blush"), "failed"),
+    for bands, again in [
+        ((2, 2), "ddr"), ((2, 2), ""), ((2, "green"), "dr"), ((2, 3), "dr"), ((2, 2), "r"),
+        ((np.int64(2), np.int64(2)), ""), ((2, "blush"), "failed"),
     ]:  # fmt: skip
-        rows = run(one, tmp_path / "out", band=band, report="page.html")
-        assert ("".join(calls) if rows[0].error is None else "failed") == again, band
-        if band == 2:
+        rows = run(one, tmp_path / "out", band_a=bands[0], band_b=bands[1], report="page.html")
+        assert ("".join(calls) if rows[0].error is None else "failed") == again, bands
+        if bands == (2, 2):
             np.testing.assert_array_equal(rows[0].matrix, plain[0].matrix)
         calls.clear()
     assert rows[0].error is not None
     assert "has no band 'blush'" in rows[0].error
     with pytest.raises(InputError, match=r"band is 1\.5"):
-        run(one, tmp_path / "out", band=1.5)
+        run(one, tmp_path / "out", band_a=1.5)
 
 
-def test_the_warped_image_and_further_files_are_written_and_cleared(
-    pairs: list[Pair], tmp_path: Path, calls: list[str]
-) -> None:
+def test_the_warped_image_and_the_placed_tie_points_are_written_and_cleared(tmp_path: Path, images: Path) -> None:
     pytest.importorskip("rasterio")
-    seen: list[tuple[str, bool]] = []
-
-    def export(folder: Path, found: Registration) -> None:
-        seen.append((folder.name, found.accepted))
-        folder.mkdir(exist_ok=True)
-        (folder / "tie_points.txt").write_text("points")
-
-    rows = run(pairs[:2], tmp_path, warped="warped.tif", export=export)
+    geo = Geo((0.001, 0.0, 15.0, 0.0, -0.001, 50.0), "EPSG:4326", 4326)
+    for name in ("1", "2"):
+        write_geotiff(tmp_path / f"{name}.tif", cv2.imread(str(images / f"{name}.png"), cv2.IMREAD_GRAYSCALE), geo)
+    placed = [Pair(name, images / "0.png", tmp_path / f"{b}.tif") for name, b in (("good", 1), ("wrong", 2))]
+    out = tmp_path / "out"
+    rows = run(placed, out, warp_output="warped.tif")
     assert [row.verdict for row in rows] == ["accepted", "refused"]
-    assert seen == [("good", True), ("wrong", False)]
-    whole = ["result.json", "tie_points.csv", "tie_points.txt"]
-    assert listed(tmp_path / "good") == [*whole, "warped.tif"]
-    assert listed(tmp_path / "wrong") == whole
-    assert all(row.reused for row in run(pairs[:2], tmp_path, warped="warped.tif", export=export))
-    (tmp_path / "good" / "warped.tif").unlink()
-    again = run(pairs[:2], tmp_path, warped="warped.tif", export=export)
-    assert [row.reused for row in again] == [False, True]
-    run(pairs[:1], tmp_path, warped="warped.tif", min_inliers=1000)  # refused: of the earlier run nothing stays
-    assert listed(tmp_path / "good") == ["result.json", "tie_points.csv"]
+    whole = ["result.json", "tie_points.csv"]
+    assert listed(out / "good") == [*whole, "tie_points.geojson", "tie_points.points", "warped.tif"]
+    assert listed(out / "wrong") == whole
+    features = json.loads((out / "good" / "tie_points.geojson").read_text(encoding="utf-8"))["features"]
+    assert len(features) == rows[0].inliers
+    assert all(row.reused for row in run(placed, out, warp_output="warped.tif"))
+    (out / "good" / "warped.tif").unlink()
+    assert [row.reused for row in run(placed, out, warp_output="warped.tif")] == [False, True]
+    run(placed[:1], out, warp_output="warped.tif", min_inliers=1000)  # refused: of the earlier run nothing stays
+    assert listed(out / "good") == whole
 
 
 def test_a_crash_is_a_row_with_its_traceback(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @functools.wraps(register)
-    def crash(a: Features, b: Features, *arguments: Any, **options: Any) -> Registration:
-        if a is not b and crashing:
+    def crash(*arguments: Any, **options: Any) -> Registration:
+        if crashing:
             raise ZeroDivisionError("division\nby zero")
-        return register(a, b, *arguments, **options)
+        return register(*arguments, **options)
 
     monkeypatch.setattr(batch, "register", crash)
     crashing = True
@@ -321,22 +316,22 @@ def test_one_run_at_a_time(pairs: list[Pair], tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"ratio": 7.0}, "ratio is 7"),
-        ({"threshold": -1.0}, "threshold is -1"),
+        ({"max_residual": -1.0}, "max_residual is -1"),
         ({"max_keypoints": 0}, "max_keypoints is 0"),
         ({"contrast_threshold": -1.0}, "contrast_threshold is -1"),
         ({"support": 5.0}, "support 5"),
-        ({"least_confidence": 2.0}, "least_confidence is 2"),
+        ({"min_confidence": 2.0}, "min_confidence is 2"),
         ({"relater": "rootsift"}, "give a relater"),
         ({"workers": 0}, "workers is 0"),
         ({"report": "a/b.html"}, "give a file name alone"),
         ({"report": "result.json"}, "give a file name alone"),
-        ({"warped": "a/b.tif"}, "give a file name alone"),
-        ({"warped": "warped.png"}, "name it .tif"),
-        ({"warped": "x.tif", "report": "x.tif"}, "give two file names"),
-        ({"warped": "x.tif", "model": "fundamental"}, "leave out warped"),
+        ({"warp_output": "a/b.tif"}, "give a file name alone"),
+        ({"warp_output": "warped.png"}, "name it .tif"),
+        ({"warp_output": "x.tif", "report": "x.tif"}, "give two file names"),
+        ({"warp_output": "x.tif", "model": "fundamental"}, "leave out warp_output"),
         ({"warp": "spline"}, "no warp 'spline'"),
-        ({"model": "essential"}, "needs cameras"),
-        ({"model": "essential", "cameras": (np.eye(3), -np.eye(3))}, "camera_b is not"),
+        ({"model": "essential"}, "needs camera_a"),
+        ({"model": "essential", "camera_a": (1, 1, 0, 0), "camera_b": (-1, -1, 0, 0)}, r"a camera is \(-1"),
     ],
 )
 def test_settings_that_fit_no_pair_stop_before_the_first(
@@ -356,6 +351,8 @@ def test_arguments_that_cannot_be_used(pairs: list[Pair], tmp_path: Path, images
         run(pairs, images)
     with pytest.raises(InputError, match="no such describer"):
         register_many(pairs, tmp_path, "nosuch")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+    with pytest.raises(InputError, match="unknown option 'colour'"):
         run(pairs, tmp_path, colour=1)
+    with pytest.raises(InputError, match=r"unknown option 'max_keypoint': did you mean max_keypoints\?"):
+        run(pairs, tmp_path, max_keypoint=1)
     assert listed(tmp_path) == []

@@ -13,22 +13,22 @@ import pytest
 from bands import needs_rasterio
 from cheap_models import Upright, correlation
 
-from tiepoint.batch import batch
 from tiepoint.batch import settings as batch_settings
 from tiepoint.batch.batch import register_many
 from tiepoint.batch.pair_list import Pair
+from tiepoint.batch.settings import TRIAL
 from tiepoint.errors import InputError
-from tiepoint.features import cache as feature_cache
+from tiepoint.features import view
 from tiepoint.features.describe import Features, describe
 from tiepoint.images.pixels import write_image
-from tiepoint.images.raster import read_image
+from tiepoint.images.raster import Raster, read_image
+from tiepoint.options import Registration as Options
+from tiepoint.options import override
 from tiepoint.registration import large
-from tiepoint.registration import large as by_size
-from tiepoint.registration.large import by_windows, register_large
-from tiepoint.registration.register import Registration, register
+from tiepoint.registration.large import is_read_in_windows, read_for_pictures
+from tiepoint.registration.register import register
 
 WIDTH, HEIGHT, SHIFT = 1600, 480, (12, 8)
-WHOLE = {"model": "auto", "warp": None, "relater": None, "refine": True}
 Texture = Callable[..., np.ndarray]
 
 
@@ -45,20 +45,16 @@ def pairs(texture: Texture, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files described whole, and registered in windows; more than half a million pixels are large."""
+    """Files described, with the width that they had then; more than half a million pixels are large."""
     names: list[str] = []
 
-    def described(image: Any, *arguments: Any, **options: Any) -> Features:
-        names.append(Path(image.name).stem)
-        return describe(image, *arguments, **options)
+    def described(image: Raster, *arguments: Any, name: str, **options: Any) -> Features:
+        if name != TRIAL:
+            names.append(f"{Path(name).stem} {image.pixels.shape[1]}")
+        return describe(image, *arguments, name=name, **options)
 
-    def in_windows(a: Path, *arguments: Any, **options: Any) -> Registration:
-        names.append(f"{a.stem} in windows")
-        return register_large(a, *arguments, **options)
-
-    monkeypatch.setattr(feature_cache, "describe", described)
-    monkeypatch.setattr(batch, "register_large", in_windows)
-    monkeypatch.setattr(large, "LARGE", 500_000)
+    monkeypatch.setattr(view, "describe", described)
+    monkeypatch.setattr(large, "MAX_WHOLE_PX", 500_000)
     return names
 
 
@@ -70,16 +66,17 @@ def run(pairs: list[Pair], out: Path, **options: Any) -> list[Any]:
 def test_large_pairs_are_read_in_windows_and_the_others_whole(
     pairs: list[Pair], tmp_path: Path, seen: list[str]
 ) -> None:
-    files = {"report": "page.html", "warped": "warped.tif"}
+    files = {"report": "page.html", "warp_output": "warped.tif"}
     rows = run(pairs, tmp_path, **files)
-    assert seen == ["big-a in windows", "small-a", "small-b"]
-    for row, pair, way in zip(rows, pairs, (register_large, register), strict=True):
+    assert seen == ["big-a 800", "big-b 800", "small-a 320", "small-b 320"]
+    for row, pair, factor in zip(rows, pairs, (2, 1), strict=True):
         assert row.verdict == "accepted"
         np.testing.assert_allclose(row.matrix, [[1, 0, SHIFT[0]], [0, 1, SHIFT[1]], [0, 0, 1]], atol=0.05)
         result = json.loads((tmp_path / pair.name / "result.json").read_text(encoding="utf-8"))
         assert pair.a is not None
         assert pair.b is not None
-        alone = way(pair.a, pair.b, "rootsift", max_keypoints=400)
+        alone = register(pair.a, pair.b, "rootsift", max_keypoints=400)
+        assert alone.a.factor == alone.b.factor == factor
         assert alone.to_json().items() <= result.items()
         warped, fixed = read_image(tmp_path / pair.name / "warped.tif"), read_image(pair.b)
         assert warped.pixels.shape == fixed.pixels.shape
@@ -93,8 +90,8 @@ def test_large_pairs_are_read_in_windows_and_the_others_whole(
 
 def test_the_way_is_a_choice_and_a_result_is_of_its_way(pairs: list[Pair], tmp_path: Path, seen: list[str]) -> None:
     for choice, expected, reused in [
-        ("never", ["big-a", "big-b"], False), ("auto", ["big-a in windows"], False), ("always", [], True),
-        ("never", [], False),  # done again, by the features that are there still
+        ("never", ["big-a 1600", "big-b 1600"], False), ("auto", ["big-a 800", "big-b 800"], False),
+        ("always", [], True), ("never", [], False),  # done again, by the features that are there still
     ]:  # fmt: skip
         seen.clear()
         assert run(pairs[:1], tmp_path, large=choice)[0].reused == reused
@@ -120,16 +117,19 @@ def test_what_windows_cannot_do_stops_before_the_first_pair_or_is_done_whole(
     a, b = pairs[0].a, pairs[0].b
     assert a is not None
     assert b is not None
-    assert by_windows(a, b, "auto", WHOLE)
-    assert not by_windows(a, b, "auto", WHOLE | options)
-    assert by_windows(a, b, "always", WHOLE | options)  # which register_large then refuses
+    related = "relater" in options
+    flat = {name: value for name, value in options.items() if name != "relater"}
+    assert is_read_in_windows(a, b, Options(), has_relater=False)
+    assert not is_read_in_windows(a, b, override(Options(), flat), related)
+    with pytest.raises(InputError, match=said):
+        is_read_in_windows(a, b, override(Options(), flat | {"large": "always"}), related)
 
 
 def test_a_file_without_a_size_is_not_asked_where_the_way_is_given(tmp_path: Path) -> None:
     missing = tmp_path / "none.png"
-    assert not by_windows(missing, missing, "never", WHOLE)
+    assert not is_read_in_windows(missing, missing, override(Options(), {"large": "never"}), has_relater=False)
     with pytest.raises(InputError, match="no such file"):
-        by_windows(missing, missing, "auto", WHOLE)
+        is_read_in_windows(missing, missing, Options(), has_relater=False)
 
 
 def test_pictures_are_of_the_files_and_their_bands(texture: Texture, tmp_path: Path) -> None:
@@ -137,17 +137,19 @@ def test_pictures_are_of_the_files_and_their_bands(texture: Texture, tmp_path: P
     write_image(tmp_path / "a.png", np.dstack([255 - a, a, 255 - a]))
     write_image(tmp_path / "b.png", a)
     paths = tmp_path / "a.png", tmp_path / "b.png"
-    found = register(*paths, "rootsift", band=(2, None), max_keypoints=200)
-    first, second, shown = by_size.pictured(found, *paths, (2, None))
+    found = register(*paths, "rootsift", band_a=2, max_keypoints=200)
+    first, second, shown = read_for_pictures(found)
     np.testing.assert_array_equal(first.pixels, a)
     np.testing.assert_array_equal(second.pixels, a)
     assert shown is found
+    with pytest.raises(InputError, match="image a: was no file"):
+        read_for_pictures(register(a, a, "rootsift", max_keypoints=200))
 
 
 @pytest.fixture
 def turns(texture: Texture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
     """Image b with itself, and turned by 90 and 180 degrees; "rootsift" loads a describer of upright patches."""
-    monkeypatch.setattr(batch_settings, "load_describer", lambda name: Upright())
+    monkeypatch.setattr(batch_settings, "load_describer", lambda name, device: Upright())
     image = texture(5, 240, 240)
     for quarters in range(3):
         write_image(tmp_path / f"{quarters}.png", np.ascontiguousarray(np.rot90(image, quarters)))
@@ -155,7 +157,7 @@ def turns(texture: Texture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_upright_patches_are_turned_pair_by_pair(turns: list[Pair], tmp_path: Path) -> None:
-    options: dict[str, Any] = {"max_keypoints": 200, "structure": False}
+    options: dict[str, Any] = {"max_keypoints": 200, "global_search": False}
     out = tmp_path / "out"
     rows = register_many(turns, out, "rootsift", rotations=4, **options)
     assert [row.verdict for row in rows] == ["accepted"] * 3
@@ -176,7 +178,7 @@ def test_the_structure_turns_upright_patches_a_little(turns: list[Pair], tmp_pat
     matrix = np.vstack([cv2.getRotationMatrix2D((119.5, 119.5), 12, 1), [0, 0, 1]])
     moved = cv2.warpPerspective(image, matrix, (240, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     write_image(tmp_path / "moved.png", moved)
-    options: dict[str, Any] = {"max_keypoints": 200, "structure": False, "refine": False}
+    options: dict[str, Any] = {"max_keypoints": 200, "global_search": False, "refine": False}
     pair = Pair("moved", turns[0].b, tmp_path / "moved.png")
     row = register_many([pair], tmp_path / "out", "rootsift", **options)[0]
     alone = register(str(pair.a), str(pair.b), Upright(), **options)

@@ -15,6 +15,7 @@ from register_inputs import error, texture
 from tiepoint.cli import main
 from tiepoint.files import locked
 from tiepoint.registration.register import register
+from tiepoint.report.draw import draw_overlay, draw_registration
 
 TRUTH = np.array([[0.98, -0.17, 46.0], [0.16, 1.02, -31.0], [8e-5, -5e-5, 1.0]])
 
@@ -88,7 +89,9 @@ def test_detector_and_affine_shape_are_taken(folder: Path, capfd: pytest.Capture
     assert len({str(result["tie_points"]) for result in results.values()}) == 3
 
 
-@pytest.mark.parametrize("options", [("--model", "spline"), ("--ratio", "7"), ("--threshold", "-1"), ("--nonsense",)])
+@pytest.mark.parametrize(
+    "options", [("--model", "spline"), ("--ratio", "7"), ("--max-residual", "-1"), ("--nonsense",)]
+)
 def test_a_wrong_option_exits_with_2_and_one_line(
     folder: Path, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,8 +107,13 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     printed = json.loads(capfd.readouterr().out)
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "result.json", "tie_points.csv"]
     assert json.loads((out / "result.json").read_text(encoding="utf-8")) == printed
-    assert cv2.imread(str(out / "matches.png")).shape[1] == 908  # 640 px, enlarged
-    assert cv2.imread(str(out / "overlay.png")).shape[1] == 640
+    a, b = folder / "a.png", folder / "b.png"
+    found = register(a, b, "rootsift")
+    assert found.transform is not None
+    for name, drawn in {
+        "matches.png": draw_registration(a, b, found), "overlay.png": draw_overlay(a, b, found.transform)
+    }.items():  # fmt: skip
+        np.testing.assert_array_equal(cv2.imread(str(out / name))[..., ::-1], drawn)
     assert run("register", folder, "a.png", "other.png", "--out", str(out)) == 1
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "result.json"]  # no overlay of the run before
 

@@ -18,7 +18,7 @@ from tiepoint.files import locked
 from tiepoint.registration.register import register
 
 MATRIX = np.array([[0.99, 0.05, 4.0], [-0.05, 1.01, 8.0], [0, 0, 1]])
-QUICK = ("--describer", "rootsift", "--max-keypoints", "300", "--no-structure", "--no-refine")
+QUICK = ("--describer", "rootsift", "--max-keypoints", "300", "--no-global-search", "--no-refine")
 
 
 texture = functools.partial(noise, width=240, height=180)

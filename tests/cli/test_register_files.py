@@ -14,12 +14,14 @@ from PIL import Image
 from register_inputs import texture
 
 from tiepoint.cli import main
-from tiepoint.cli.register import _shown
+from tiepoint.cli.register import _summarise
 from tiepoint.images.geo import Geo
 from tiepoint.images.raster import read_image
+from tiepoint.registration.register import register
+from tiepoint.report.draw import draw_registration
 
 MATRIX = np.array([[0.99, -0.05, 14.0], [0.05, 1.0, -9.0], [0, 0, 1.0]])
-QUICK = ("--describer", "rootsift", "--max-keypoints", "600", "--no-structure", "--no-refine", "--json")
+QUICK = ("--describer", "rootsift", "--max-keypoints", "600", "--no-global-search", "--no-refine", "--json")
 GEO = Geo((0.001, 0.0, 15.0, 0.0, -0.001, 50.0), "EPSG:4326", 4326)
 
 
@@ -73,14 +75,19 @@ def test_a_turned_photograph_is_drawn_as_it_was_registered(
 ) -> None:
     assert run(folder, "turned.jpg", "b.png", "--out", tmp_path / "out") == 0
     np.testing.assert_allclose(np.array(result(capfd)["matrix"])[:2, 2], MATRIX[:2, 2], atol=1)
-    assert cv2.imread(str(tmp_path / "out" / "matches.png")).shape[1] == 908  # 640 px, enlarged
+    upright = read_image(folder / "turned.jpg")
+    assert upright.pixels.shape == (240, 320)
+    options: dict[str, Any] = {"max_keypoints": 600, "global_search": False, "refine": False}
+    found = register(upright, folder / "b.png", "rootsift", **options)
+    drawn = cv2.imread(str(tmp_path / "out" / "matches.png"))[..., ::-1]
+    np.testing.assert_array_equal(drawn, draw_registration(upright, folder / "b.png", found))
     assert grey_inside(tmp_path / "out" / "overlay.png") < 6
 
 
 def test_a_band_is_registered_and_drawn_and_all_are_warped(
     maps: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    files = ("--out", tmp_path, "--report", tmp_path / "page.html", "--warped", tmp_path / "warped.tif")
+    files = ("--out", tmp_path, "--report", tmp_path / "page.html", "--warp-output", tmp_path / "warped.tif")
     assert run(maps, "many.tif", "map.tif", "--band-a", "nir", *files) == 0
     found = result(capfd)
     np.testing.assert_allclose(np.array(found["matrix"])[:2, 2], MATRIX[:2, 2], atol=1)
@@ -103,7 +110,7 @@ def test_a_band_is_registered_and_drawn_and_all_are_warped(
 def test_a_refused_run_removes_what_an_earlier_one_wrote(
     maps: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    files = ("--out", tmp_path, "--warped", tmp_path / "warped.tif")
+    files = ("--out", tmp_path, "--warp-output", tmp_path / "warped.tif")
     assert run(maps, "a.png", "map.tif", *files) == 0
     assert (tmp_path / "tie_points.points").exists()
     capfd.readouterr()
@@ -117,7 +124,7 @@ def test_a_warp_bends_the_overlay_and_the_warped_image(
 ) -> None:
     assert run(maps, "a.png", "bent.png", "--out", tmp_path / "straight") == 0
     assert result(capfd)["warp"] is None
-    files = ("--out", tmp_path / "bent", "--warped", tmp_path / "warped.tif")
+    files = ("--out", tmp_path / "bent", "--warp-output", tmp_path / "warped.tif")
     assert run(maps, "a.png", "bent.png", "--warp", "thin-plate", *files) == 0
     warp = result(capfd)["warp"]
     assert warp["taken"]
@@ -137,7 +144,7 @@ def test_the_table_shows_the_warp(folder: Path, capfd: pytest.CaptureFixture[str
 
 def test_the_table_shows_the_pose() -> None:
     pose = {"rotation": np.eye(3).tolist(), "translation": [0.6, 0.0, 0.8]}
-    shown = _shown({"matrix": None, "pose": pose, "warp": None, "evidence": {"places": 3}, "reasons": ["a", "b"]})
+    shown = _summarise({"matrix": None, "pose": pose, "warp": None, "evidence": {"places": 3}, "reasons": ["a", "b"]})
     assert shown == {
         "rotation row 1": "1 0 0", "rotation row 2": "0 1 0", "rotation row 3": "0 0 1", "translation": "0.6 0 0.8",
         "evidence: places": 3, "reasons": "a; b",
@@ -158,17 +165,17 @@ def test_two_views_of_a_plane_are_refused_and_say_so(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--model", "essential"), "essential needs cameras"),
-        (("--camera-a", "1", "1", "0", "0"), "cameras are for the model essential, not auto"),
-        (("--camera-b", "1", "1", "0", "0"), "--camera-b stands alone"),
-        (("--model", "essential", "--camera-a", "-1", "1", "0", "0"), "camera_a is not"),
+        (("--model", "essential"), "essential needs camera_a"),
+        (("--camera-a", "1", "1", "0", "0"), "camera_a is for the model essential, not auto"),
+        (("--camera-b", "1", "1", "0", "0"), "camera_b stands alone"),
+        (("--model", "essential", "--camera-a", "-1", "1", "0", "0"), "camera_a is (-1"),
         (("--model", "fundamental", "--warp", "piecewise"), "leave out warp"),
-        (("--model", "fundamental", "--relater", "rrlnet-visnir"), "give candidates, or no relater"),
+        (("--model", "fundamental", "--relater", "rrlnet-visnir"), "give top_k, or no relater"),
         (("--warp", "spline"), "spline"),
         (("--band-a", "nir"), "a.png: has no band 'nir'"),
-        (("--band-b", "2"), "b.png: has no band '2'"),
-        (("--warped", "OUT/x.png"), "name it .tif"),
-        (("--warped", "OUT/x.tif", "--model", "fundamental"), "leave out warped"),
+        (("--band-b", "2"), "b.png: has no band 2"),
+        (("--warp-output", "OUT/x.png"), "name it .tif"),
+        (("--warp-output", "OUT/x.tif", "--model", "fundamental"), "leave out warp_output"),
     ],
 )
 def test_what_does_not_go_together_exits_with_2_and_one_line(
@@ -184,18 +191,18 @@ def test_what_does_not_go_together_exits_with_2_and_one_line(
 
 def test_an_image_is_not_warped_onto_itself(maps: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = (maps / "map.tif").read_bytes()
-    assert run(maps, "a.png", "map.tif", "--warped", maps / "map.tif") == 2
+    assert run(maps, "a.png", "map.tif", "--warp-output", maps / "map.tif") == 2
     assert "is one of the images" in capfd.readouterr().err
     assert (maps / "map.tif").read_bytes() == before
 
 
-def test_without_rasterio_warped_says_what_to_install(
+def test_without_rasterio_warp_output_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    assert run(folder, "a.png", "b.png", "--warped", tmp_path / "x.tif") == 2
+    assert run(folder, "a.png", "b.png", "--warp-output", tmp_path / "x.tif") == 2
     assert "needs rasterio: pip install 'tiepoint[geo]'" in capfd.readouterr().err
 
 
@@ -203,7 +210,7 @@ def test_many_pairs_have_their_tables_and_warped_images(
     maps: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (maps / "pairs.csv").write_text("a,b,name\nmany.tif,map.tif,one\n", encoding="utf-8")
-    options = ("--out", str(tmp_path), "--band-a", "nir", "--warped", "warped.tif", "--warp", "thin-plate")
+    options = ("--out", str(tmp_path), "--band-a", "nir", "--warp-output", "warped.tif", "--warp", "thin-plate")
     assert main(["register", str(maps / "pairs.csv"), *QUICK, *options]) == 0
     assert result(capfd)["accepted"] == 1
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [

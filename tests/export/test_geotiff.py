@@ -14,12 +14,14 @@ from made_registration import made
 
 from tiepoint.errors import InputError
 from tiepoint.export.geotiff import write_warped
+from tiepoint.features.view import View
 from tiepoint.geometry.robust import apply
 from tiepoint.images.geo import Geo, quiet
 from tiepoint.images.raster import Raster
 from tiepoint.images.resample import warp_image
+from tiepoint.options import override
 from tiepoint.registration.result import Registration
-from tiepoint.registration.warp import bend
+from tiepoint.registration.warp import apply_if_better
 
 rasterio = pytest.importorskip("rasterio", reason="needs rasterio (pip install 'tiepoint[geo]')")
 MATRIX = np.array([[0.97, -0.1, 30.0], [0.1, 0.97, -20.0], [0, 0, 1.0]])
@@ -47,10 +49,10 @@ def registered(bent: bool = False, refused: bool = False) -> Registration:
     if bent:
         a = found.points[:, :2]
         found.points[:, 2:] = apply(MATRIX, a) + 3 * np.column_stack([np.sin(a[:, 1] / 20), np.cos(a[:, 0] / 25)])
-        found = bend(found, "thin-plate", 3.0)
+        found = replace(found, options=override(found.options, {"warp": "thin-plate"}))
+        found = apply_if_better(found, (View(None), View(None)), None)
         assert found.warp is not None
-    matches = found.matches
-    return replace(found, matches=replace(matches, b=replace(matches.b, geo=GEO)))
+    return replace(found, b=replace(found.b, geo=GEO))
 
 
 def read(path: Path) -> Any:

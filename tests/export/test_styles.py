@@ -54,6 +54,8 @@ def test_what_a_describer_does_not_take_is_refused() -> None:
         Feature2D("sdgmnet-visnir", affine=True)
     with pytest.raises(InputError, match="always sees 12 sigmas"):
         Feature2D("sift", support=9)
+    with pytest.raises(InputError, match=r"unknown option 'detectr': did you mean detector\?"):
+        Feature2D("sift", detectr="orb")
     with pytest.raises(InputError, match="no detector 'surf'"):
         Feature2D("sift", detector="surf").detect(np.zeros((40, 40), np.uint8))
 

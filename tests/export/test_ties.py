@@ -24,16 +24,11 @@ class Image:
 
 
 @dataclass
-class Pair:
-    a: Image = field(default_factory=Image)
-    b: Image = field(default_factory=Image)
-
-
-@dataclass
 class Found:
     """What is used of a Registration."""
 
-    matches: Pair
+    a: Image
+    b: Image
     accepted: bool = True
     tie_points: np.ndarray = field(default_factory=POINTS.copy)
     residuals: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.25, 1.0]))
@@ -41,7 +36,7 @@ class Found:
 
 
 def written(folder: Path, a: Geo | None, b: Geo | None, accepted: bool = True) -> list[str]:
-    names = write_ties(folder, Found(Pair(Image(a), Image(b)), accepted))  # type: ignore[arg-type]
+    names = write_ties(folder, Found(Image(a), Image(b), accepted))  # type: ignore[arg-type]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     return names
 

@@ -28,7 +28,7 @@ def blob(centre: tuple[float, float]) -> np.ndarray:
 def test_a_blobs_centre_is_found(centre: tuple[float, float], name: str, place: float, scale: float | None) -> None:
     if name in ("hessian", "dog"):
         pytest.importorskip("kornia")
-    found = detect(blob(centre), name, contrast_threshold=0.001)
+    found = detect(blob(centre), detector=name, contrast_threshold=0.001)
     near = np.linalg.norm(found.points - centre, axis=1)
     assert near.argmin() == 0  # the strongest
     np.testing.assert_allclose(found.points[0], centre, atol=place)

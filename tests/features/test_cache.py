@@ -13,9 +13,10 @@ import pytest
 
 import tiepoint
 from tiepoint.errors import InputError
-from tiepoint.features import cache as feature_cache
+from tiepoint.features import view as views
 from tiepoint.features.cache import FeatureCache, digest_file
 from tiepoint.features.describe import Features, describe
+from tiepoint.options import Detection
 from tiepoint.registration.register import register
 
 SETTINGS = {"max_keypoints": 300}
@@ -30,16 +31,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(Path(image.name).name)
         return describe(image, *arguments, **options)
 
-    monkeypatch.setattr(feature_cache, "describe", counted)
+    monkeypatch.setattr(views, "describe", counted)
     return found
 
 
 def cache(folder: Path | None, key: Any = 1) -> FeatureCache:
-    return FeatureCache(folder, tiepoint.load("rootsift"), SETTINGS, key)  # type: ignore[arg-type]
+    return FeatureCache(folder, tiepoint.load_describer("rootsift"), Detection(**SETTINGS), key)
 
 
 def get(kept: FeatureCache, path: Path) -> Features:
-    return kept.features(path, digest_file(path))
+    return kept.view(path, digest_file(path)).known
 
 
 def test_an_image_is_described_once_for_each_content_and_key(files: Path, tmp_path: Path, calls: list[str]) -> None:
@@ -69,7 +70,7 @@ def test_cached_features_equal_and_register_alike(files: Path, tmp_path: Path, c
             assert np.asarray(vars(new)[name]).dtype == np.asarray(value).dtype
     direct = register(*paths, "rootsift", max_keypoints=300)
     assert direct.accepted
-    assert register(*cached).to_json() == direct.to_json()
+    assert register(*(cache(tmp_path).view(path, digest_file(path)) for path in paths)).to_json() == direct.to_json()
 
 
 def test_a_damaged_file_is_made_again(files: Path, tmp_path: Path, calls: list[str]) -> None:

@@ -25,6 +25,8 @@ from tiepoint.images.raster import Raster
 from tiepoint.matching.match import match
 from tiepoint.models.describer import Describer, LearnedDescriber
 from tiepoint.models.load import load_describer
+from tiepoint.options import Detection, override
+from tiepoint.options import Registration as Options
 from tiepoint.registration.register import register
 
 Texture = Callable[..., np.ndarray]
@@ -179,15 +181,18 @@ def test_upright_patches_have_no_affine_shape(pair: tuple[np.ndarray, np.ndarray
 
 
 def test_match_register_and_batches_pass_on_how_keypoints_are_found(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    options = {"detector": "gradient", "affine": True, "max_keypoints": 100, "even": True}
+    options = {"detector": "gradient", "affine": True, "max_keypoints": 100, "uniform": True}
     expected = [describe(image, "rootsift", **options) for image in pair]  # type: ignore[arg-type]
     matched = match(*pair, "rootsift", **options)  # type: ignore[arg-type]
-    registered = register(*pair, "rootsift", refine=False, **options).matches  # type: ignore[arg-type]
-    for found in (matched, registered):
-        for features, wanted in zip((found.a, found.b), expected, strict=True):
-            np.testing.assert_array_equal(features.frames, wanted.frames)
-            np.testing.assert_array_equal(features.descriptors, wanted.descriptors)
-    assert options.items() <= resolve("rootsift", dict(options)).describe.items()
+    registered = register(*pair, "rootsift", refine=False, **options)  # type: ignore[arg-type]
+    for features, wanted in zip((matched.a, matched.b), expected, strict=True):
+        np.testing.assert_array_equal(features.frames, wanted.frames)
+        np.testing.assert_array_equal(features.descriptors, wanted.descriptors)
+    np.testing.assert_array_equal(registered.matches, matched.points)
+    assert (
+        options.items()
+        <= vars(resolve("rootsift", None, override(Options(), options), "cpu").options.detection).items()
+    )
 
 
 def test_the_cache_and_colmaps_database_keep_the_affine_shape(files: Path, tmp_path: Path) -> None:
@@ -195,8 +200,8 @@ def test_the_cache_and_colmaps_database_keep_the_affine_shape(files: Path, tmp_p
     options = {"affine": True, "max_keypoints": 80}
     features = describe(path, "rootsift", **options)  # type: ignore[arg-type]
     for _ in range(2):  # made, and read
-        cache = FeatureCache(tmp_path / "cache", load_describer("rootsift"), options, options)
-        np.testing.assert_array_equal(cache.features(path, digest_file(path)).frames, features.frames)
+        cache = FeatureCache(tmp_path / "cache", load_describer("rootsift"), Detection(**options), options)
+        np.testing.assert_array_equal(cache.view(path, digest_file(path)).known.frames, features.frames)
     write_database(tmp_path / "d.db", {"a.png": features}, {})
     with closing(sqlite3.connect(tmp_path / "d.db")) as database:
         rows, columns, data = database.execute("SELECT rows, cols, data FROM keypoints").fetchone()

@@ -155,7 +155,7 @@ def test_images_match_by_their_geometry(pair: tuple[np.ndarray, np.ndarray], tru
     assert right.mean() > 0.85
     assert len(np.unique(found.points, axis=0)) == len(found.points)
     table = found.to_json()
-    assert table["matches"] == len(table["points"]) == len(found.matches)
+    assert table["matches"] == len(table["points"]) == len(found)
     assert len(table["points"][0]) == 5
 
 

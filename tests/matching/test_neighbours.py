@@ -14,7 +14,8 @@ from peak_memory import bytes_of
 from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
 from tiepoint.matching import match as rules
-from tiepoint.matching.match import Matches, match, mutual_nearest, nearest
+from tiepoint.matching.match import match
+from tiepoint.matching.neighbours import RowMatches, mutual_nearest, nearest
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -81,9 +82,9 @@ def test_ten_of_ten_thousand_by_ten_thousand_fit_in_150_megabytes() -> None:
 
 
 def test_matches_keep_their_probability() -> None:
-    plain = Matches(np.array([[0, 1], [2, 3]]), np.ones(2, np.float32), np.ones(2, np.float32))
+    plain = RowMatches(np.array([[0, 1], [2, 3]]), np.ones(2, np.float32), np.ones(2, np.float32))
     assert plain.take(np.array([True, False])).probability is None
-    known = Matches(plain.indices, plain.similarity, plain.ratio, np.array([0.6, 0.9], np.float32))
+    known = RowMatches(plain.indices, plain.similarity, plain.ratio, np.array([0.6, 0.9], np.float32))
     assert known.take(np.array([1])).probability == pytest.approx([0.9])
 
 
@@ -93,11 +94,11 @@ def test_the_ratio_rule_of_match_is_the_one_to_the_first_apart(pair: Pair) -> No
     beside = np.repeat(b.frames, 2, axis=0)
     beside[1::2, 0, 2] += 1
     b = replace(b, frames=beside, descriptors=np.repeat(b.descriptors, 2, axis=0))
-    second, apart = match(a, b, ratio=0.8), match(a, b, ratio=0.8, ratio_rule="apart")
+    second, apart = match(a, b, ratio=0.8), match(a, b, ratio=0.8, ratio_rule="fginn")
     expected = mutual_nearest(a.descriptors, b.descriptors, 0.8, places=(a.points, b.points))
     rows = {tuple(row) for row in expected.indices.tolist()}
-    assert {tuple(row) for row in apart.matches.indices.tolist()} <= rows
-    assert len(second.matches) == 0
-    assert len(apart.matches) > 100
-    with pytest.raises(InputError, match="no ratio_rule 'third': there are second, apart"):
+    assert {tuple(row) for row in apart.rows.indices.tolist()} <= rows
+    assert len(second) == 0
+    assert len(apart) > 100
+    with pytest.raises(InputError, match="no ratio_rule 'third': there are snn, fginn"):
         rules.match(a, b, ratio_rule="third")  # type: ignore[arg-type]

@@ -10,21 +10,23 @@ import pytest
 import torch
 from cheap_models import Correlation, correlation
 from torch import Tensor
+from views import of_features
 
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features
 from tiepoint.features.frames import upright_frames
+from tiepoint.features.view import View
 from tiepoint.matching.relate import relate_pairs, relate_places
 from tiepoint.models.relater import LearnedRelater
 
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def features(image: np.ndarray, points: np.ndarray) -> Features:
+def features(image: np.ndarray, points: np.ndarray, mask: np.ndarray | None = None) -> View:
     count = len(points)
     empty = np.zeros((count, 4), np.float32), np.ones(count, np.float32)
-    return Features(upright_frames(points, 64), *empty, image.shape[::-1], "none", image)
+    return of_features(image, Features(upright_frames(points, 64), *empty, image.shape[::-1], "none"), mask)
 
 
 def drawn(count: int, seed: int = 0) -> np.ndarray:
@@ -92,7 +94,7 @@ def test_places_and_pairs_are_cut_alike(pair: Pair) -> None:
     matrix[:2, 2] = [20, 500]
     seen = cv2.warpPerspective(pair[0], matrix, (480, 560))
     there = cv2.perspectiveTransform(places[None], matrix)[0]
-    turned = relate_pairs(features(pair[0], places), features(seen, there), rows, relater, turn=turn)
+    turned = relate_pairs(features(pair[0], places), features(seen, there), rows, relater, rotation=turn)
     assert turned.min() > 0.97  # of at most 0.992
     assert relate_pairs(features(pair[0], places), features(seen, there), rows, relater).max() < 0.5
 
@@ -122,7 +124,7 @@ def test_values_of_deep_images_are_scaled_by_what_is_valid(pair: Pair) -> None:
     marked, mask = deep.copy(), np.ones(deep.shape, dtype=bool)
     marked[:20], mask[:20] = 65535, False
     plain = relate_pairs(features(deep, places), features(pair[1], places), rows, relater)
-    masked = replace(features(marked, places), mask=mask)
+    masked = features(marked, places, mask)
     np.testing.assert_allclose(relate_pairs(masked, features(pair[1], places), rows, relater), plain, atol=0.02)
 
 
@@ -130,8 +132,8 @@ def test_no_pairs_and_no_images(pair: Pair) -> None:
     relater, _ = correlation()
     a = features(pair[0], drawn(3))
     assert relate_pairs(a, a, np.empty((0, 2), np.int64), relater).shape == (0,)
-    with pytest.raises(InputError, match="features of none hold no image"):
-        relate_pairs(a, replace(a, image=None), np.zeros((1, 2), np.int64), relater)
+    with pytest.raises(InputError, match="image: only its features are at hand"):
+        relate_pairs(a, replace(a, raster=None), np.zeros((1, 2), np.int64), relater)
 
 
 def test_networks_that_mix_both_patches_first_are_related_pair_by_pair(pair: Pair) -> None:

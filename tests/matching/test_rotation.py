@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 import pytest
 from cheap_models import Upright, correlation
+from views import described
 
 from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
+from tiepoint.features.view import View
 from tiepoint.images.raster import as_raster
-from tiepoint.matching.match import MatchResult, match
+from tiepoint.matching.match import Matches, match
 from tiepoint.matching.rotation import rotation_between, rotation_matrix, search_rotation
+from tiepoint.options import Detection, Matching
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -31,7 +34,7 @@ def about_centre(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndar
     return cv2.warpPerspective(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderValue=128), matrix
 
 
-def right(found: MatchResult, matrix: np.ndarray) -> np.ndarray:
+def right(found: Matches, matrix: np.ndarray) -> np.ndarray:
     mapped = cv2.perspectiveTransform(found.points[None, :, :2], matrix)[0]
     return np.asarray(np.linalg.norm(mapped - found.points[:, 2:], axis=1) < 2)
 
@@ -51,7 +54,7 @@ def test_an_image_in_any_direction_matches(texture: Texture, degrees: float, rot
     found = match(image, seen, Upright(), max_keypoints=200, rotations=rotations)
     assert right(found, matrix).sum() > 60
     assert right(found, matrix).mean() > 0.8
-    turn = rotation_between(found.a, found.b)
+    turn = rotation_between(View(None, found.a), View(None, found.b), 0.9)
     off = np.rad2deg(np.arccos(np.clip(np.trace(turn @ matrix[:2, :2].T) / np.linalg.norm(turn) / 2**0.5, -1, 1)))
     assert off < 4
 
@@ -67,11 +70,11 @@ def test_the_search_takes_the_best_of_its_turns(texture: Texture) -> None:
     seen, _ = about_centre(image, 180)
     a = describe(image, Upright(), max_keypoints=200)
     raster = as_raster(seen)
-    assert [search_rotation(a, raster, Upright(), n, max_keypoints=200) for n in (1, 2, 6)] == [0.0, 180.0, 180.0]
+    few = Detection(max_keypoints=200)
+    found = [search_rotation(a, raster, Upright(), few, Matching(rotations=n)) for n in (1, 2, 6)]
+    assert found == [0.0, 180.0, 180.0]
     other = as_raster(texture(77, 240, 200))
-    assert search_rotation(a, other, Upright(), 2, max_keypoints=200) in (0.0, 180.0)
-    with pytest.raises(InputError, match="rotations is 0"):
-        search_rotation(a, raster, Upright(), 0)
+    assert search_rotation(a, other, Upright(), few, Matching(rotations=2)) in (0.0, 180.0)
 
 
 def test_the_relater_sees_the_patches_so_turned(texture: Texture) -> None:
@@ -84,28 +87,26 @@ def test_the_relater_sees_the_patches_so_turned(texture: Texture) -> None:
 
 
 def test_the_turn_of_oriented_features_is_that_of_their_matches(pair: Pair, truth: np.ndarray) -> None:
-    a, b = (describe(image, "rootsift", max_keypoints=400) for image in pair)
+    a, b = (described(image, max_keypoints=400) for image in pair)
     near = cv2.perspectiveTransform(np.array([[[240.0, 180], [241, 180], [240, 181]]]), truth)[0]
     linear = (near[1:] - near[0]).T
-    np.testing.assert_allclose(rotation_between(a, b), linear, atol=0.05)
+    np.testing.assert_allclose(rotation_between(a, b, 0.9), linear, atol=0.05)
     seen, matrix = about_centre(pair[0], 137)
-    np.testing.assert_allclose(
-        rotation_between(a, describe(seen, "rootsift", max_keypoints=400)), matrix[:2, :2], atol=0.02
-    )
+    np.testing.assert_allclose(rotation_between(a, described(seen, max_keypoints=400), 0.9), matrix[:2, :2], atol=0.02)
 
 
 def test_where_few_match_the_structure_tells_the_turn_or_nothing_does(pair: Pair, truth: np.ndarray) -> None:
-    a, b = (describe(image, "rootsift", max_keypoints=400) for image in pair)
-    strange = replace(b, descriptors=np.roll(b.descriptors, 7, axis=0))
-    np.testing.assert_allclose(rotation_between(a, strange), truth[:2, :2], atol=0.12)
-    bare = replace(strange, image=None)
-    np.testing.assert_array_equal(rotation_between(replace(a, image=None), bare), np.eye(2))
+    a, b = (described(image, max_keypoints=400) for image in pair)
+    strange = replace(b, features=replace(b.known, descriptors=np.roll(b.known.descriptors, 7, axis=0)))
+    np.testing.assert_allclose(rotation_between(a, strange, 0.9), truth[:2, :2], atol=0.12)
+    bare = replace(strange, raster=None)
+    np.testing.assert_array_equal(rotation_between(replace(a, raster=None), bare, 0.9), np.eye(2))
 
 
 @pytest.mark.parametrize(
     ("describer", "rotations", "words"),
     [
-        (Upright(), 0, "rotations is 0: give 1, which searches for none, or more"),
+        (Upright(), 0, "rotations is 0: give 1, which tries no other rotation, or more"),
         ("rootsift", 4, "rotations is 4: they need two images and a describer of upright patches"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiepoint.errors import InputError
-from tiepoint.matching.neighbours import Matches, mutual_nearest
+from tiepoint.matching.neighbours import RowMatches, mutual_nearest
 from tiepoint.matching.shortlist import batches, keep_most_probable, shortlist
 
 Pairs = set[tuple[int, int]]
@@ -93,7 +93,7 @@ def test_the_choice_is_the_most_probable_of_both_sides(pairs: list[tuple[int, in
     random = np.random.default_rng(seed)
     similarity = random.permutation(len(pairs)).astype(np.float32)
     probability = random.integers(0, 5, len(pairs)).astype(np.float32) / 4
-    listed = Matches(np.array(pairs, dtype=np.int64).reshape(-1, 2), similarity, similarity)
+    listed = RowMatches(np.array(pairs, dtype=np.int64).reshape(-1, 2), similarity, similarity)
     found = keep_most_probable(listed, probability, least)
     worth = {pair: (float(p), float(s)) for pair, p, s in zip(pairs, probability, similarity, strict=True)}
     expected = {

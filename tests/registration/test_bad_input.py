@@ -28,7 +28,7 @@ from tiepoint.images.pixels import write_image
 from tiepoint.registration.register import Registration, register
 
 Texture = Callable[..., np.ndarray]
-QUICK: dict[str, Any] = {"structure": False, "refine": False}
+QUICK: dict[str, Any] = {"global_search": False, "refine": False}
 WIDTH, HEIGHT = 320, 240
 LIMITED = """
 import resource, sys
@@ -63,7 +63,7 @@ def folder(image: np.ndarray, texture: Texture, tmp_path_factory: pytest.TempPat
 
 def run(*arguments: object) -> int:
     """The command, quickly."""
-    return main(["register", *map(str, arguments), "--describer", "rootsift", "--no-structure", "--no-refine"])
+    return main(["register", *map(str, arguments), "--describer", "rootsift", "--no-global-search", "--no-refine"])
 
 
 def off(found: Registration, truth: np.ndarray) -> float:
@@ -212,7 +212,7 @@ def test_of_many_pairs_they_fail_alone(folder: Path, tmp_path: Path, capfd: pyte
 def test_a_disk_that_fills_up_is_one_line_and_leaves_no_half_file(folder: Path, tmp_path: Path, limit: int) -> None:
     """The system's own error, by a limit on the size of a file: pictures are larger."""
     command = [sys.executable, "-c", LIMITED, str(limit), "register", str(folder / "a.png"), str(folder / "b.png")]
-    command += ["--describer", "rootsift", "--no-structure", "--no-refine", "--json", "--out", str(tmp_path)]
+    command += ["--describer", "rootsift", "--no-global-search", "--no-refine", "--json", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -253,7 +253,7 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
 def test_of_two_runs_on_one_folder_one_may_be_refused_and_the_files_are_whole(folder: Path, tmp_path: Path) -> None:
     """The second is done where the first had ended before it began."""
     command = [sys.executable, "-m", "tiepoint", "register", str(folder / "a.png")]
-    options = ["--describer", "rootsift", "--no-structure", "--no-refine", "--out", str(tmp_path), "--json"]
+    options = ["--describer", "rootsift", "--no-global-search", "--no-refine", "--out", str(tmp_path), "--json"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     runs = [subprocess.Popen([*command, str(folder / name), *options], **pipes) for name in ("b.png", "a.png")]
     said = [process.communicate() for process in runs]

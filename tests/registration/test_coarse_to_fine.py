@@ -1,4 +1,4 @@
-"""Reduced images are means of what they show, and their cells lie where both images do."""
+"""Downsampled images are means of what they show, and their cells lie where both images do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiepoint.images.downsampled import Downsampled
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.sources import ArraySource
 from tiepoint.images.window import Window
-from tiepoint.registration.full_size import FASTER, levels
+from tiepoint.registration.coarse_to_fine import MAX_STEP, levels
 from tiepoint.registration.grid import CELLS, plan
 from tiepoint.registration.windows import Pair
 
@@ -81,7 +81,7 @@ def test_pixels_lie_where_those_they_show_lie(factor: int) -> None:
 def test_sizes_grow_step_by_step_to_the_full_one(factor: int) -> None:
     found = (factor, *levels(factor))
     assert found[-2:] == (1, 1)
-    assert all(after <= before <= FASTER * after for before, after in pairwise(found))
+    assert all(after <= before <= MAX_STEP * after for before, after in pairwise(found))
 
 
 def test_cells_are_apart_and_lie_where_both_images_are_valid(texture: Callable[..., np.ndarray]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,17 @@ from made_registration import Page
 from seen_scene import CAMERA_A, CAMERA_B, SHIFT, SIZE, fundamental, rotation, seen
 
 from tiepoint.errors import InputError
+from tiepoint.features.view import View
 from tiepoint.geometry.epipolar import sampson_distances
-from tiepoint.registration.register import Registration, register
-from tiepoint.registration.two_views import by_two_views
+from tiepoint.matching.match import Matches, match
+from tiepoint.options import override
+from tiepoint.registration.epipolar_registration import register_epipolar
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
+from tiepoint.registration.task import Task
 from tiepoint.report import write_report
 
-CAMERAS = (CAMERA_A, CAMERA_B)
+CAMERAS = {f"camera_{name}": (k[0, 0], k[1, 1], k[0, 2], k[1, 2]) for name, k in (("a", CAMERA_A), ("b", CAMERA_B))}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def test_a_fundamental_matrix_claims_no_mapping(found: Registration) -> None:
 
 
 def test_known_cameras_give_the_pose() -> None:
-    found = register(*seen(), model="essential", cameras=CAMERAS)
+    found = register(*seen(), model="essential", **CAMERAS)
     assert found.accepted
     assert found.matrix is not None
     assert found.pose is not None
@@ -91,26 +97,30 @@ def test_weights_find_what_the_likely_matches_say() -> None:
     plain = register(a, b, model="fundamental")
     rng = np.random.default_rng(0)
     weights = np.where(np.arange(420) < 60, rng.normal(0.8, 0.15, 420), rng.normal(0.3, 0.15, 420)).clip(0, 1)
-    rows = plain.matches.matches.indices[:, 0]
-    found = by_two_views(plain.matches, "fundamental", None, 3.0, 12, 0, weights[rows])
+    matches = match(a, b)
+    rows = matches.rows.indices[:, 0]
+    weighted = Matches(a, b, replace(matches.rows, probability=weights[rows].astype(np.float32)))
+    options = override(plain.options, {"model": "fundamental"})
+    found = register_epipolar(Task(View.of(a, "a"), View.of(b, "b"), weighted, options, None))
     assert found.accepted
     assert found.inliers[rows < 60].all()
     assert found.probabilities is not None
-    np.testing.assert_array_equal(found.probabilities, weights[rows][found.inliers])
+    np.testing.assert_allclose(found.probabilities, weights[rows][found.inliers], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"model": "essential"}, "essential needs cameras"),
-        ({"model": "fundamental", "cameras": CAMERAS}, "not fundamental: leave them out"),
-        ({"cameras": CAMERAS}, "not auto: leave them out"),
-        ({"model": "essential", "cameras": CAMERA_A}, "not two"),
-        ({"model": "essential", "cameras": (CAMERA_A, CAMERA_A[:2])}, "not two"),
-        ({"model": "essential", "cameras": (CAMERA_A, -CAMERA_B)}, "camera_b is not"),
+        ({"model": "essential"}, "essential needs camera_a"),
+        ({"model": "fundamental", **CAMERAS}, "not fundamental: leave it out"),
+        (CAMERAS, "not auto: leave it out"),
+        ({"model": "essential", "camera_a": (1.0, 1.0)}, "give fx, fy, cx, cy"),
+        ({"model": "essential", "camera_a": (-9.0, 9.0, 0.0, 0.0)}, "the focal lengths positive"),
+        ({"model": "essential", "camera_b": (9.0, 9.0, 0.0, 0.0)}, "needs camera_a"),
+        ({"camera_b": (9.0, 9.0, 0.0, 0.0)}, "camera_b stands alone"),
         ({"model": "fundamental", "warp": "thin-plate"}, "leave out warp"),
-        ({"model": "fundamental", "relater": "rrlnet-visnir"}, "give candidates, or no relater"),
-        ({"model": "fundamental", "threshold": -1.0}, "threshold is -1"),
+        ({"model": "fundamental", "relater": "rrlnet-visnir"}, "give top_k, or no relater"),
+        ({"model": "fundamental", "max_residual": -1.0}, "max_residual is -1"),
         ({"model": "fundamental", "min_inliers": 2}, "min_inliers is 2"),
     ],
 )

@@ -19,8 +19,11 @@ from tiepoint.images.pixels import write_image
 from tiepoint.images.raster import Reader, open_image
 from tiepoint.images.sources import ArraySource
 from tiepoint.images.window import Window
-from tiepoint.registration.large import is_large, reduced_view, register_large
-from tiepoint.registration.register import Registration, register
+from tiepoint.options import Estimation, Reading
+from tiepoint.options import Registration as Options
+from tiepoint.registration.large import is_read_in_windows, read_for_pictures
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
 
 WIDTH, HEIGHT = 1600, 1200
 SMALL = 1000, 450
@@ -43,7 +46,7 @@ def reader(image: np.ndarray, mask: np.ndarray | None = None, kind: type[ArraySo
 
 
 def large(a: Any, b: Any, **options: Any) -> Registration:
-    return register_large(a, b, "rootsift", **{"tile": 512, "overview": 512, "max_keypoints": 1000, **options})
+    return register(a, b, "rootsift", **{"tile": 512, "overview": 512, "max_keypoints": 1000, **options})
 
 
 def warped(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
@@ -94,11 +97,10 @@ def test_the_parts_agree_with_each_other(found: Registration) -> None:
 
 def test_matches_are_in_pixels_of_the_full_size_and_hold_no_image(texture: Texture) -> None:
     a = texture(4, *SMALL)
-    matches = large(reader(a), reader(warped(a, AFFINE, SMALL))).matches
-    assert matches.a.size == SMALL
-    assert matches.a.image is None
-    assert len(matches.matches) > 50
-    assert np.median(residuals(AFFINE, matches.points[:, :2], matches.points[:, 2:])) < 1.5
+    found = large(reader(a), reader(warped(a, AFFINE, SMALL)))
+    assert (found.a.size, found.a.factor) == (SMALL, 2)
+    assert len(found.matches) > 50
+    assert np.median(residuals(AFFINE, found.matches[:, :2], found.matches[:, 2:])) < 1.5
 
 
 def test_no_more_than_a_tile_is_read_at_once(texture: Texture) -> None:
@@ -178,18 +180,16 @@ def test_a_relater_gives_each_tie_point_a_probability(texture: Texture) -> None:
     assert found.probabilities.shape == (found.inliers.sum(),)
     assert found.probabilities.min() > 0.9
     flipped = large(reader(image), reader(255 - image), relater=relater)
-    assert flipped.reasons == ("the relater takes 0 of the places for matches",)
+    assert flipped.reasons == ("the relater takes 0 of the tie points for matches; 4 would be needed",)
     assert flipped.matrix is None
 
 
 def test_a_relater_makes_the_matches_of_the_reduced_images_too(texture: Texture) -> None:
     image = texture(1, *SMALL)
     relater, _ = correlation()
-    found = large(
-        reader(image), reader(image), relater=relater, candidates=2, spectra=("sar", "opt"), max_keypoints=100
-    )
+    found = large(reader(image), reader(image), relater=relater, top_k=2, spectra=("sar", "opt"), max_keypoints=100)
     assert found.accepted
-    assert found.matches.matches.probability is not None
+    assert found.probabilities is not None
 
 
 def test_a_warp_bends_what_no_transform_explains(texture: Texture) -> None:
@@ -222,20 +222,24 @@ def test_files_are_read_in_windows_and_by_band(texture: Texture, tmp_path: Path)
     geo = Geo((10.0, 0, 5e5, 0, -10.0, 4e6))
     write_geotiff(tmp_path / "a.tif", np.stack([np.zeros_like(a), a]), geo, names=("empty", "full"))
     write_image(tmp_path / "b.png", b)
-    found = large(tmp_path / "a.tif", str(tmp_path / "b.png"), band=("full", None))
+    found = large(tmp_path / "a.tif", str(tmp_path / "b.png"), band_a="full", large="always")
     assert found.matrix is not None
     assert corner_error(found.matrix, AFFINE, *SMALL) < 0.1
-    assert found.matches.a.geo == geo
+    assert found.a.geo == geo
     with open_image(tmp_path / "a.tif", "full") as opened:
         again = large(opened, reader(b))
         opened.read(Window(0, 0, 8, 8))  # it is left open
     assert again.to_json() == found.to_json()
     with pytest.raises(InputError, match=r"a\.tif: has no band '3'"):
-        large(tmp_path / "a.tif", tmp_path / "b.png", band=("3", None))
+        large(tmp_path / "a.tif", tmp_path / "b.png", band_a="3", large="always")
 
 
-def test_a_view_shows_the_registration_in_reduced_pixels(found: Registration, scene: Pair) -> None:
-    a, b, view = reduced_view(found, reader(scene[0]), reader(scene[1]), overview=512)
+def test_pictures_show_the_registration_in_reduced_pixels(scene: Pair, tmp_path: Path) -> None:
+    paths = tmp_path / "a.png", tmp_path / "b.png"
+    for path, image in zip(paths, scene, strict=True):
+        write_image(path, image)
+    found = large(*paths, large="always")
+    a, b, view = read_for_pictures(found)
     assert a.pixels.shape == b.pixels.shape == (300, 400)
     assert view.matrix is not None
     assert found.matrix is not None
@@ -248,10 +252,13 @@ def test_a_view_shows_the_registration_in_reduced_pixels(found: Registration, sc
 def test_an_image_is_large_by_its_header(tmp_path: Path) -> None:
     write_image(tmp_path / "small.png", np.zeros((4096, 4096), np.uint8))
     write_image(tmp_path / "large.png", np.zeros((4097, 4096), np.uint8))
-    assert not is_large(tmp_path / "small.png")
-    assert is_large(tmp_path / "large.png")
+    small, huge = tmp_path / "small.png", tmp_path / "large.png"
+    assert not is_read_in_windows(small, small, Options(), False)
+    assert is_read_in_windows(small, huge, Options(), False)
+    assert not is_read_in_windows(small, huge, Options(reading=Reading(large="never")), False)
+    assert not is_read_in_windows(small, huge, Options(Estimation(refine=False)), False)
     with pytest.raises(InputError, match="no such file"):
-        is_large(tmp_path / "none.png")
+        is_read_in_windows(small, tmp_path / "none.png", Options(), False)
 
 
 @pytest.mark.parametrize(
@@ -259,14 +266,13 @@ def test_an_image_is_large_by_its_header(tmp_path: Path) -> None:
     [
         ({"tile": 0}, "tile is 0: give a positive"),
         ({"overview": 511}, "overview is 511: give at least 512"),
-        ({"model": "fundamental"}, "model is 'fundamental': large images are registered by auto, homography"),
+        ({"model": "fundamental"}, "model is 'fundamental': large images are registered by auto, similarity"),
         ({"warp": "spline"}, "no warp 'spline': there are thin-plate, piecewise"),
-        ({"warp": "thin-plate", "relater": "x"}, "do not go together"),
+        ({"warp": "thin-plate", "relater": correlation()[0]}, "do not go together"),
         ({"refine": False}, "leave refine switched on"),
-        ({"band": 1}, "image: its band was chosen when it was opened: leave out band 1"),
-        ({"band": (1, 2, 3)}, "for both images, or two"),
+        ({"band_a": 1}, "image: its band was chosen when it was opened: leave out band 1"),
         ({"relater": correlation()[0], "spectra": ("vis", "ir")}, "relates opt and sar"),
-        ({"least_confidence": 2.0}, "least_confidence is 2"),
+        ({"min_confidence": 2.0}, "min_confidence is 2"),
     ],
 )
 def test_arguments_that_cannot_be_met_are_refused(texture: Texture, options: dict[str, Any], message: str) -> None:

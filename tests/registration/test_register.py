@@ -10,17 +10,18 @@ import pytest
 import torch
 
 import tiepoint
-import tiepoint.registration.register as register_module
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
+from tiepoint.features.view import View
 from tiepoint.geometry.robust import apply, corner_error
 from tiepoint.geometry.select_model import select_model
 from tiepoint.images.pixels import to_unit
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.describer import LearnedDescriber
 from tiepoint.models.relater import LearnedRelater
-from tiepoint.registration.register import Registration, register
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
 from tiepoint.registration.verdict import confidence
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -78,10 +79,14 @@ def test_deep_images_register(pair: Pair, truth: np.ndarray, dtype: type) -> Non
     assert corner_error(found.matrix, truth, 480, 360) < 0.5
 
 
-def test_paths_features_and_arrays_give_the_same(files: Path, pair: Pair, found: Registration) -> None:
+def test_paths_views_and_arrays_give_the_same(files: Path, pair: Pair, found: Registration) -> None:
     by_path = register(files / "a.png", files / "b.png", "rootsift")
-    by_features = register(describe(pair[0], "rootsift"), describe(pair[1], "rootsift"))
-    assert by_path.to_json() == by_features.to_json() == found.to_json()
+    views = [View.of(image, "image") for image in pair]
+    described = [replace(view, features=describe(view.raster, "rootsift")) for view in views]
+    by_views, by_described = register(*views, "rootsift"), register(*described)
+    assert by_path.to_json() == by_views.to_json() == by_described.to_json() == found.to_json()
+    assert by_path.a.source == files / "a.png"
+    assert by_views.a.source is None
 
 
 def test_a_learned_describer_registers(pair: Pair) -> None:
@@ -111,7 +116,7 @@ def test_fewer_than_four_matches_are_refused_not_raised(pair: Pair) -> None:
     assert not found.accepted
     assert found.reasons == ("fewer than 4 different matches",)
     assert found.confidence == 0
-    alone = register(*pair, "rootsift", max_keypoints=3, structure=False)
+    alone = register(*pair, "rootsift", max_keypoints=3, global_search=False)
     assert not alone.accepted
     assert alone.reasons[0] == "fewer than 4 different matches"
     assert alone.confidence == 0
@@ -130,7 +135,7 @@ def test_without_refinement_the_number_of_matches_decides(pair: Pair, truth: np.
     assert found.matrix is not None
     assert corner_error(found.matrix, truth, 480, 360) < 0.5
     assert found.confidence == pytest.approx(count / (count + 12))
-    np.testing.assert_array_equal(found.points, found.matches.points)
+    np.testing.assert_array_equal(found.points, found.matches)
     strict = register(*pair, "rootsift", min_inliers=count + 1, refine=False)
     assert not strict.accepted
     assert strict.reasons == (f"{count} inliers, fewer than {count + 1}",)
@@ -139,7 +144,7 @@ def test_without_refinement_the_number_of_matches_decides(pair: Pair, truth: np.
 
 
 def test_features_without_their_image_are_matched_alone(pair: Pair) -> None:
-    bare = [replace(describe(image, "rootsift"), image=None) for image in pair]
+    bare = [describe(image, "rootsift") for image in pair]
     assert register(*bare).to_json() == register(*pair, "rootsift", refine=False).to_json()
 
 
@@ -151,12 +156,12 @@ def test_a_negative_registers(pair: Pair, truth: np.ndarray) -> None:
 
 
 def test_more_confidence_may_be_asked_for(pair: Pair, found: Registration) -> None:
-    strict = register(*pair, "rootsift", least_confidence=1.0)
+    strict = register(*pair, "rootsift", min_confidence=1.0)
     assert not strict.accepted
     assert strict.confidence == found.confidence
     assert strict.reasons[0].startswith("confidence ")
-    with pytest.raises(InputError, match=r"least_confidence is 1\.5"):
-        register(*pair, "rootsift", least_confidence=1.5)
+    with pytest.raises(InputError, match=r"min_confidence is 1\.5"):
+        register(*pair, "rootsift", min_confidence=1.5)
 
 
 def test_a_relater_gives_each_tie_point_a_probability(pair: Pair) -> None:
@@ -182,7 +187,7 @@ def test_a_relater_gives_each_tie_point_a_probability(pair: Pair) -> None:
     with torch.no_grad():
         net.head.bias -= 100
     refused = register(*pair, "rootsift", relater=LearnedRelater(net, "fresh"), max_keypoints=500)
-    assert refused.reasons == ("the relater takes 0 of the places for matches",)
+    assert refused.reasons == ("the relater takes 0 of the tie points for matches; 4 would be needed",)
     with pytest.raises(InputError, match="relates vis and nir, not vis and ir"):
         register(*pair, "rootsift", relater=relater, spectra=("vis", "ir"))
 
@@ -198,8 +203,8 @@ def test_probabilities_of_keypoint_matches_weigh_in_the_second_fit(pair: Pair, m
         given.append(options.get("weights"))  # type: ignore[arg-type]
         return select_model(*points, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(register_module, "relate_places", related)
-    monkeypatch.setattr(register_module, "select_model", chosen)
+    monkeypatch.setattr("tiepoint.registration.decide.relate_places", related)
+    monkeypatch.setattr("tiepoint.registration.task.select_model", chosen)
     relater = LearnedRelater(nets.create("2channel"), "fresh", {"spectra": ["vis", "nir"]})
     plain = register(*pair, "rootsift", refine=False, max_keypoints=500)
     found = register(*pair, "rootsift", refine=False, max_keypoints=500, relater=relater)
@@ -229,7 +234,9 @@ def test_the_map_is_that_of_the_matrix_and_a_refused_one_has_none(
 def test_progress_reaches_its_end(pair: Pair) -> None:
     steps: list[tuple[int, int]] = []
     register(*pair, "rootsift", max_keypoints=500, progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len({total for _, total in steps}) == 1
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+    assert steps[-1][0] == steps[-1][1]
 
 
 @pytest.mark.parametrize(

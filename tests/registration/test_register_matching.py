@@ -12,21 +12,25 @@ from seen_scene import seen
 
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import corner_error
+from tiepoint.matching.match import match
 from tiepoint.registration.register import register
 
 Pair = tuple[np.ndarray, np.ndarray]
-QUICK = {"max_keypoints": 400, "structure": False, "refine": False}
+QUICK = {"max_keypoints": 400, "global_search": False, "refine": False}
 
 
 def test_a_relater_makes_the_matches_and_weighs_the_fit(pair: Pair, truth: np.ndarray) -> None:
     relater, net = correlation()
-    found = register(*pair, "rootsift", relater=relater, candidates=3, **QUICK)
+    relater_again, _ = correlation()
+    found = register(*pair, "rootsift", relater=relater, top_k=3, **QUICK)
     assert found.matrix is not None
     assert corner_error(found.matrix, truth, *pair[0].shape[::-1]) < 1
-    assert found.matches.matches.probability is not None
     assert found.probabilities is not None
-    np.testing.assert_allclose(found.probabilities, found.matches.matches.probability[found.inliers], rtol=1e-6)
-    assert net.encoded["vis"] <= 400  # once each, and not again by the places
+    matches = match(*pair, "rootsift", relater=relater_again, top_k=3, max_keypoints=400)
+    np.testing.assert_array_equal(matches.points, found.matches)
+    assert matches.rows.probability is not None
+    np.testing.assert_allclose(found.probabilities, matches.rows.probability[found.inliers], rtol=1e-6)
+    assert net.encoded["first"] <= 400  # once each, and not again by the places
 
 
 def test_an_image_upside_down_is_found_by_turns(texture: Callable[..., np.ndarray]) -> None:
@@ -40,18 +44,19 @@ def test_an_image_upside_down_is_found_by_turns(texture: Callable[..., np.ndarra
 
 
 def test_two_views_take_a_relater_for_their_matches_alone(pair: Pair) -> None:
-    relater, _ = correlation()
-    with pytest.raises(InputError, match="give candidates, or no relater"):
+    relater, net = correlation()
+    with pytest.raises(InputError, match="give top_k, or no relater"):
         register(*pair, "rootsift", model="fundamental", relater=relater, **QUICK)
-    found = register(*pair, "rootsift", model="fundamental", relater=relater, candidates=2, **QUICK)
-    assert found.matches.matches.probability is not None
+    found = register(*pair, "rootsift", model="fundamental", relater=relater, top_k=2, **QUICK)
+    assert 0 < len(found.matches) < 400
+    assert net.encoded["first"] > 100
 
 
-def test_candidates_need_a_relater() -> None:
-    with pytest.raises(InputError, match="candidates is 5: they are for a relater: name one"):
-        register(*seen(), candidates=5)
+def test_top_k_needs_a_relater() -> None:
+    with pytest.raises(InputError, match="top_k is 5: it is for a relater: name one"):
+        register(*seen(), top_k=5)
 
 
 def test_the_ratio_rule_is_passed_on(pair: Pair) -> None:
-    second, apart = (register(*pair, "rootsift", ratio_rule=rule, **QUICK) for rule in ("second", "apart"))
-    assert len(apart.matches.matches) >= len(second.matches.matches) > 0
+    second, apart = (register(*pair, "rootsift", ratio_rule=rule, **QUICK) for rule in ("snn", "fginn"))
+    assert len(apart.matches) >= len(second.matches) > 0

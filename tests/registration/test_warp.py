@@ -13,14 +13,18 @@ import pytest
 from made_registration import Page, made
 
 from tiepoint.errors import InputError
+from tiepoint.features.view import View
 from tiepoint.geometry.robust import apply, residuals
-from tiepoint.registration import warp as bend_module
+from tiepoint.options import override
+from tiepoint.registration import warp as warp_module
 from tiepoint.registration.overlay import outline, overlay, warped
-from tiepoint.registration.register import Registration, register
-from tiepoint.registration.warp import bend
+from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
+from tiepoint.registration.warp import apply_if_better
 from tiepoint.report import write_report
 from tiepoint.report.payload import coverage
 
+NOTHING = View(None), View(None)
 KINDS = ["thin-plate", "piecewise"]
 SIZE = (320, 240)
 MATRIX = np.array([[0.99, -0.04, 12], [0.05, 1.0, -9], [0, 0, 1.0]])
@@ -58,6 +62,13 @@ def found(request: pytest.FixtureRequest, images: tuple[np.ndarray, np.ndarray])
 @pytest.fixture(scope="module")
 def plain(images: tuple[np.ndarray, np.ndarray]) -> Registration:
     return register(*images, "rootsift")
+
+
+def bend(
+    registration: Registration, kind: str, limit: float, relater: object = None, views: tuple[View, View] = NOTHING
+) -> Registration:
+    options = override(registration.options, {"warp": kind, "max_residual": limit})
+    return apply_if_better(replace(registration, options=options), views, relater)  # type: ignore[arg-type]
 
 
 def truth(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +147,7 @@ def test_too_few_points_and_a_refused_registration_are_left_as_they_are() -> Non
     assert few.trial.reason == "12 tie points, fewer than 20"
     assert few.to_json()["warp"]["held_out_before"] is None
     refused = made(None)
-    assert bend(refused, "thin-plate", 3.0) is refused
+    assert bend(refused, "thin-plate", 3.0).to_json() == refused.to_json()
     line = made(MATRIX, count=60, outliers=0)
     line.points[:, :2] = np.column_stack([np.linspace(20, 400, 60), np.full(60, 50.0)])
     line.points[:, 2:] = apply(MATRIX, line.points[:, :2])
@@ -147,14 +158,14 @@ def test_a_warp_that_folds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None
     base = made(MATRIX, count=200, outliers=0)
     base.points[:, 2:] = bent_by(base.points[:, :2], 5.0)
     assert bend(base, "thin-plate", 3.0).warp is not None
-    fit = bend_module.WARPS["thin-plate"].fit
+    fit = warp_module.WARPS["thin-plate"].fit
 
     class Folding:
         @staticmethod
         def fit(*arguments: object, **options: object) -> object:
             return replace(fit(*arguments, **options), folded=0.02)  # type: ignore[arg-type]
 
-    monkeypatch.setitem(bend_module.WARPS, "thin-plate", Folding)
+    monkeypatch.setitem(warp_module.WARPS, "thin-plate", Folding)
     found = bend(base, "thin-plate", 3.0)
     assert found.warp is None
     assert found.trial is not None
@@ -173,7 +184,8 @@ class Correlating:
 
 def test_a_relater_judges_where_the_warp_puts_the_image(images: tuple[np.ndarray, np.ndarray]) -> None:
     plain = register(*images, "rootsift", refine=False)
-    found = bend(plain, "thin-plate", 3.0, Correlating())  # type: ignore[arg-type]
+    views = View.of(images[0], "a"), View.of(images[1], "b")
+    found = bend(plain, "thin-plate", 3.0, Correlating(), views)
     assert found.warp is not None
     assert found.probabilities is not None
     assert found.probabilities.shape == (len(found.tie_points),)
@@ -182,7 +194,7 @@ def test_a_relater_judges_where_the_warp_puts_the_image(images: tuple[np.ndarray
     never = type(
         "Never", (Correlating,), {"probabilities": lambda self, a, b: 0 * Correlating.probabilities(self, a, b)}
     )
-    refused = bend(plain, "thin-plate", 3.0, never())
+    refused = bend(plain, "thin-plate", 3.0, never(), views)
     assert refused.warp is None
     assert refused.trial is not None
     assert refused.trial.reason == "the relater takes 0 of its tie points for matches"

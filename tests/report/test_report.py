@@ -15,7 +15,7 @@ from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import compose
 from tiepoint.registration.overlay import outline, reduced, warped
-from tiepoint.registration.register import Registration
+from tiepoint.registration.result import Registration
 from tiepoint.report import write_report
 from tiepoint.report.draw import AGREES, DISAGREES, PLANE_KINDS
 from tiepoint.report.payload import coverage, json_script

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from made_registration import made
 
-from tiepoint.registration.register import Registration
+from tiepoint.registration.result import Registration
 from tiepoint.report import write_report
 from tiepoint.report.draw import AGREES, DISAGREES
 

@@ -10,11 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tiepoint.features.describe import Features
-from tiepoint.features.frames import compose
+from tiepoint.features.view import ViewInfo
 from tiepoint.geometry.robust import apply, residuals
-from tiepoint.matching.match import Matches, MatchResult
-from tiepoint.registration.register import Registration
+from tiepoint.options import Registration as Options
+from tiepoint.registration.result import Registration
 from tiepoint.registration.verdict import NOTHING
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -36,25 +35,25 @@ def made(
     a = rng.uniform((20, 20), np.array(size) - 21, (total, 2))
     b = apply(np.eye(3) if matrix is None else matrix, a) + rng.uniform(-1.4, 1.4, (total, 2))
     b[~inliers] += 40
-    features = [
-        Features(_frames(p), np.zeros((total, 2), np.float32), np.ones(total, np.float32), size, name) for p in (a, b)
-    ]
-    rows = np.column_stack([np.arange(total)] * 2)
-    matches = Matches(rows, np.linspace(0.9, 0.5, total).astype(np.float32), np.full(total, 0.5, np.float32))
-    found = MatchResult(features[0], features[1], matches)
-    if matrix is None:
-        none = np.zeros(total, dtype=bool)
-        return Registration(
-            None, found, found.points, matches.similarity, none, np.empty(0), False, reasons, 0.1, NOTHING, "homography"
-        )
-    errors = residuals(matrix, a, b)[inliers]
+    accepted = matrix is not None
+    points = np.hstack([a, b])
     return Registration(
-        matrix, found, found.points, matches.similarity, inliers, errors, True, (), 0.83, NOTHING, "homography"
+        matrix=matrix,
+        a=ViewInfo("image a", size, keypoints=total),
+        b=ViewInfo("image b", size, keypoints=total),
+        describer=name,
+        matches=points,
+        points=points.copy(),
+        scores=np.linspace(0.9, 0.5, total).astype(np.float32),
+        inliers=inliers if accepted else np.zeros(total, dtype=bool),
+        residuals=np.empty(0) if matrix is None else residuals(matrix, a, b)[inliers],
+        accepted=accepted,
+        reasons=() if accepted else reasons,
+        confidence=0.83 if accepted else 0.1,
+        evidence=NOTHING,
+        model="homography",
+        options=Options(),
     )
-
-
-def _frames(points: np.ndarray) -> np.ndarray:
-    return compose(points, np.ones(len(points)), np.zeros(len(points)))
 
 
 class Page(HTMLParser):

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import resource, torch
-from tiepoint.matching.match import {function}
+from tiepoint.matching.neighbours import {function}
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 a = torch.nn.functional.normalize(torch.randn(10000, 32, generator=torch.Generator().manual_seed(0)), dim=1)
 {function}(a[:9], a[:9]{more})

@@ -1,22 +1,24 @@
-"""What many registrations share: the models loaded, the settings tried once, and what a result depends on in words."""
+"""What many registrations share: the models loaded, the options tried once, and what a result depends on in words."""
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from tiepoint.errors import InputError
 from tiepoint.features.cache import digest, digest_file
-from tiepoint.features.describe import describe
-from tiepoint.matching.bands import Band, band_of_each
+from tiepoint.features.view import View
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer, load_relater
+from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import weights_path
+from tiepoint.options import Registration as Options
+from tiepoint.options import override, plain
 from tiepoint.registration.register import register
 
 TRIAL = "trial image"
@@ -24,46 +26,36 @@ TRIAL = "trial image"
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a run over many pairs.
+    """What every pair of a run is registered with.
 
     Attributes:
-        model: the loaded describer.
-        register: arguments of `register`, its defaults among them, for images whose bands are chosen.
-        describe: arguments of `describe`.
-        bands: of image a and of image b of each pair.
+        describer: loaded.
+        relater: loaded, or None.
+        options: of `register`.
         plain: all of it as plain values, models by their weights.
     """
 
-    model: Describer
-    register: dict[str, Any]
-    describe: dict[str, Any]
-    bands: tuple[Band, Band]
+    describer: Describer
+    relater: LearnedRelater | None
+    options: Options
     plain: dict[str, Any]
 
 
-def resolve(describer: str | Path, given: dict[str, Any]) -> Settings:
-    """Load the models, and try the settings on an image of noise.
-
-    Raises:
-        InputError: settings that fit no pair, no such model.
-        TypeError: a setting that `register` does not have.
-    """
-    takes = {k: p.default for k, p in inspect.signature(register).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    del takes["progress"]
-    if unknown := given.keys() - takes.keys():
-        raise TypeError(f"register_many() got an unexpected keyword argument {sorted(unknown)[0]!r}")
-    settings = takes | given
-    model = load_describer(describer)
-    bands = band_of_each(settings.pop("band"))  # of what is described once, not of what is registered
-    plain = settings | {"describer": _weights(describer, model.name), "band": bands}
-    if (relater := settings["relater"]) is not None:
-        settings["relater"] = load_relater(relater)
-        plain["relater"] = _weights(relater, settings["relater"].name)
-    if (cameras := settings["cameras"]) is not None:
-        plain["cameras"] = [np.asarray(camera).tolist() for camera in cameras]
-    described = {k: v for k, v in settings.items() if k in inspect.signature(describe).parameters}
-    _try(model, described, settings)
-    return Settings(model, settings, described, bands, plain)
+def resolve(
+    describer: str | Path, relater: str | Path | None, options: Options, device: str | torch.device
+) -> Settings:
+    """Load the models, and try the options on an image of noise. Raises InputError for options that fit no pair."""
+    model = load_describer(describer, device)
+    judge = None if relater is None else load_relater(relater, device)
+    if options.reading.large == "always" and (reason := options.whole_only(judge is not None)):
+        raise InputError(reason)
+    values = {name: value for name, value in plain(options).items() if name != "large"} | {
+        "describer": _weights(describer, model.name),
+        "relater": None if relater is None or judge is None else _weights(relater, judge.name),
+    }
+    settings = Settings(model, judge, options, values)
+    _try(settings)
+    return settings
 
 
 def _weights(name_or_path: str | Path, name: str) -> dict[str, str]:
@@ -73,19 +65,21 @@ def _weights(name_or_path: str | Path, name: str) -> dict[str, str]:
     return {"name": name, **({"weights": digest("".join(map(digest_file, files)).encode())} if files else {})}
 
 
-def _try(model: Describer, described: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Raise the InputError of settings that fit no pair, before the first pair."""
+def _try(settings: Settings) -> None:
+    """Raise the InputError of options that fit no pair, before the first pair."""
     noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32), (0, 0), 2)
     image = np.asarray((128 + 50 * noise / noise.std()).clip(0, 255).astype(np.uint8))
+    view = replace(View.of(image, TRIAL), name=TRIAL)
     try:
-        features = describe(image, model, name=TRIAL, **described)
+        described = view.described(settings.describer, settings.options.detection)
     except InputError as error:
-        if str(error).startswith(TRIAL):  # the settings may suit real images
+        if str(error).startswith(TRIAL):  # the options may suit real images
             return
         raise
-    given = image if sees_upright(model) else features  # see `FeatureCache.features`
+    given = view if sees_upright(settings.describer) else described  # see `FeatureCache.view`
     try:
-        register(given, given, model, **settings)
+        alone = override(settings.options, {"large": "never", "band_a": None, "band_b": None})
+        register(given, given, settings.describer, alone, relater=settings.relater)
     except InputError:
         raise
     except Exception:  # a crash is each pair's own to record

@@ -38,7 +38,8 @@ def main(
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image
     from tiepoint.models.load import load_describer
-    from tiepoint.registration.register import Registration, register
+    from tiepoint.registration.register import register
+    from tiepoint.registration.result import Registration
     from tiepoint.report.draw import draw_overlay, draw_registration
 
     left, right, disparity = _pair()
@@ -69,13 +70,13 @@ def main(
 
 
 def _measure(found: Any, disparity: NDArray[np.float32], seconds: float) -> dict[str, Any]:
-    correct = _is_correct(found.matches.points, disparity)
+    correct = _is_correct(found.matches, disparity)
     known = correct >= 0
     tied = _is_correct(found.tie_points, disparity)
     tied = tied[tied >= 0]
     return {
-        "keypoints": len(found.matches.a),
-        "matches": len(found.matches.matches),
+        "keypoints": found.a.keypoints,
+        "matches": len(found.matches),
         "matches_with_truth": int(known.sum()),
         "correct": int((correct == 1).sum()),
         "precision": float((correct[known] == 1).mean()) if known.any() else 0.0,

@@ -3,65 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
+from tyro.conf import Positional
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
+from tiepoint.options import Band, Detection, Matching
 
 EXAMPLES = (
-    ("tiepoint match left.png right.png --out pair", "Match two images and draw the matches."),
-    (
-        "tiepoint match left.png right.png --describer rootsift --json",
-        "Print the matches of another describer as JSON.",
-    ),
+    ("tiepoint match left.png right.png --out out/matches", "match two images and draw the matches"),
+    ("tiepoint match vis.png nir.png --describer sdgmnet-visnir --relater rrlnet-visnir", "let a relater choose"),
 )
 
 
 def main(
-    a: Annotated[Path, tyro.conf.Positional],
-    b: Annotated[Path, tyro.conf.Positional],
+    a: Positional[Path],
+    b: Positional[Path],
     /,
     *,
+    out: Path | None = None,
     describer: str = "sdgmnet",
     relater: str | None = None,
-    spectra: tuple[str, str] | None = None,
-    candidates: int = 5,
-    least_probability: float = 0.5,
-    rotations: int = 1,
-    ratio: float = 0.9,
-    ratio_rule: Literal["second", "apart"] = "second",
-    detector: str = "sift",
-    affine: bool = False,
-    max_keypoints: int = 8000,
-    even: bool = False,
-    contrast_threshold: float = 0.01,
-    out: Path | None = None,
     json: bool = False,
+    device: str = "auto",
+    band_a: Band = None,
+    band_b: Band = None,
+    matching: Matching = Matching(),
+    detection: Detection = Detection(),
 ) -> int:
     """Match the keypoints of two images: mutual nearest neighbours that pass the ratio test.
 
-    With --relater, pairs of the nearest that are each other's most probable.
+    With --relater, the matches are those pairs of near descriptors that are each other's most probable.
 
     Args:
-        a: first image
-        b: second image
-        describer: name or path of a describer
-        relater: name or path of a relater, which chooses among the nearest and gives each match its probability
-        spectra: of A and of B, by the names that the relater knows; its own order without it
-        candidates: with --relater, nearest neighbours of each keypoint that are related, at most
-        least_probability: with --relater, of a match, 0 to 1
-        rotations: turns of B that are tried, for describers of upright patches and images in any direction; 1 for none
-        ratio: largest ratio of L2 distances to the nearest and the second nearest; 1 switches the test off. With
-            --relater, candidates are those that it calls as near as the nearest
-        ratio_rule: take the second nearest, or the nearest that lies 10 px apart from the first
-        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint
-        max_keypoints: of each image, the strongest first
-        even: keep keypoints that are strong where they stand and lie evenly, not the strongest
-        contrast_threshold: of the keypoint detector; lower it for images of little contrast
-        out: folder for result.json and matches.png; nothing is written without it
-        json: print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match
+        a: First image.
+        b: Second image.
+        out: Folder for result.json and matches.png. Without it nothing is written.
+        describer: Name or path of a describer.
+        relater: Name or path of a relater, which chooses among the nearest and gives each match its probability.
+        json: Print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match.
+        device: Where the models compute: auto, cpu, cuda or mps.
+        band_a: Band of A to take, by its name or by its number from 1. Without it colours become their luma, and of
+            more bands the mean is taken.
+        band_b: Band of B to take.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image
@@ -70,21 +53,24 @@ def main(
     from tiepoint.report.draw import draw_matches
 
     with locked(out):
+        # The pixels that are matched are those that the picture shows: upright, of the chosen bands.
+        rasters = read_image(a, band_a), read_image(b, band_b)
         with progress_bar("matching", quiet=json) as advance:
-            found = match(
-                a, b, describer, ratio=ratio, ratio_rule=ratio_rule, detector=detector, affine=affine,
-                max_keypoints=max_keypoints, even=even, contrast_threshold=contrast_threshold, rotations=rotations,
-                relater=relater, candidates=candidates, spectra=spectra, least_probability=least_probability,
-                progress=advance,
-            )  # fmt: skip
+            found = match(*rasters, describer, detection, matching, relater=relater, device=device, progress=advance)
         result = {"a": str(a), "b": str(b), **found.to_json()}
         if out is not None:
-            write_image(out / "matches.png", draw_matches(read_image(a).pixels, read_image(b).pixels, found.points))
+            values, value_name = found.rows.probability, "probability"
+            if values is None:
+                values, value_name = found.rows.similarity, "similarity"
+            picture = draw_matches(*rasters, found.points, values=values, value_name=value_name)
+            write_image(out / "matches.png", picture)
             write_json(out / "result.json", result)
     if not json:
         del result["points"]
-        if found.matches.probability is not None and len(found.matches):
-            low, high = (float(v) for v in (found.matches.probability.min(), found.matches.probability.max()))
-            result["probabilities"] = f"{low:.2f} to {high:.2f}"
+        probability = found.rows.probability
+        if probability is not None and len(found):
+            result["probabilities"] = f"{float(probability.min()):.2f} to {float(probability.max()):.2f}"
     emit(result, json, title="Matches")
+    if out is not None:
+        note(out / "result.json", out / "matches.png", then=f"`tiepoint register {a} {b}` fits a transform")
     return 0

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+
+import torch
 
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features, describe
 from tiepoint.images.header import inspect, opened
 from tiepoint.images.raster import read_image
 from tiepoint.images.window import SUFFIXES
-from tiepoint.matching.match import Matches, match
+from tiepoint.matching.match import match
+from tiepoint.matching.neighbours import RowMatches
 from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
+from tiepoint.options import Detection, Matching
 from tiepoint.types import Progress
 
 Pair = tuple[str, str]
@@ -32,20 +36,18 @@ class MatchedFolder:
     """
 
     features: dict[str, Features]
-    matches: dict[Pair, Matches]
+    matches: dict[Pair, RowMatches]
     left_out: dict[str, str]
 
 
 def match_folder(
     directory: str | Path,
     describer: str | Path | Describer = "sdgmnet",
+    detection: Detection | None = None,
+    matching: Matching | None = None,
     *,
     pairs: Sequence[Pair] | None = None,
-    detector: str = "sift",
-    affine: bool = False,
-    max_keypoints: int = 8000,
-    contrast_threshold: float = 0.01,
-    ratio: float = 0.9,
+    device: str | torch.device = "auto",
     progress: Progress | None = None,
 ) -> MatchedFolder:
     """Describe the images of a folder and of its subfolders once each, and match them.
@@ -53,18 +55,16 @@ def match_folder(
     All features are held in memory: 4 MB for 8,000 keypoints of 128 numbers.
 
     Args:
-        directory: of the images.
+        directory: the folder.
         describer: a name, a path or a loaded one.
+        detection: which keypoints are detected; the defaults of `tiepoint.options.Detection` without it.
+        matching: how they are matched; the defaults of `tiepoint.options.Matching` without it.
         pairs: names to match, see `read_pairs`; every image with every other if None.
-        detector: see `describe`.
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint, see `describe`.
-        max_keypoints: of each image, the strongest first.
-        contrast_threshold: of the keypoint detector.
-        ratio: of the ratio test.
+        device: where the describer computes: "auto" (cuda, mps or cpu), or a torch device.
         progress: called with images and pairs done, and their number.
 
     Raises:
-        InputError: no folder, a name that is not in it, an argument that suits no image, or fewer than two images that
+        InputError: no folder, a name that is not in it, an option that suits no image, or fewer than two images that
             can be used.
     """
     directory = Path(directory)
@@ -75,18 +75,14 @@ def match_folder(
             raise InputError(f"{directory / unknown[0]}: a pair names it, but there is no such image")
         names = [name for name in names if name in wanted]
     pairs = list(combinations(names, 2)) if pairs is None else pairs
-    model = load_describer(describer)
+    model = load_describer(describer, device)
     features, left_out, matches = {}, {}, {}
     steps = len(names) + len(pairs)
     for done, name in enumerate(names, 1):
         path = directory / name
         try:
             # As stored: COLMAP applies no EXIF orientation.
-            found = describe(
-                read_image(path, orient=False), model, detector=detector, affine=affine, max_keypoints=max_keypoints,
-                contrast_threshold=contrast_threshold, name=str(path),
-            )  # fmt: skip
-            features[name] = replace(found, image=None)  # of many images the pixels are too much to keep
+            features[name] = describe(read_image(path, orient=False), model, detection, name=str(path))
         except InputError as error:
             if not str(error).startswith(str(path)):  # no fault of this image
                 raise
@@ -98,7 +94,7 @@ def match_folder(
         raise InputError(f"{directory}: {len(features)} images can be used, two are needed: {reasons}")
     for done, (a, b) in enumerate(pairs, len(names) + 1):
         if a in features and b in features:
-            matches[a, b] = match(features[a], features[b], ratio=ratio).matches
+            matches[a, b] = match(features[a], features[b], matching=matching).rows
         if progress:
             progress(done, steps)
     return MatchedFolder(features, matches, left_out)

@@ -14,7 +14,8 @@ from tiepoint.images.geo import Geo, geotiff_writer, import_rasterio
 from tiepoint.images.raster import Raster, Reader, open_image
 from tiepoint.images.resample import warp_to_geotiff
 from tiepoint.images.window import Window
-from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.options import TWO_VIEW_MODELS
+from tiepoint.registration.result import Registration
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -22,8 +23,8 @@ SUFFIXES = (".tif", ".tiff")
 def check_warped(path: str | Path, model: str) -> None:
     """Raise InputError, before images are registered by `model`, where none could be warped to this file."""
     _check_name(path)
-    if model in TWO_VIEWS:
-        raise InputError(f"model {model} has no transform to warp an image by: leave out warped")
+    if model in TWO_VIEW_MODELS:
+        raise InputError(f"model {model} has no transform to warp an image by: leave out warp_output")
     import_rasterio(f"{path}: a GeoTIFF")
 
 
@@ -53,12 +54,12 @@ def write_warped(
     if registration.transform is None:
         registration.map([])  # says why
         return
-    width, height = registration.matches.b.size
+    width, height = registration.b.size
     with open_image(image) as reader:
-        if reader.shape[::-1] != registration.matches.a.size:
-            size = "x".join(map(str, registration.matches.a.size))
+        if reader.shape[::-1] != registration.a.size:
+            size = "x".join(map(str, registration.a.size))
             raise InputError(f"{image}: is not of the size of what was registered, {size}: give image a")
-        geo, shape = registration.matches.b.geo, (height, width)
+        geo, shape = registration.b.geo, (height, width)
         if registration.warp is None:
             warp_to_geotiff(reader, registration.transform, shape, path, geo, nodata, progress)
         else:

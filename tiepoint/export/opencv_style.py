@@ -17,6 +17,7 @@ from tiepoint.features.frames import from_opencv
 from tiepoint.images.pixels import to_uint8, value_range
 from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
+from tiepoint.options import Detection, override
 
 
 class Feature2D:
@@ -31,34 +32,21 @@ class Feature2D:
 
     Args:
         describer: a name, a path or a loaded one.
-        detector: one of `tiepoint.features.detect.DETECTORS`.
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint. Not for describers of upright
-            patches.
-        max_keypoints: how many to keep, the strongest first.
-        contrast_threshold: of the keypoint detector; lower it for images of little contrast.
-        support: width of a patch in sigmas (half a keypoint's size); the describer's own if None.
+        detection: which keypoints are detected, and the width of their patches (`support`, in sigmas: half a keypoint's
+            size); the defaults of `tiepoint.options.Detection` without it.
+        flat: fields of `Detection` by name, which replace those of `detection`.
 
     Raises:
-        InputError: no such describer; a `support` or `affine` that it does not take.
+        InputError: no such describer or option; a `support` or `affine` that the describer does not take.
     """
 
     def __init__(
-        self,
-        describer: str | Path | Describer = "sdgmnet",
-        *,
-        detector: str = "sift",
-        affine: bool = False,
-        max_keypoints: int = 8000,
-        contrast_threshold: float = 0.01,
-        support: float | None = None,
+        self, describer: str | Path | Describer = "sdgmnet", detection: Detection | None = None, **flat: Any
     ) -> None:
         self.describer = load_describer(describer)
-        check_options(self.describer, support, affine)
-        self.detector = detector
-        self.affine = affine
-        self.max_keypoints = max_keypoints
-        self.contrast_threshold = contrast_threshold
-        self.support = self.describer.support if support is None else support
+        self.detection = override(detection or Detection(), flat)
+        check_options(self.describer, self.detection.support, self.detection.affine)
+        self.support = self.describer.support if self.detection.support is None else self.detection.support
 
     def detect(self, image: NDArray[Any], mask: NDArray[np.uint8] | None = None) -> tuple[cv2.KeyPoint, ...]:
         """Keypoints by falling response; none for an image without texture.
@@ -84,7 +72,7 @@ class Feature2D:
         """Detect and describe: keypoints, and descriptors (N, D) or None without keypoints."""
         grey = as_grey(image)
         found = self._detected(grey, mask)
-        if self.affine and len(found):
+        if self.detection.affine and len(found):
             return found.to_opencv(), self._described(grey, found.frames)
         return self.compute(grey, found.to_opencv())
 
@@ -103,10 +91,7 @@ class Feature2D:
     def _detected(self, grey: NDArray[Any], mask: NDArray[np.uint8] | None) -> Keypoints:
         if mask is not None and mask.shape != grey.shape:
             raise InputError(f"mask has shape {mask.shape}: give that of the image, {grey.shape}")
-        return detect(
-            grey, self.detector, affine=self.affine, max_keypoints=self.max_keypoints,
-            contrast_threshold=self.contrast_threshold, mask=None if mask is None else np.asarray(mask) != 0,
-        )  # fmt: skip
+        return detect(grey, self.detection, mask=None if mask is None else np.asarray(mask) != 0)
 
     def _described(self, grey: NDArray[Any], frames: NDArray[np.float64]) -> NDArray[np.float32]:
         return describe_patches(grey, frames, self.describer, self.support, value_range(grey))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.files import write_text
 from tiepoint.images.geo import LONGITUDE_LATITUDE, Geo
-from tiepoint.registration.register import Registration
+from tiepoint.registration.result import Registration
 
 COLUMNS = ("xa", "ya", "xb", "yb", "residual")
 

@@ -40,7 +40,7 @@ def write_placed(folder: Path, registration: Registration) -> list[str]:
 
     Args:
         folder: made if missing.
-        registration: with the georeferences of its images, see `tiepoint.features.describe.Features.geo`.
+        registration: with the georeferences of its images, see `tiepoint.features.view.ViewInfo.geo`.
 
     Returns:
         The names of the files.
@@ -53,8 +53,8 @@ def write_placed(folder: Path, registration: Registration) -> list[str]:
     if not registration.accepted:
         return []
     names = []
-    side: Side = "a" if registration.matches.b.geo is None else "b"
-    geo = registration.matches.b.geo or registration.matches.a.geo
+    side: Side = "a" if registration.b.geo is None else "b"
+    geo = registration.b.geo or registration.a.geo
     if geo is not None:
         write_gcps(folder / GCPS, registration, geo, side)
         names.append(GCPS)

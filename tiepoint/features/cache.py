@@ -6,16 +6,18 @@ import hashlib
 import json
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tiepoint.errors import InputError
-from tiepoint.features.describe import Features, describe
+from tiepoint.features.describe import Features
+from tiepoint.features.view import View
 from tiepoint.files import atomic_file, named
-from tiepoint.images.raster import Raster, as_raster
 from tiepoint.models.describer import Describer, sees_upright
+from tiepoint.options import Band, Detection
 
 ARRAYS = ("frames", "descriptors", "responses")
 
@@ -27,38 +29,37 @@ class FeatureCache:
     from the image again.
 
     Args:
-        folder: of the files; None keeps nothing.
+        folder: where the files lie; None keeps nothing.
         model: a loaded describer.
-        settings: further arguments of `describe`.
-        key: plain values that say what the features depend on besides the image: the describer's weights, the settings.
+        detection: which keypoints are detected.
+        key: plain values that say what the features depend on besides the image: the describer's weights, the options.
     """
 
-    def __init__(self, folder: Path | None, model: Describer, settings: dict[str, Any], key: Any) -> None:
-        self.folder, self.model, self.settings = folder, model, settings
+    def __init__(self, folder: Path | None, model: Describer, detection: Detection, key: Any) -> None:
+        self.folder, self.model, self.detection = folder, model, detection
         self.key = digest(json.dumps(key, sort_keys=True).encode())
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def features(self, path: Path, content: str, band: int | str | None = None) -> Features | Raster:
-        """Features of the image at `path`, whose file has the digest `content`. Raises InputError, as `describe`.
+    def view(self, path: Path, content: str, band: Band = None) -> View:
+        """The described image at `path`, whose file has the digest `content`. Raises InputError, as `describe`.
 
-        For a describer of upright patches it is the image itself: how these are turned depends on the other image of a
-        pair, so that there is nothing to keep.
+        For a describer of upright patches it is not described yet: how its patches are rotated depends on the other
+        image of a pair, so that there is nothing to keep.
         """
+        view = View.of(path, str(path), band)
         if sees_upright(self.model):
-            return as_raster(path, str(path), band)
+            return view
         name = digest(json.dumps([self.key, content, band]).encode())[:32]
         with self._locks[name]:  # a second pair with this image waits until it is described
-            raster = as_raster(path, str(path), band)
             kept = self._read(name)
-            if kept is not None:
-                (frames, descriptors, responses), (height, width) = kept, raster.pixels.shape
-                return Features(
-                    frames, descriptors, responses, (width, height), self.model.name, raster.pixels, raster.mask,
-                    raster.geo,
-                )  # fmt: skip
-            found = describe(raster, self.model, **self.settings)
-            self._write(name, found)
-            return found
+            if kept is None:
+                view = view.described(self.model, self.detection)
+                self._write(name, view.known)
+                return view
+        assert view.raster is not None
+        frames, descriptors, responses = kept
+        features = Features(frames, descriptors, responses, view.size, self.model.name, view.raster.geo)
+        return replace(view, features=features)
 
     def _read(self, name: str) -> tuple[Any, ...] | None:
         if self.folder is None:

@@ -20,10 +20,11 @@ from tiepoint.images.pixels import to_unit
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer
+from tiepoint.options import Band, Detection, override
 from tiepoint.types import Image
 
 PATCH = 64
-SMALLEST = 32
+MIN_SIDE_PX = 32
 CHUNK = 1024
 
 
@@ -37,9 +38,7 @@ class Features:
         responses: (N,) float32, the detector's contrast.
         size: width and height of the image in pixels.
         describer: name of the describer.
-        image: (H, W), the grey image they are of, or None where it is not at hand.
-        mask: (H, W) bool, its valid pixels; None if all are.
-        geo: its georeference, or None.
+        geo: georeference of the image, or None.
     """
 
     frames: NDArray[np.float64]
@@ -47,8 +46,6 @@ class Features:
     responses: NDArray[np.float32]
     size: tuple[int, int]
     describer: str
-    image: NDArray[Any] | None = None
-    mask: NDArray[np.bool_] | None = None
     geo: Geo | None = None
 
     @property
@@ -63,80 +60,65 @@ class Features:
 def describe(
     image: Image | Raster,
     describer: str | Path | Describer = "sdgmnet",
+    detection: Detection | None = None,
     *,
-    detector: str = "sift",
-    affine: bool = False,
-    max_keypoints: int = 8000,
-    even: bool = False,
-    contrast_threshold: float = 0.01,
-    support: float | None = None,
-    band: int | str | None = None,
-    turn: ArrayLike | None = None,
+    band: Band = None,
+    rotation: ArrayLike | None = None,
     name: str = "image",
+    device: str | torch.device = "auto",
+    **flat: Any,
 ) -> Features:
     """Detect keypoints and describe them.
 
     Learned describers see patches cut at the image's own depth: uint8 over 255; uint16 and float mapped linearly by the
     image's percentiles. "sift" and "rootsift" are OpenCV's own descriptors, computed on the image; with `affine`, as
-    OpenCV's keypoints have no shape, they too describe patches, see `tiepoint.models.classical.SIFT`. Keypoints whose
+    OpenCV's keypoints have no shape, they describe patches too, see `tiepoint.models.classical.SIFT`. Keypoints whose
     patch reaches pixels that are not valid are left out.
 
     Args:
         image: a path, an array (H, W) or (C, H, W), uint8, uint16 or float, or a `tiepoint.images.raster.Raster`.
         describer: a name or path, as `tiepoint.load` takes, or a loaded one.
-        detector: one of `tiepoint.features.detect.DETECTORS`.
-        affine: measure the affine shape of each keypoint, see `tiepoint.features.detect.detect`, and cut the patch by
-            it: for strong changes of viewpoint. A place then has one orientation. Not for describers of upright
-            patches.
-        max_keypoints: how many to keep, the strongest first.
-        even: keep those that lie evenly over the image, see `tiepoint.features.uniform`.
-        contrast_threshold: of the detector; lower it for images of little contrast.
-        support: width of a patch in sigmas; the describer's own if None.
-        band: take one band of an image file, by its number from 1 or by its name; see `read_image` for what is taken
-            by default.
-        turn: (2, 2), for describers of upright patches: how this image is turned and scaled against the one that it
-            shall be matched with; their patches are cut so turned and scaled. None for the identity.
+        detection: which keypoints are detected; the defaults of `tiepoint.options.Detection` without it.
+        band: band of the image to take, by its number from 1 or by its name; see `read_image` for the default.
+        rotation: (2, 2), for describers of upright patches: how this image is rotated and scaled against the one that
+            it will be matched with. Their patches are cut with it; without it they are not rotated.
         name: what errors call an image given as an array.
+        device: where a describer that is given by name computes: "auto" (cuda, mps or cpu), or a torch device.
+        flat: fields of `Detection` by name, which replace those of `detection`.
 
     Raises:
-        InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints; `affine`
-            for a describer of upright patches.
+        InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints; an
+            unknown option; `affine` for a describer of upright patches.
     """
+    detection = override(detection or Detection(), flat)
     raster = as_raster(image, name, band)
     grey, name = raster.pixels, raster.name
-    if min(grey.shape) < SMALLEST:
-        raise InputError(f"{name}: {grey.shape[1]}x{grey.shape[0]} pixels: give an image of at least {SMALLEST} a side")
+    if min(grey.shape) < MIN_SIDE_PX:
+        raise InputError(
+            f"{name}: {grey.shape[1]}x{grey.shape[0]} pixels: give an image of at least {MIN_SIDE_PX} a side"
+        )
     if grey.min() == grey.max():
         raise InputError(f"{name}: all pixels are equal: give an image with texture")
-    if max_keypoints < 1:
-        raise InputError(f"max_keypoints is {max_keypoints}: give a positive number")
-    model = load_describer(describer)
-    check_options(model, support, affine)
-    upright = model.upright_width
-    keypoints = detect(
-        raster.to_uint8(), detector, max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, even=even,
-        upright=upright is not None, affine=affine, mask=raster.mask,
-    )  # fmt: skip
-    if upright is not None:
-        frames = upright_frames(keypoints.points, upright, model.support)
-        if turn is not None:
-            frames[:, :, :2] = np.asarray(turn, dtype=np.float64) @ frames[:, :, :2]
+    model = load_describer(describer, device)
+    check_options(model, detection.support, detection.affine)
+    upright_width = model.upright_width
+    keypoints = detect(raster.to_uint8(), detection, upright=upright_width is not None, mask=raster.mask)
+    if upright_width is not None:
+        frames = upright_frames(keypoints.points, upright_width, model.support)
+        if rotation is not None:
+            frames[:, :, :2] = np.asarray(rotation, dtype=np.float64) @ frames[:, :, :2]
         keypoints = replace(keypoints, frames=frames, opencv=())
-    width_of_patch = model.support if support is None else support
-    reach = _half_diagonals(keypoints.frames, width_of_patch)
+    support = model.support if detection.support is None else detection.support
+    reach = _half_diagonals(keypoints.frames, support)
     keypoints = keypoints.take(np.flatnonzero(is_clear_of_mask(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
-        raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({contrast_threshold:g})")
-    if model.on_image and not affine:
+        raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({detection.contrast_threshold:g})")
+    if model.on_image and not detection.affine:
         descriptors = model.describe_keypoints(raster.to_uint8(), keypoints.to_opencv())
     else:
-        if width_of_patch <= 0:
-            raise InputError(f"support is {width_of_patch:g}: give a positive number of sigmas")
-        descriptors = describe_patches(raster.pixels, keypoints.frames, model, width_of_patch, raster.limits)
+        descriptors = describe_patches(raster.pixels, keypoints.frames, model, support, raster.limits)
     height, width = grey.shape
-    return Features(
-        keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, grey, raster.mask, raster.geo
-    )
+    return Features(keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, raster.geo)
 
 
 def check_options(model: Describer, support: float | None, affine: bool) -> None:

@@ -15,6 +15,7 @@ from tiepoint.features.frames import compose, sigmas
 from tiepoint.features.keypoints import Keypoints, mask_distances
 from tiepoint.features.uniform import select_uniform
 from tiepoint.images.pixels import DTYPES, to_uint8
+from tiepoint.options import Detection, override
 
 __all__ = ["DETECTORS", "Keypoints", "detect", "sift"]
 
@@ -23,14 +24,11 @@ MASK_CLEARANCE_SIGMAS = 2.0  # sigmas between a keypoint and what the mask exclu
 
 def detect(
     image: NDArray[Any],
-    detector: str = "sift",
+    detection: Detection | None = None,
     *,
-    max_keypoints: int = 8000,
-    contrast_threshold: float = 0.01,
-    even: bool = False,
     upright: bool = False,
-    affine: bool = False,
     mask: NDArray[np.bool_] | None = None,
+    **flat: Any,
 ) -> Keypoints:
     """Detect keypoints.
 
@@ -39,50 +37,46 @@ def detect(
 
     Args:
         image: (H, W), uint8, uint16 or float32.
-        detector: one of `DETECTORS`.
-        max_keypoints: how many to keep.
-        contrast_threshold: lowest response; lower it for images of little contrast. For SIFT it is the contrast; what
-            others make of it stands at their functions.
-        even: keep those that are strong where they stand and lie evenly (see `spread`), not the strongest ones.
-        upright: set all angles to 0, for images that are known to be turned little.
-        affine: measure the affine shape (see `shape.adapted`), and the orientation in it, one a place.
+        detection: which keypoints; the defaults of `tiepoint.options.Detection` without it. For SIFT
+            `contrast_threshold` is the contrast; what others make of it stands at their functions. For `affine` see
+            `shape.adapted`, for `uniform` `tiepoint.features.spread`.
+        upright: set all angles to 0, for images that are known to be rotated little.
         mask: (H, W), False where the image holds nothing; keypoints keep `MASK_CLEARANCE_SIGMAS` sigmas from there.
+        flat: fields of `Detection` by name, which replace those of `detection`.
 
     Raises:
         InputError: an unknown detector, or one that this installation lacks; an image that is empty, of another shape
-            or type, or with NaN; a negative number of keypoints; a mask of another shape.
+            or type, or with NaN; an option out of its range; a mask of another shape.
     """
-    _check(image, detector, max_keypoints, contrast_threshold, mask)
-    if max_keypoints == 0 or min(image.shape) < 3 or image.min() == image.max():
+    chosen = override(detection or Detection(), flat)
+    _check(image, chosen, mask)
+    if min(image.shape) < 3 or image.min() == image.max():
         return Keypoints.at(np.empty((0, 2)), np.empty(0))
-    found = DETECTORS[detector](to_uint8(image), contrast_threshold, max_keypoints)
+    found = DETECTORS[chosen.detector](to_uint8(image), chosen.contrast_threshold, chosen.max_keypoints)
     if mask is not None:
         found = found.take(mask_distances(found.points, mask) > MASK_CLEARANCE_SIGMAS * sigmas(found.frames))
     found = found.by_response()
-    if upright or affine:
+    if upright or chosen.affine:
         found = found.distinct()
-    found = found.take(_even(found, max_keypoints) if even else np.arange(min(len(found), max_keypoints)))
-    return _shaped(image, found, detector, upright, affine)
+    most = chosen.max_keypoints
+    found = found.take(_select_uniform(found, most) if chosen.uniform else np.arange(min(len(found), most)))
+    return _shaped(image, found, chosen.detector, upright, chosen.affine)
 
 
-def _check(image: NDArray[Any], detector: str, count: int, contrast: float, mask: NDArray[np.bool_] | None) -> None:
-    if detector not in DETECTORS:
-        raise InputError(f"no detector {detector!r}: there are {', '.join(DETECTORS)}")
+def _check(image: NDArray[Any], detection: Detection, mask: NDArray[np.bool_] | None) -> None:
+    if detection.detector not in DETECTORS:
+        raise InputError(f"no detector {detection.detector!r}: there are {', '.join(DETECTORS)}")
     if image.ndim != 2 or image.size == 0:
         raise InputError(f"image has shape {image.shape}: give grey values (H, W)")
     if image.dtype not in DTYPES:
         raise InputError(f"grey values are {image.dtype}: give uint8, uint16 or float32")
     if image.dtype == np.float32 and not np.isfinite(image).all():
         raise InputError("image holds NaN or infinite values: fill them, and give a mask of what is valid")
-    if count < 0:
-        raise InputError(f"max_keypoints is {count}: give 0 or a positive number")
-    if not 0 <= contrast <= 1:
-        raise InputError(f"contrast_threshold is {contrast:g}: give a number from 0 to 1")
     if mask is not None and (mask.shape != image.shape or mask.dtype != np.bool_):
         raise InputError(f"mask has shape {mask.shape} and type {mask.dtype}: give bool {image.shape}")
 
 
-def _even(found: Keypoints, count: int) -> NDArray[np.int64]:
+def _select_uniform(found: Keypoints, count: int) -> NDArray[np.int64]:
     """Rows of an even selection. A point's orientations are one point, and stay together."""
     if len(found) <= count:
         return np.arange(len(found))

@@ -18,7 +18,7 @@ CHUNK = 2048
 
 
 @dataclass(frozen=True)
-class Matches:
+class RowMatches:
     """Pairs of rows of two descriptor sets, by row of the first.
 
     Attributes:
@@ -40,10 +40,10 @@ class Matches:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def take(self, rows: NDArray[Any]) -> Matches:
+    def take(self, rows: NDArray[Any]) -> RowMatches:
         """The matches of an index or mask."""
         probability = None if self.probability is None else self.probability[rows]
-        return Matches(self.indices[rows], self.similarity[rows], self.ratio[rows], probability)
+        return RowMatches(self.indices[rows], self.similarity[rows], self.ratio[rows], probability)
 
 
 @torch.inference_mode()
@@ -54,7 +54,7 @@ def mutual_nearest(
     chunk: int = CHUNK,
     places: tuple[ArrayLike, ArrayLike] | None = None,
     apart: float = MIN_GAP_PX,
-) -> Matches:
+) -> RowMatches:
     """Match rows that are each other's nearest by L2 distance and pass the ratio test in both directions.
 
     The ratio is the field's: L2 distance to the nearest over L2 distance to the second nearest (Lowe, IJCV 2004, 7.1).
@@ -76,7 +76,9 @@ def mutual_nearest(
     check_ratio(ratio)
     left, right = vectors(a, b)
     if not len(left) or not len(right):
-        return Matches(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
+        return RowMatches(
+            np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32)
+        )
     unit = are_unit(left, right)
     depth = 2 if places is None else FGINN_DEPTH
     forward, backward = _nearest(*((left, right) if unit else _for_distances(left, right)), chunk, depth)
@@ -92,7 +94,7 @@ def mutual_nearest(
     mutual, partner = mutual[kept], partner[kept]
     similarity = similarities(left[mutual], right[partner], unit=unit)
     pairs = torch.stack([mutual, partner], dim=1)
-    return Matches(pairs.cpu().numpy(), similarity.cpu().numpy(), ratios[kept].cpu().numpy())
+    return RowMatches(pairs.cpu().numpy(), similarity.cpu().numpy(), ratios[kept].cpu().numpy())
 
 
 @torch.inference_mode()
@@ -110,7 +112,7 @@ def nearest(
         chunk: see `mutual_nearest`.
 
     Returns:
-        Indices (N, min(k, K)) into b, int64, and similarity of the same shape, float32, see `Matches`.
+        Indices (N, min(k, K)) into b, int64, and similarity of the same shape, float32, see `RowMatches`.
 
     Raises:
         InputError: vectors of other shapes or not finite, or k under 1.
@@ -141,7 +143,7 @@ def vectors(a: ArrayLike | Tensor, b: ArrayLike | Tensor) -> tuple[Tensor, Tenso
 
 
 def similarities(a: Tensor, b: Tensor, *, unit: bool) -> Tensor:
-    """Similarity (...,) of vectors (..., D) and others, see `Matches`."""
+    """Similarity (...,) of vectors (..., D) and others, see `RowMatches`."""
     return (a * b).sum(dim=-1) if unit else -(a - b).square().sum(dim=-1) / 2
 
 

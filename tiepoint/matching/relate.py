@@ -15,9 +15,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.features.describe import Features
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import upright_frames
+from tiepoint.features.view import View
 from tiepoint.images.pixels import to_unit, value_range
 from tiepoint.matching.shortlist import batches
 from tiepoint.models.relater import LearnedRelater
@@ -72,13 +72,13 @@ def relate_places(
 
 
 def relate_pairs(
-    a: Features,
-    b: Features,
+    a: View,
+    b: View,
     pairs: NDArray[np.int64],
     relater: LearnedRelater,
     spectra: tuple[str, str] | None = None,
     *,
-    turn: ArrayLike | None = None,
+    rotation: ArrayLike | None = None,
     memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -89,20 +89,20 @@ def relate_pairs(
     of it in bf16. While one side is encoded its codes are held twice: half of `memory` comes on top.
 
     Args:
-        a, b: features that hold their image.
+        a, b: described views whose images are at hand.
         pairs: (M, 2), rows of a and of b.
         relater: a loaded one.
         spectra: of a and of b; the relater's own in their order if None.
-        turn: (2, 2), how b is turned and scaled against a, see `tiepoint.matching.rotation`; its patches are so cut.
+        rotation: (2, 2), how b is rotated and scaled against a, see `tiepoint.matching.rotation`; it cuts its patches.
             None for the identity.
         memory: of the codes, bytes.
         progress: called with pairs done and their number.
 
     Raises:
-        InputError: spectra that the relater was not trained for, or features without their image.
+        InputError: spectra that the relater was not trained for, or views without their image.
     """
     order = order_of(relater, spectra)
-    sides = [_Side(features, side) for features, side in ((a, None), (b, turn))]
+    sides = [_Side(view, linear) for view, linear in ((a, None), (b, rotation))]
     probabilities = np.empty(len(pairs), dtype=np.float32)
     one = relater.encode(torch.zeros(1, 1, SIZE, SIZE), order[0])
     limit = max(2, memory // sum(code.nbytes for code in one))
@@ -136,13 +136,16 @@ def order_of(relater: LearnedRelater, spectra: tuple[str, str] | None) -> tuple[
 class _Side:
     """An image in 0..1 and the frames of its keypoints' patches, one sigma a pixel."""
 
-    def __init__(self, features: Features, turn: ArrayLike | None) -> None:
-        if features.image is None:
-            raise InputError(f"features of {features.describer} hold no image: a relater cuts patches of its own")
-        linear = np.eye(2) if turn is None else np.asarray(turn, dtype=np.float64)
-        self.frames = upright_frames(features.points - linear @ [0.5, 0.5], SIZE, SIZE)  # the point is at sample 32
+    def __init__(self, view: View, rotation: ArrayLike | None) -> None:
+        if view.raster is None:
+            raise InputError(
+                f"{view.name}: only its features are at hand: a relater cuts patches of its own, give a view"
+            )
+        linear = np.eye(2) if rotation is None else np.asarray(rotation, dtype=np.float64)
+        self.frames = upright_frames(view.known.points - linear @ [0.5, 0.5], SIZE, SIZE)  # the point is at sample 32
         self.frames[:, :, :2] = linear @ self.frames[:, :, :2]
-        self.image = to_unit(features.image, value_range(features.image, features.mask)).clip(0, 1)
+        pixels = view.raster.pixels
+        self.image = to_unit(pixels, value_range(pixels, view.raster.mask)).clip(0, 1)
 
     def cut(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Patches (N, 1, 64, 64) of some keypoints."""

@@ -1,31 +1,30 @@
-"""How one image is turned and scaled against another: by its features, by structure, and by trial."""
+"""How one image is rotated and scaled against another: by its features, by structure, and by trial."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tiepoint.errors import InputError
-from tiepoint.features.describe import PATCH, Features, describe
-from tiepoint.features.extract import extract
+from tiepoint.features.describe import Features, describe, describe_patches
+from tiepoint.features.view import View
 from tiepoint.geometry.robust import estimate
-from tiepoint.images.pixels import to_unit
 from tiepoint.images.raster import Raster
 from tiepoint.matching.neighbours import mutual_nearest
 from tiepoint.models.describer import Describer
+from tiepoint.options import Detection, Matching, override
 from tiepoint.structure.global_search import ROTATIONS, correlate
 
-MAX_KEYPOINTS = 1000  # keypoints that the search matches
-MAX_RESIDUAL_SHARE = 0.02  # of the longer side: residual of an inlier, as perspective bends a similarity
-MIN_INLIERS = 12  # inliers that fix a turn
+MAX_KEYPOINTS = 1000  # that the search matches, the strongest
+LOOSE_SHARE = 0.02  # of the longer side: residual of an inlier, as perspective bends a similarity
+MIN_INLIERS = 12  # that fix a rotation
 
 
 def rotation_from_structure(a: Raster, b: Raster, about: float = 0.0) -> NDArray[np.float64]:
-    """The turn (2, 2) by correlation of structure, of rotations within 18 degrees of `about`, see `correlate`.
+    """The rotation and scale (2, 2) of b against a by correlation of structure, see `correlate`.
+
+    Rotations within 18 degrees of `about` are tried.
 
     Args:
         a, b: images.
@@ -35,67 +34,62 @@ def rotation_from_structure(a: Raster, b: Raster, about: float = 0.0) -> NDArray
     return correlate(a.pixels, b.pixels, rotations=rotations, masks=(a.mask, b.mask))[0].matrix[:2, :2]
 
 
-def search_rotation(
-    a: Features, b: Raster, model: Describer, rotations: int, *, ratio: float = 0.9, **settings: Any
-) -> float:
-    """Of so many equal turns of b against a the one under which most matches agree, degrees counter-clockwise.
+def search_rotation(a: Features, b: Raster, model: Describer, detection: Detection, matching: Matching) -> float:
+    """Of evenly spaced rotations of b against a the one under which most matches agree, degrees counter-clockwise.
 
-    The strongest 1,000 keypoints of b are described in every turn and matched with those of a; the turn counts by the
-    matches that one similarity explains, to 2 % of the longer side. Where none does, it is 0.
+    The strongest 1,000 keypoints of b are described in every rotation and matched with those of a. A rotation counts by
+    the matches that one similarity explains, to 2 % of the longer side. Where none does, it is 0.
 
     Args:
-        a: described upright.
+        a: features described upright.
         b: an image.
         model: a describer of upright patches.
-        rotations: how many; 8 leave a rest of at most 22.5 degrees to the correlation, 12 of 15.
-        ratio: of the ratio test.
-        settings: further arguments of `describe`.
+        detection: which keypoints are detected.
+        matching: its `rotations` is their number: 8 leave at most 22.5 degrees to the correlation, 12 leave 15; its
+            `ratio` is that of the ratio test.
 
     Raises:
-        InputError: see `describe`, or fewer than one rotation.
+        InputError: see `describe`.
     """
-    if rotations < 1:
-        raise InputError(f"rotations is {rotations}: give 1, which searches for none, or more")
-    settings["even"] = False  # the strongest of both images are the likeliest to show the same
-    settings["max_keypoints"] = min(MAX_KEYPOINTS, settings.get("max_keypoints", MAX_KEYPOINTS))
+    # The strongest keypoints of both images are the likeliest to show the same.
+    strongest = override(detection, {"uniform": False, "max_keypoints": min(MAX_KEYPOINTS, detection.max_keypoints)})
     first = replace(a, frames=a.frames[:MAX_KEYPOINTS], descriptors=a.descriptors[:MAX_KEYPOINTS])
-    upright = describe(b, model, **settings)
-    width = settings.get("support") or model.support
-    angles = [360 * k / rotations for k in range(rotations)]
+    upright = describe(b, model, strongest)
+    width = detection.support or model.support
+    angles = [360 * k / matching.rotations for k in range(matching.rotations)]
     counts = []
     for angle in angles:
         frames = upright.frames.copy()
         frames[:, :, :2] = rotation_matrix(angle) @ frames[:, :, :2]
-        patches = extract(b.pixels, frames, size=PATCH, support=width)
-        descriptors = model.describe(torch.from_numpy(to_unit(patches, b.limits))).cpu().float().numpy()
-        counts.append(_agreeing(first, replace(upright, descriptors=descriptors), ratio)[1])
+        descriptors = describe_patches(b.pixels, frames, model, width, b.limits)
+        counts.append(_agreeing(first, replace(upright, descriptors=descriptors), matching.ratio)[1])
     return angles[int(np.argmax(counts))]
 
 
-def rotation_between(a: Features, b: Features, ratio: float = 0.9) -> NDArray[np.float64]:
-    """The turn (2, 2) of b against a as their features say.
+def rotation_between(a: View, b: View, ratio: float) -> NDArray[np.float64]:
+    """How b is rotated and scaled against a (2, 2), as their features say.
 
     Where all frames of an image are alike, as those of upright describers are, it is that of b's against a's.
-    Otherwise it is that of the similarity that explains the matches, if 12 agree; or by structure, if the features hold
-    their images; or none.
+    Otherwise it is that of the similarity that explains the matches, if 12 agree; or else by structure, where both
+    images are at hand; or else the identity.
 
     Args:
-        a, b: features of one describer.
-        ratio: of the ratio test.
+        a, b: views described by one describer.
+        ratio: largest ratio of distances that passes the ratio test.
     """
-    linear = [features.frames[:, :, :2] for features in (a, b)]
+    linear = [view.known.frames[:, :, :2] for view in (a, b)]
     if all(len(axes) and np.ptp(axes, axis=0).max() == 0 for axes in linear):
         return np.asarray(linear[1][0] @ np.linalg.inv(linear[0][0]))
-    matrix, count = _agreeing(a, b, ratio)
+    matrix, count = _agreeing(a.known, b.known, ratio)
     if matrix is not None and count >= MIN_INLIERS:
         return matrix[:2, :2]
-    if a.image is not None and b.image is not None:
-        return correlate(a.image, b.image, masks=(a.mask, b.mask))[0].matrix[:2, :2]
+    if a.raster is not None and b.raster is not None:
+        return rotation_from_structure(a.raster, b.raster)
     return np.eye(2)
 
 
 def rotation_matrix(degrees: float) -> NDArray[np.float64]:
-    """The matrix (2, 2) that turns pixels counter-clockwise as seen on the screen."""
+    """The matrix (2, 2) that rotates pixels counter-clockwise as seen on the screen."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[cos, sin], [-sin, cos]])
 
@@ -104,5 +98,5 @@ def _agreeing(a: Features, b: Features, ratio: float) -> tuple[NDArray[np.float6
     """The similarity that explains most matches, and how many."""
     rows = mutual_nearest(a.descriptors, b.descriptors, ratio).indices
     points = a.points[rows[:, 0]], b.points[rows[:, 1]]
-    fit = estimate(*points, "similarity", threshold=MAX_RESIDUAL_SHARE * max(b.size), size=a.size)
+    fit = estimate(*points, "similarity", threshold=LOOSE_SHARE * max(b.size), size=a.size)
     return fit.matrix, int(fit.inliers.sum())

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tiepoint.errors import InputError
-from tiepoint.matching.neighbours import CHUNK, Matches, are_unit, check_ratio, nearest, similarities, vectors
+from tiepoint.matching.neighbours import CHUNK, RowMatches, are_unit, check_ratio, nearest, similarities, vectors
 from tiepoint.types import Rows
 
 PAIRS_PER_BLOCK = 8192  # pairs of descriptors compared
@@ -24,7 +24,7 @@ PAIRS_PER_BLOCK = 8192  # pairs of descriptors compared
 @torch.inference_mode()
 def shortlist(
     a: ArrayLike | Tensor, b: ArrayLike | Tensor, candidates: int = 5, ratio: float = 0.9, chunk: int = CHUNK
-) -> Matches:
+) -> RowMatches:
     """Pairs of rows that are among each other's `candidates` nearest, and nearly as near as either row's nearest.
 
     Nearly: the nearest distance over theirs is at least `ratio`. So the ratio test decides what needs no relater: a row
@@ -65,10 +65,10 @@ def shortlist(
     unit = are_unit(left, right)
     parts = torch.split(torch.from_numpy(pairs), PAIRS_PER_BLOCK)
     similarity = torch.cat([similarities(left[part[:, 0]], right[part[:, 1]], unit=unit) for part in parts])
-    return Matches(pairs, similarity.cpu().numpy(), ratios)
+    return RowMatches(pairs, similarity.cpu().numpy(), ratios)
 
 
-def keep_most_probable(found: Matches, probability: NDArray[np.float32], least: float) -> Matches:
+def keep_most_probable(found: RowMatches, probability: NDArray[np.float32], least: float) -> RowMatches:
     """Of a shortlist with its probabilities (M,), the pairs that are each other's most probable, from `least` on.
 
     Of pairs equally probable, as 1 - 1e-9 and 1 are in float32, the more similar one counts as the more probable.
@@ -78,7 +78,7 @@ def keep_most_probable(found: Matches, probability: NDArray[np.float32], least: 
     for side, seen in enumerate(first):
         seen[order[np.unique(found.indices[order, side], return_index=True)[1]]] = True
     kept = first[0] & first[1] & (probability >= least)
-    return Matches(found.indices[kept], found.similarity[kept], found.ratio[kept], probability[kept])
+    return RowMatches(found.indices[kept], found.similarity[kept], found.ratio[kept], probability[kept])
 
 
 def batches(pairs: Rows, limit: int) -> Iterator[Rows]:

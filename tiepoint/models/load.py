@@ -10,6 +10,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.models.classical import SIFT
 from tiepoint.models.describer import Describer, LearnedDescriber
+from tiepoint.models.device import choose_device
 from tiepoint.models.engine import Precision
 from tiepoint.models.opencv import KINDS, OpenCV
 from tiepoint.models.relater import LearnedRelater
@@ -38,6 +39,7 @@ def load(
     Raises:
         InputError: nothing of that name, a file that does not fit, or `precision` or `compile` for a describer.
     """
+    device = choose_device(device)
     name, path = str(name_or_path), weights_path(name_or_path)
     model: Describer
     if name in ("sift", "rootsift"):

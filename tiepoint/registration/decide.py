@@ -2,116 +2,159 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.geometry.robust import MIN_MATCHES, Estimate, Model, residuals
-from tiepoint.matching.match import MatchResult
+from tiepoint.geometry.robust import Estimate, residuals
 from tiepoint.matching.relate import relate_places
-from tiepoint.models.relater import LearnedRelater
-from tiepoint.registration.result import Choice, Registration, refused
-from tiepoint.registration.verdict import NOTHING, confidence, doubts, gathered
+from tiepoint.options import MIN_CORRESPONDENCES, ModelChoice
+from tiepoint.registration.proposals import Proposal
+from tiepoint.registration.result import Registration
+from tiepoint.registration.task import Fit, Task
+from tiepoint.registration.verdict import NOTHING, Evidence, confidence, doubts, gathered
 from tiepoint.structure.align import Alignment, independent_windows, roundtrip_error
 from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, find_ambiguities
+from tiepoint.types import Matrix, Points
 
-LEAST_PROBABILITY = 0.5
+Relate = Callable[[Matrix, Points], NDArray[np.float64]]  # transform, points (N, 2) of b -> match probabilities (N,)
 
 
-class _Lead(NamedTuple):
-    """The correspondences that a registration rests on, and their transform."""
+class Decision(NamedTuple):
+    """The correspondences that a registration rests on, their transform, and the verdict over it.
 
-    matrix: NDArray[np.float64]
-    model: Model
-    points: NDArray[np.float64]
+    `matrix` is None where there is none. `inliers`, `residuals` (pixels of b) and, where a relater made the
+    correspondences, their match `probabilities` are (M,), of all correspondences.
+    """
+
+    matrix: Matrix | None
+    model: ModelChoice
+    points: Points
     scores: NDArray[np.floating]
     inliers: NDArray[np.bool_]
     residuals: NDArray[np.float64]
+    confidence: float = 0.0
+    evidence: Evidence = NOTHING
+    reasons: tuple[str, ...] = ()
+    probabilities: NDArray[np.float64] | None = None
 
 
-def by_matches(
-    found: MatchResult,
-    fit: Estimate,
-    model: Choice,
-    min_inliers: int,
-    chances: NDArray[np.float64] | None = None,
-) -> Registration:
-    """Judge by the number of keypoint matches that agree; `chances` (M,) are the probabilities of all, if known."""
-    points, scores = found.points, found.matches.similarity
+def from_matches(task: Task, fit: Estimate, model: ModelChoice, probabilities: NDArray[np.float64] | None) -> Decision:
+    """Judge by the number of keypoint matches that agree; `probabilities` (M,) are those of all, where known."""
+    points, needed = task.matches.points, task.options.verdict.min_inliers
     count = int(fit.inliers.sum())
-    trust = count / (count + min_inliers)
     reasons = [fit.reason] if fit.reason else []
-    if fit.matrix is not None and count < min_inliers:
-        reasons.append(f"{count} inliers, fewer than {min_inliers}")
+    if fit.matrix is not None and count < needed:
+        reasons.append(f"{count} inliers, fewer than {needed}")
     evidence = replace(NOTHING, matches=count, match_share=count / max(len(points), 1))
-    if reasons or fit.matrix is None:
-        return refused(found, points, scores, tuple(reasons), trust, evidence, model)
-    return Registration(
-        fit.matrix, found, points, scores, fit.inliers, fit.residuals[fit.inliers], True, (), trust, evidence, model,
-        None if chances is None else chances[fit.inliers],
+    return Decision(
+        fit.matrix, model, points, task.matches.rows.similarity, fit.inliers, fit.residuals,
+        count / (count + needed), evidence, tuple(reasons), probabilities,
     )  # fmt: skip
 
 
-def by_structure(
-    found: MatchResult,
-    fit: Estimate,
-    model: Model,
-    best: Alignment | None,
-    threshold: float,
-    least: float,
-    relater: LearnedRelater | None,
-    spectra: tuple[str, str] | None,
-    coarse: float | None = None,
-) -> Registration:
-    """Judge by the structure; the tie points are the places, or the keypoint matches where more of these agree.
+def from_structure(task: Task, keypoints: Fit, best: Alignment | None, proposals: Sequence[Proposal]) -> Decision:
+    """Judge by the structure.
 
-    `coarse` is the best score of `tiepoint.structure.global_search.correlate` of both images, if that was computed.
+    The correspondences are the points whose structure was compared, or the keypoint matches where more of these agree.
     """
-    assert found.a.image is not None
-    assert found.b.image is not None
-    images, masks = (found.a.image, found.b.image), (found.a.mask, found.b.mask)
+    assert task.pixels is not None
+    fit, model = keypoints
+    points, similarity = task.matches.points, task.matches.rows.similarity
+    of_matches = Decision(fit.matrix, model, points, similarity, fit.inliers, fit.residuals)
     if best is None:
         reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
-        return refused(found, found.points, found.matches.similarity, reasons, 0.0, NOTHING, model)
-    lead = _Lead(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
+        return of_matches._replace(matrix=None, reasons=reasons)
+    lead = Decision(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
     if fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
-        lead = _Lead(fit.matrix, model, found.points, found.matches.similarity, fit.inliers, fit.residuals)
-    agree = residuals(lead.matrix, found.points[:, :2], found.points[:, 2:]) <= threshold
+        lead = of_matches
+    assert lead.matrix is not None
     agreeing = best.points[best.inliers, 2:]
     evidence = gathered(
-        agree, best.inliers, best.residuals, best.scores, windows=independent_windows(agreeing, images[1].shape),
-        support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*images, best, masks),
+        residuals(lead.matrix, points[:, :2], points[:, 2:]) <= task.options.estimation.max_residual,
+        best.inliers, best.residuals, best.scores, windows=independent_windows(agreeing, task.pixels[1].shape),
+        support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*task.pixels, best, task.masks),
     )  # fmt: skip
-    trust, reasons = confidence(evidence), doubts(evidence, least)
-    unsure = () if reasons else find_ambiguities(*images, agreeing, evidence.score, evidence.matches, masks, coarse)
-    if unsure:
-        trust = min(trust, AMBIGUOUS_CAP)
-        reasons = (f"confidence {trust:.2f}, less than {least:.2f}", *unsure) if trust < least else ()
-    inliers, chances = lead.inliers, None
-    if relater is not None and not reasons:
-        inliers, chances = likely(
-            inliers, relate_places(*images, lead.matrix, lead.points[inliers, 2:], relater, spectra)
-        )
-    reasons = reasons or too_few(inliers)
-    if reasons:
-        return refused(found, lead.points, lead.scores, reasons, trust, evidence, lead.model)
+    least = task.options.verdict.min_confidence
+    decision = judge(lead, evidence, least)
+    if decision.reasons:
+        return decision
+    score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
+    unsure = find_ambiguities(*task.pixels, agreeing, evidence.score, evidence.matches, task.masks, score)
+    if not unsure:
+        return decision
+    capped = min(decision.confidence, AMBIGUOUS_CAP)
+    reasons = (f"confidence {capped:.2f}, less than {least:.2f}", *unsure) if capped < least else ()
+    return decision._replace(confidence=capped, reasons=reasons)
+
+
+def judge(lead: Decision, evidence: Evidence, least: float) -> Decision:
+    """The correspondences with the confidence that the evidence amounts to, and the reasons if it is under `least`."""
+    return lead._replace(confidence=confidence(evidence), evidence=evidence, reasons=doubts(evidence, least))
+
+
+def select_tie_points(task: Task, decision: Decision, relate: Relate | None = None) -> Registration:
+    """The registration that a decision gives: accepted with its tie points, or refused with its reasons.
+
+    Args:
+        task: the pair.
+        decision: over its transform.
+        relate: gives points of b their match probabilities; inliers below `min_probability` are then no tie points.
+    """
+    inliers, reasons, probabilities = decision.inliers, decision.reasons, decision.probabilities
+    if probabilities is not None:
+        probabilities = probabilities[inliers]
+    if relate is not None and decision.matrix is not None and not reasons:
+        found = relate(decision.matrix, decision.points[inliers, 2:])
+        inliers, probabilities = keep_probable(inliers, found, task.options.matching.min_probability)
+        reasons = explain_too_few(inliers)
+    accepted = decision.matrix is not None and not reasons
+    if not accepted:
+        inliers, probabilities = np.zeros_like(inliers), None
     return Registration(
-        lead.matrix, found, lead.points, lead.scores, inliers, lead.residuals[inliers], True, (), trust, evidence,
-        lead.model, chances,
-    )  # fmt: skip
+        matrix=decision.matrix if accepted else None,
+        a=task.a.info,
+        b=task.b.info,
+        describer=task.matches.a.describer,
+        matches=task.matches.points,
+        points=decision.points,
+        scores=decision.scores,
+        inliers=inliers,
+        residuals=decision.residuals[inliers],
+        accepted=accepted,
+        reasons=reasons,
+        confidence=decision.confidence,
+        evidence=decision.evidence,
+        model=decision.model,
+        options=task.options,
+        probabilities=probabilities,
+    )
 
 
-def likely(inliers: NDArray[np.bool_], chances: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Of inliers (N,) with match probabilities (T,) those that a relater takes for matches (N,), and theirs."""
-    taken = chances >= LEAST_PROBABILITY
+def relate_in(task: Task) -> Relate | None:
+    """What asks the task's relater about points of b, see `relate_places`; None without one, or without the images."""
+    relater, pixels, spectra = task.relater, task.pixels, task.options.matching.spectra
+    if relater is None or pixels is None:
+        return None
+    return lambda matrix, points: relate_places(*pixels, matrix, points, relater, spectra)
+
+
+def keep_probable(
+    inliers: NDArray[np.bool_], probabilities: NDArray[np.float64], least: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Of inliers (M,) with match probabilities (T,) those of at least `least` (M,), and their probabilities."""
+    probable = probabilities >= least
     kept = inliers.copy()
-    kept[inliers] = taken
-    return kept, chances[taken]
+    kept[inliers] = probable
+    return kept, probabilities[probable]
 
 
-def too_few(inliers: NDArray[np.bool_]) -> tuple[str, ...]:
+def explain_too_few(inliers: NDArray[np.bool_]) -> tuple[str, ...]:
     """Why what a relater left is no registration, in words; empty where it is enough."""
     count = int(inliers.sum())
-    return (f"the relater takes {count} of the places for matches",) if count < MIN_MATCHES else ()
+    if count >= MIN_CORRESPONDENCES:
+        return ()
+    return (f"the relater takes {count} of the tie points for matches; {MIN_CORRESPONDENCES} would be needed",)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.robust import Model, apply
+from tiepoint.features.view import ViewInfo
+from tiepoint.geometry.robust import apply
 from tiepoint.geometry.warps import Warp
-from tiepoint.matching.match import MatchResult
+from tiepoint.options import TWO_VIEW_MODELS, ModelChoice
+from tiepoint.options import Registration as Options
 from tiepoint.registration.verdict import Evidence
-from tiepoint.types import Matrix
-
-TwoViews = Literal["fundamental", "essential"]
-Choice = Model | TwoViews | Literal["auto"]
-TWO_VIEWS: tuple[TwoViews, ...] = ("fundamental", "essential")
+from tiepoint.types import Matrix, Points
 
 
 class Pose(NamedTuple):
@@ -59,14 +57,17 @@ class WarpTrial:
 
 @dataclass(frozen=True)
 class Registration:
-    """What `register` found.
+    """What `register` found. It holds no pixels and no descriptors.
 
     Attributes:
         matrix: (3, 3), maps a pixel (x, y, 1) of a to b; None if refused. Of the models "fundamental" and "essential"
             it maps nothing: it is the fundamental matrix F, for which x_b^T F x_a = 0 in pixels. `transform` is None
             then.
-        matches: the keypoint matches.
-        points: (M, 4) correspondences that the geometry was given, xa, ya, xb, yb in pixels: the places whose structure
+        a: what is known of image a.
+        b: what is known of image b.
+        describer: name of the describer.
+        matches: (K, 4) the keypoint matches, xa, ya, xb, yb in pixels.
+        points: (M, 4) correspondences that the geometry was given, xa, ya, xb, yb in pixels: the points whose structure
             was compared, or without refinement the keypoint matches.
         scores: (M,) how alike they are: correlation of the structure, or similarity of the descriptors.
         inliers: (M,) bool over the correspondences; all False if refused.
@@ -78,6 +79,7 @@ class Registration:
             `tiepoint.registration.verdict`.
         evidence: what the confidence was made of.
         model: of the transform.
+        options: what it was made with.
         probabilities: (T,) match probability of each tie point by the relater, in 0..1; None without one.
         warp: what bends the transform, where one was asked for and is better; its `map` takes points of a to b.
         trial: how it was tried; None where none was asked for.
@@ -85,8 +87,11 @@ class Registration:
     """
 
     matrix: Matrix | None
-    matches: MatchResult
-    points: NDArray[np.float64]
+    a: ViewInfo
+    b: ViewInfo
+    describer: str
+    matches: Points
+    points: Points
     scores: NDArray[np.floating]
     inliers: NDArray[np.bool_]
     residuals: NDArray[np.float64]
@@ -94,28 +99,29 @@ class Registration:
     reasons: tuple[str, ...]
     confidence: float
     evidence: Evidence
-    model: Choice
+    model: ModelChoice
+    options: Options
     probabilities: NDArray[np.float64] | None = None
     warp: Warp | None = None
     trial: WarpTrial | None = None
     pose: Pose | None = None
 
     @property
-    def tie_points(self) -> NDArray[np.float64]:
+    def tie_points(self) -> Points:
         """Correspondences that agree with the transform, or with the warp (T, 4): xa, ya, xb, yb in pixels."""
         return self.points[self.inliers]
 
     @property
     def transform(self) -> Matrix | None:
         """The matrix (3, 3) where it maps points of a to b; None if refused, and of F."""
-        return None if self.model in TWO_VIEWS else self.matrix
+        return None if self.model in TWO_VIEW_MODELS else self.matrix
 
     @property
     def rms(self) -> float | None:
         """Root mean square of the residuals in pixels of b; None if refused."""
         return float(np.sqrt(np.mean(self.residuals**2))) if self.accepted else None
 
-    def map(self, points: ArrayLike) -> NDArray[np.float64]:
+    def map(self, points: ArrayLike) -> Points:
         """Pixels (N, 2) of a to those of b, by the warp if there is one, else by the transform.
 
         Raises:
@@ -127,8 +133,8 @@ class Registration:
                 if self.matrix is None
                 else "a fundamental matrix maps no points: register with a homography, an affinity or a similarity"
             )
-        places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        return apply(self.transform, places) if self.warp is None else self.warp.map(places)
+        pixels = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        return apply(self.transform, pixels) if self.warp is None else self.warp.map(pixels)
 
     def to_json(self) -> dict[str, Any]:
         """Plain, finite values for JSON."""
@@ -137,13 +143,13 @@ class Registration:
             "reasons": list(self.reasons),
             "confidence": round(self.confidence, 4),
             "model": self.model,
-            "describer": self.matches.a.describer,
+            "describer": self.describer,
             "matrix": None if self.matrix is None else self.matrix.tolist(),
             "pose": None if self.pose is None else {k: v.tolist() for k, v in self.pose._asdict().items()},
             "warp": None if self.trial is None else self.trial.to_json(),
-            "keypoints_a": len(self.matches.a),
-            "keypoints_b": len(self.matches.b),
-            "matches": len(self.matches.matches),
+            "keypoints_a": self.a.keypoints,
+            "keypoints_b": self.b.keypoints,
+            "matches": len(self.matches),
             "correspondences": len(self.points),
             "inliers": int(self.inliers.sum()),
             "rms": self.rms,
@@ -152,17 +158,3 @@ class Registration:
             "residuals": np.round(self.residuals, 4).tolist(),
             "probabilities": None if self.probabilities is None else np.round(self.probabilities, 4).tolist(),
         }
-
-
-def refused(
-    found: MatchResult,
-    points: NDArray[np.float64],
-    scores: NDArray[np.floating],
-    reasons: tuple[str, ...],
-    trust: float,
-    evidence: Evidence,
-    model: Choice,
-) -> Registration:
-    """A registration without a transform, for its reasons."""
-    none = np.zeros(len(points), dtype=bool)
-    return Registration(None, found, points, scores, none, np.empty(0), False, reasons, trust, evidence, model)

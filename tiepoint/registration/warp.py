@@ -8,71 +8,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.robust import MIN_MATCHES, residuals
+from tiepoint.features.view import View
+from tiepoint.geometry.robust import residuals
 from tiepoint.geometry.warps import WARPS, Warp, held_out
 from tiepoint.images.raster import Raster
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.relater import LearnedRelater
-from tiepoint.registration.decide import likely
+from tiepoint.options import MIN_CORRESPONDENCES
+from tiepoint.registration.decide import keep_probable
 from tiepoint.registration.result import Registration, WarpTrial
 from tiepoint.types import Points
 
-WIDE = 4.0  # thresholds from the transform: correspondences that a warp may explain
-LIMITS = (2.0, 1.5, 1.0, 1.0, 1.0)  # thresholds from where the others take a point: what lies beyond is left out
-BETTER = 0.7  # of the transform's median residual, that the warp's has to stay under
-LEAST = 20  # tie points, so that 5 folds have some to hold out
+MAX_BENT = 4.0  # times max_residual from the transform: correspondences that a warp may explain
+LIMITS = (2.0, 1.5, 1.0, 1.0, 1.0)  # times max_residual from where the others take a point; beyond it is left out
+MAX_SHARE_OF_RESIDUAL = 0.7  # of the transform's median residual, that the warp's has to stay under
+MIN_TIE_POINTS = 20  # so that 5 folds have some to hold out
 
 
-def bend(
-    found: Registration,
-    kind: str,
-    threshold: float,
-    relater: LearnedRelater | None = None,
-    spectra: tuple[str, str] | None = None,
+def apply_if_better(
+    registration: Registration, views: tuple[View, View], relater: LearnedRelater | None
 ) -> Registration:
-    """Fit a warp to the correspondences near the transform, and take it if it is better.
+    """Fit the warp of the options to the correspondences near the transform, and take it if it is better.
 
-    Of those within 4 thresholds of the transform the ones that stand out are left out: those further than a threshold
-    from where a warp of the others takes them, the furthest first. The warp is taken if their median distance, held
-    out, stays under 0.7 of the transform's median residual at the same points, and it folds nowhere. The tie points are
-    then those it was fitted to, and with a relater of these the ones that it takes for matches where the warp puts a.
+    Of those within 4 `max_residual` of the transform the ones that stand out are left out: those further than a
+    `max_residual` from where a warp of the others takes them, the furthest first. The warp is taken if their median
+    distance, held out, stays under 0.7 of the transform's median residual at the same points, and it folds nowhere. The
+    tie points are then those it was fitted to, and with a relater of these the ones that it takes for matches where the
+    warp puts a.
 
     Args:
-        found: accepted, by a transform; another is returned as it is.
-        kind: "thin-plate" or "piecewise", see `tiepoint.geometry.warps`.
-        threshold: largest distance of a tie point, pixels of b.
-        relater: a loaded one; the images have to be at hand.
-        spectra: see `relate_places`.
+        registration: accepted, by a transform, with options that name a warp; any other is returned as it is.
+        views: its images.
+        relater: judges the tie points, where the images are at hand; None takes all.
 
     Returns:
         The registration with its `trial`, and where the warp was taken with the warp.
     """
-    if found.transform is None:
-        return found
-    matrix, size = found.transform, found.matches.a.size
-    a, b = found.points[:, :2], found.points[:, 2:]
+    options = registration.options
+    kind, limit = options.estimation.warp, options.estimation.max_residual
+    if registration.transform is None or kind is None:
+        return registration
+    matrix, size = registration.transform, registration.a.size
+    a, b = registration.points[:, :2], registration.points[:, 2:]
     straight = residuals(matrix, a, b)
-    kept, away = _agreeing(kind, a, b, matrix, straight <= WIDE * threshold, size, threshold)
+    kept, away = _agreeing(kind, a, b, matrix, straight <= MAX_BENT * limit, size, limit)
     count = int(kept.sum())
-    if count < LEAST:
-        return replace(found, trial=WarpTrial(kind, count, reason=f"{count} tie points, fewer than {LEAST}"))
+    if count < MIN_TIE_POINTS:
+        few = f"{count} tie points, fewer than {MIN_TIE_POINTS}"
+        return replace(registration, trial=WarpTrial(kind, count, reason=few))
     before, after = float(np.median(straight[kept])), float(np.median(away[kept]))
     warp = WARPS[kind].fit(a[kept], b[kept], matrix, size=size)
-    tied, chances = kept, None if relater is None else _related(found, kept, warp, relater, spectra)
-    if chances is not None:
-        tied, chances = likely(kept, chances)
+    tied, probabilities = kept, None
+    if relater is not None:
+        probabilities = _related(views, b[kept], warp, relater, options.matching.spectra)
+    if probabilities is not None:
+        tied, probabilities = keep_probable(kept, probabilities, options.matching.min_probability)
     reason = None
-    if not after < BETTER * before:
+    if not after < MAX_SHARE_OF_RESIDUAL * before:
         reason = f"held out, tie points miss it by {after:.2f} px and the transform by {before:.2f} px"
     elif warp.folded > 0:
         reason = f"it folds {warp.folded:.2%} of the image"
-    elif tied.sum() < MIN_MATCHES:
+    elif tied.sum() < MIN_CORRESPONDENCES:
         reason = f"the relater takes {int(tied.sum())} of its tie points for matches"
     trial = WarpTrial(kind, count, before, after, reason)
     if reason is not None:
-        return replace(found, trial=trial)
+        return replace(registration, trial=trial)
     return replace(
-        found, inliers=tied, residuals=away[tied], probabilities=chances, warp=warp, trial=trial,
+        registration, inliers=tied, residuals=away[tied], probabilities=probabilities, warp=warp, trial=trial,
     )  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def _agreeing(
     """
     kept, away = near, np.full(len(a), np.inf)
     for limit in LIMITS:
-        if kept.sum() < LEAST:
+        if kept.sum() < MIN_TIE_POINTS:
             break
         away = np.full(len(a), np.inf)
         try:
@@ -105,18 +107,15 @@ def _agreeing(
 
 
 def _related(
-    found: Registration,
-    kept: NDArray[np.bool_],
-    warp: Warp,
-    relater: LearnedRelater,
-    spectra: tuple[str, str] | None,
+    views: tuple[View, View], points: Points, warp: Warp, relater: LearnedRelater, spectra: tuple[str, str] | None
 ) -> NDArray[np.float64] | None:
-    """Match probabilities (T,) of the points `kept` (M,) with image a where the warp puts it; None for one that folds,
-    or without the images.
+    """Match probabilities (T,) of points (T, 2) of b with image a where the warp puts it.
+
+    None for a warp that folds, or without the images.
     """
-    first, second = found.matches.a.image, found.matches.b.image
+    first, second = views[0].raster, views[1].raster
     if warp.folded > 0 or first is None or second is None:
         return None
-    image = Raster(first, None, (0, 1))  # pixels that are not valid hold its median
-    moved, _ = warp.warp(image, second.shape, fill=float(np.median(first)))
-    return relate_places(moved, second, np.eye(3), found.points[kept, 2:], relater, spectra)
+    image = Raster(first.pixels, None, (0, 1))  # pixels that are not valid hold its median
+    moved, _ = warp.warp(image, second.pixels.shape, fill=float(np.median(first.pixels)))
+    return relate_places(moved, second.pixels, np.eye(3), points, relater, spectra)

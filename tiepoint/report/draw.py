@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.images.raster import Raster, as_raster
+from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import Mapping, Style, overlay
-from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.registration.result import Registration
 from tiepoint.report.canvas import PAPER, Entry, captioned
 from tiepoint.types import Image, Mask, Picture, Points, Rows
 
@@ -104,7 +105,7 @@ def draw_registration(a: Image | Raster, b: Image | Raster, registration: Regist
         values = np.full(len(registration.points), np.nan)
         values[registration.inliers] = registration.probabilities
     agrees = registration.inliers if registration.accepted else None
-    kinds = EPIPOLAR_KINDS if registration.model in TWO_VIEWS else PLANE_KINDS
+    kinds = EPIPOLAR_KINDS if registration.model in TWO_VIEW_MODELS else PLANE_KINDS
     return draw_matches(a, b, registration.points, agrees, values, kinds=kinds, title=summary(registration))
 
 

@@ -15,9 +15,9 @@ from tiepoint.errors import InputError
 from tiepoint.files import write_text
 from tiepoint.images.data_url import data_url_within
 from tiepoint.images.raster import Raster, as_raster
-from tiepoint.matching.bands import Bands, band_of_each
+from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
-from tiepoint.registration.result import TWO_VIEWS, Registration
+from tiepoint.registration.result import Registration
 from tiepoint.report.draw import AGREES, DISAGREES, EPIPOLAR_KINDS, PLANE_KINDS, faded
 from tiepoint.report.payload import json_script, payload
 from tiepoint.report.sprite import sprite
@@ -36,7 +36,6 @@ def write_report(
     b: Image | Raster,
     path: str | Path,
     *,
-    band: Bands = None,
     probabilities: ArrayLike | None = None,
     title: str | None = None,
 ) -> None:
@@ -51,7 +50,6 @@ def write_report(
         a: the image that was registered, a path, an array or a `Raster` as for `register`.
         b: the image it was registered to.
         path: the page to write, atomically.
-        band: as given to `register`.
         probabilities: match probabilities in 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
             those of the registration if None.
         title: heading of the page; the images' names if None.
@@ -60,17 +58,16 @@ def write_report(
         InputError: an unusable image, an image of another size than the registered one, or unfit probabilities.
     """
     levels, names = [], []
-    matches, bands = registration.matches, band_of_each(band)
-    for image, name, size, taken in (
-        (a, "image a", matches.a.size, bands[0]),
-        (b, "image b", matches.b.size, bands[1]),
+    for image, name, known in (
+        (a, "image a", registration.a),
+        (b, "image b", registration.b),
     ):
-        raster = as_raster(image, name, taken)  # the pixels that were registered: turned, of a band, masked
+        raster = as_raster(image, name, known.band)  # the pixels that were registered: turned, of a band, masked
         height, width = raster.pixels.shape
         name = raster.name
-        if (width, height) != size:
+        if (width, height) != known.size:
             raise InputError(
-                f"{name}: {width}x{height} pixels, but what was registered has {size[0]}x{size[1]}: "
+                f"{name}: {width}x{height} pixels, but what was registered has {known.size[0]}x{known.size[1]}: "
                 "give the registered images, in the same order"
             )
         levels.append(raster.to_uint8())
@@ -111,15 +108,15 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
 def _geometry(registration: Registration) -> dict[str, str]:
     """Size and outline of the overlay in pixels of b, whose centres are at integers."""
     assert registration.transform is not None
-    width, height = registration.matches.b.size
-    corners = outline(registration.warp or registration.transform, registration.matches.a.size)
+    width, height = registration.b.size
+    corners = outline(registration.warp or registration.transform, registration.a.size)
     points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
     return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
 
 
 def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]]) -> str:
     """The pictures, each stored in the page once; `use` elements show them where they are needed."""
-    sizes = (registration.matches.a.size, registration.matches.b.size)
+    sizes = (registration.a.size, registration.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
     if registration.transform is not None:
         shown["moved"] = (
@@ -148,7 +145,7 @@ def _kinds(registration: Registration) -> str:
     total, agreeing = len(registration.points), int(registration.inliers.sum())
     lines = [(f"{total:,} matches", "agrees")]
     if registration.accepted:
-        ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEWS else PLANE_KINDS
+        ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEW_MODELS else PLANE_KINDS
         lines = [(f"{agreeing:,} {ours}", "agrees"), (f"{total - agreeing:,} {others}", "disagrees")]
     return " ".join(
         f'<span><span style="background: rgb(var(--{colour}))"></span>{escape(text)}</span>' for text, colour in lines
@@ -180,7 +177,7 @@ def _facts(data: dict[str, Any]) -> str:
     rows += [
         ("Keypoints", f"{found['keypoints_a']:,} in A, {found['keypoints_b']:,} in B"),
         ("Describer", found["describer"]),
-        ("Transform", f"{found['model']} matrix" if found["model"] in TWO_VIEWS else found["model"]),
+        ("Transform", f"{found['model']} matrix" if found["model"] in TWO_VIEW_MODELS else found["model"]),
     ]
     if (warp := found["warp"]) is not None:
         rows.append(("Warp", _warp(warp)))
@@ -188,7 +185,7 @@ def _facts(data: dict[str, Any]) -> str:
     matrix = found["matrix"]
     if matrix is not None:
         cells = "\n".join("  ".join(f"{value:>13.6g}" for value in row) for row in matrix)
-        name = "Fundamental matrix" if found["model"] in TWO_VIEWS else "Matrix, A to B"
+        name = "Fundamental matrix" if found["model"] in TWO_VIEW_MODELS else "Matrix, A to B"
         lines.append(f'<tr><th scope="row">{name}</th><td><pre id="matrix">{cells}</pre></td></tr>')
     return "\n".join(lines)
 
@@ -222,7 +219,7 @@ def _note(data: dict[str, Any]) -> str:
         notes.append(
             f"Images are reduced to {MAX_SIDE_PX:,} px for this page; patches and coordinates are of the original size."
         )
-    if found["accepted"] and found["model"] in TWO_VIEWS:
+    if found["accepted"] and found["model"] in TWO_VIEW_MODELS:
         notes.append("Residuals are Sampson distances: how far a tie point lies from its epipolar lines.")
     elif found["accepted"]:
         bent = found["warp"] is not None and found["warp"]["taken"]

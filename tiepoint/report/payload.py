@@ -26,7 +26,6 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
     has residuals, but `mapped` is None.
     """
     probability = _probabilities(registration, registration.probabilities if probabilities is None else probabilities)
-    matches = registration.matches
     if registration.matrix is None:
         points, residuals, mapped = registration.points, None, None
         rows, order = np.arange(len(points)), np.argsort(registration.scores, kind="stable")
@@ -39,8 +38,8 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
     rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
     return {
         "registration": registration.to_json(),
-        "a": {"name": names[0], "width": matches.a.size[0], "height": matches.a.size[1]},
-        "b": {"name": names[1], "width": matches.b.size[0], "height": matches.b.size[1]},
+        "a": {"name": names[0], "width": registration.a.size[0], "height": registration.a.size[1]},
+        "b": {"name": names[1], "width": registration.b.size[0], "height": registration.b.size[1]},
         "coverage": coverage(registration),
         "shown": {
             "rows": chosen.tolist(),
@@ -62,9 +61,9 @@ def coverage(registration: Registration) -> float | None:
     """
     if registration.transform is None:
         return None
-    width, height = registration.matches.b.size
+    width, height = registration.b.size
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) - np.float32(0.5)
-    edge = outline(registration.warp or registration.transform, registration.matches.a.size)
+    edge = outline(registration.warp or registration.transform, registration.a.size)
     seen = cv2.convexHull(edge.astype(np.float32))
     hull = cv2.convexHull(registration.tie_points[:, 2:].astype(np.float32))
     overlap, common = cv2.intersectConvexConvex(frame, seen)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from tiepoint.cli.output import emit, progress_bar
+from tiepoint.options import Detection, Estimation, Matching
 
 EXAMPLES = (
     ("tiepoint export colmap photos --out database.db --single-camera", "Match all photographs of one camera."),
@@ -25,17 +26,15 @@ def main(
     out: Path,
     pairs: str = "exhaustive",
     describer: str = "sdgmnet",
-    detector: str = "sift",
-    affine: bool = False,
-    max_keypoints: int = 8000,
-    contrast_threshold: float = 0.01,
-    ratio: float = 0.9,
-    threshold: float = 3.0,
+    max_residual: float = Estimation.max_residual,
     min_inliers: int = 15,
     single_camera: bool = False,
     focal: float | None = None,
     seed: int = 0,
+    device: str = "auto",
     json: bool = False,
+    matching: Matching = Matching(),
+    detection: Detection = Detection(),
 ) -> int:
     """Describe and match the images of a folder, verify the pairs and write a COLMAP database for its mapper.
 
@@ -47,16 +46,12 @@ def main(
         out: database to write; must not exist
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
         describer: name or path of a describer
-        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint; the database keeps it
-        max_keypoints: of each image, the strongest first
-        contrast_threshold: of the keypoint detector
-        ratio: of the ratio test
-        threshold: largest Sampson distance of an inlier, pixels
+        max_residual: Largest Sampson distance of an inlier in pixels.
         min_inliers: of a verified pair
         single_camera: all images are of one camera, and of one size; otherwise each has its own
         focal: focal length in pixels, if known; otherwise COLMAP starts from 1.2 times the longer side
         seed: of the robust estimation
+        device: Where the describer computes: auto, cpu, cuda or mps.
         json: print one JSON object
     """
     from tiepoint.errors import InputError
@@ -72,11 +67,8 @@ def main(
     if single_camera:
         check_one_size(directory, chosen(directory, listed))
     with progress_bar("describing and matching", quiet=json) as advance:
-        found = match_folder(
-            directory, describer, pairs=listed, detector=detector, affine=affine,
-            max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, ratio=ratio, progress=advance,
-        )  # fmt: skip
-    geometries = verify_all(found, threshold=threshold, min_inliers=min_inliers, seed=seed)
+        found = match_folder(directory, describer, detection, matching, pairs=listed, device=device, progress=advance)
+    geometries = verify_all(found, threshold=max_residual, min_inliers=min_inliers, seed=seed)
     if single_camera:
         first = next(iter(found.features.values()))
         cameras: Camera | dict[str, Camera] = Camera.guess(first.size, focal)

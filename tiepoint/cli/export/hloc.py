@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from tiepoint.cli.output import emit, progress_bar
+from tiepoint.options import Detection, Matching
 
 EXAMPLES = (
     ("tiepoint export hloc photos --out hloc", "Describe and match all photographs."),
@@ -25,12 +26,10 @@ def main(
     out: Path,
     pairs: str = "exhaustive",
     describer: str = "sdgmnet",
-    detector: str = "sift",
-    affine: bool = False,
-    max_keypoints: int = 8000,
-    contrast_threshold: float = 0.01,
-    ratio: float = 0.9,
+    device: str = "auto",
     json: bool = False,
+    matching: Matching = Matching(),
+    detection: Detection = Detection(),
 ) -> int:
     """Describe and match the images of a folder and write features.h5, matches.h5 and pairs.txt as hloc does.
 
@@ -41,11 +40,7 @@ def main(
         out: folder to write to
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
         describer: name or path of a describer
-        detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog
-        affine: measure the affine shape of keypoints, for strong changes of viewpoint; files hold scale and angle
-        max_keypoints: of each image, the strongest first
-        contrast_threshold: of the keypoint detector
-        ratio: of the ratio test
+        device: Where the describer computes: auto, cpu, cuda or mps.
         json: print one JSON object
     """
     from tiepoint.export.folder import chosen, match_folder, read_pairs
@@ -54,10 +49,7 @@ def main(
     listed = None if pairs == "exhaustive" else read_pairs(pairs)
     check_names(chosen(directory, listed))
     with progress_bar("describing and matching", quiet=json) as advance:
-        found = match_folder(
-            directory, describer, pairs=listed, detector=detector, affine=affine,
-            max_keypoints=max_keypoints, contrast_threshold=contrast_threshold, ratio=ratio, progress=advance,
-        )  # fmt: skip
+        found = match_folder(directory, describer, detection, matching, pairs=listed, device=device, progress=advance)
     write_pairs(out / "pairs.txt", found.matches)
     write_features(out / "features.h5", found.features)
     scores = {pair: ((1 + m.similarity) / 2).clip(0, 1) for pair, m in found.matches.items()}

@@ -1,0 +1,59 @@
+"""Where first transforms come from: each source is one function of a task, that is of two views and their matches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tiepoint.registration.task import Fit, Task
+from tiepoint.structure.align import Alignment, align
+from tiepoint.structure.global_search import correlate
+from tiepoint.types import Matrix
+
+
+class Proposal(NamedTuple):
+    """A first transform (3, 3; a -> b), good to about 3 % of the longer side, and where it comes from.
+
+    `score` is the correlation of both images' structure under it, in -1..1, where the source computed it.
+    """
+
+    matrix: Matrix
+    source: str
+    score: float | None = None
+
+
+def propose_from_matches(task: Task, keypoints: Fit) -> list[Proposal]:
+    """The transform that the keypoint matches speak for, if there is one."""
+    matrix = keypoints.estimate.matrix
+    return [] if matrix is None else [Proposal(matrix, "matches")]
+
+
+def propose_from_structure(task: Task, keypoints: Fit) -> list[Proposal]:
+    """The similarity under which the structure of both images agrees best, unless `global_search` is off."""
+    if not task.options.estimation.global_search or task.pixels is None:
+        return []
+    best = correlate(*task.pixels, masks=task.masks)[0]
+    return [Proposal(best.matrix, "structure", best.score)]
+
+
+SOURCES: tuple[Callable[[Task, Fit], list[Proposal]], ...] = (propose_from_matches, propose_from_structure)
+
+
+def collect_proposals(task: Task, keypoints: Fit) -> list[Proposal]:
+    """The proposals of all sources, in their order."""
+    return [proposal for source in SOURCES for proposal in source(task, keypoints)]
+
+
+def align_best(task: Task, proposals: Sequence[Proposal]) -> Alignment | None:
+    """Of the proposals, each refined by the structure, the one that more of the overlap confirms; None if none is."""
+    assert task.pixels is not None
+    estimation = task.options.estimation
+    aligned = [
+        align(
+            *task.pixels, proposal.matrix, models=task.models, threshold=estimation.max_residual, seed=estimation.seed,
+            masks=task.masks,
+        )
+        for proposal in proposals
+    ]  # fmt: skip
+    sound = [alignment for alignment in aligned if alignment is not None]
+    return max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.agreement, default=None)

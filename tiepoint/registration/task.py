@@ -1,0 +1,83 @@
+"""One pair at work: its described views, their keypoint matches, and what the stages of `register` were told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.features.view import View
+from tiepoint.geometry.robust import Estimate, Model
+from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
+from tiepoint.matching.match import Matches
+from tiepoint.models.relater import LearnedRelater
+from tiepoint.options import TWO_VIEW_MODELS
+from tiepoint.options import Registration as Options
+from tiepoint.types import Mask
+
+
+class Fit(NamedTuple):
+    """A transform fitted to correspondences, and the model that it is of."""
+
+    estimate: Estimate
+    model: Model
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the stages of a registration share.
+
+    Attributes:
+        a: the first view, described.
+        b: the second view, described.
+        matches: their keypoint matches.
+        options: of the registration.
+        relater: which judges tie points, or None.
+    """
+
+    a: View
+    b: View
+    matches: Matches
+    options: Options
+    relater: LearnedRelater | None
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The transforms that may be fitted, the simplest first."""
+        model = self.options.estimation.model
+        assert model not in TWO_VIEW_MODELS
+        return SIMPLEST_FIRST if model == "auto" else (model,)  # type: ignore[return-value]
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Match probabilities (M,) of the keypoint matches, where a relater made them."""
+        found = self.matches.rows.probability
+        return None if found is None else found.astype(np.float64)
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether the structure of both images can be compared, and shall be."""
+        return self.options.estimation.refine and self.a.has_structure and self.b.has_structure
+
+    @property
+    def pixels(self) -> tuple[NDArray[np.generic], NDArray[np.generic]] | None:
+        """The grey images (H, W), where both are at hand."""
+        if self.a.raster is None or self.b.raster is None:
+            return None
+        return self.a.raster.pixels, self.b.raster.pixels
+
+    @property
+    def masks(self) -> tuple[Mask | None, Mask | None]:
+        """Valid pixels of both images."""
+        first, second = (None if view.raster is None else view.raster.mask for view in (self.a, self.b))
+        return first, second
+
+    def fit_matches(self, weights: NDArray[np.float64] | None) -> Fit:
+        """The transform that explains the keypoint matches; see `tiepoint.geometry.select_model`."""
+        estimation, points = self.options.estimation, self.matches.points
+        return Fit(*select_model(
+            points[:, :2], points[:, 2:], self.models, threshold=estimation.max_residual, seed=estimation.seed,
+            size=self.a.known.size, weights=weights,
+        ))  # fmt: skip
