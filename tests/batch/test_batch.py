@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from geotiffs import write_geotiff
 
 from tiepoint.batch import batch
 from tiepoint.batch.batch import register_many
@@ -22,7 +23,7 @@ from tiepoint.errors import InputError
 from tiepoint.features import view
 from tiepoint.features.describe import Features, describe
 from tiepoint.files import locked
-from tiepoint.images.geo import Geo, write_geotiff
+from tiepoint.images.geo import Geo
 from tiepoint.images.pixels import write_image
 from tiepoint.registration.register import register
 from tiepoint.registration.result import Registration

@@ -12,6 +12,7 @@ from PIL import Image
 from register_inputs import texture
 
 from tiepoint.export.folder import match_folder
+from tiepoint.options import Detection
 
 
 @needs_rasterio
@@ -22,7 +23,7 @@ def test_images_of_six_bands_are_matched_and_photographs_keep_the_pixels_that_co
     tagged.getexif()[274] = 6
     tagged.save(tmp_path / "tagged.png", exif=tagged.getexif())  # COLMAP and hloc apply no orientation
     tifffile.imwrite(tmp_path / "six.tif", np.stack([image] * 6), photometric="minisblack", planarconfig="separate")
-    found = match_folder(tmp_path, "rootsift", max_keypoints=200)
+    found = match_folder(tmp_path, "rootsift", detection=Detection(max_keypoints=200))
     assert found.left_out == {}
     sizes = {name: features.size for name, features in found.features.items()}
     assert sizes == dict.fromkeys(("plain.png", "six.tif", "tagged.png"), (image.shape[1], image.shape[0]))
