@@ -196,7 +196,7 @@ def test_bands_are_of_the_images_and_of_the_cache(tmp_path: Path, images: Path, 
         calls.clear()
     assert rows[0].error is not None
     assert "has no band 'blush'" in rows[0].error
-    with pytest.raises(InputError, match=r"band is 1\.5"):
+    with pytest.raises(InputError, match=r"band_a is 1\.5"):
         run(one, tmp_path / "out", band_a=1.5)
 
 
@@ -332,7 +332,7 @@ def test_one_run_at_a_time(pairs: list[Pair], tmp_path: Path) -> None:
         ({"warp_output": "x.tif", "model": "fundamental"}, "leave out warp_output"),
         ({"warp": "spline"}, "no warp 'spline'"),
         ({"model": "essential"}, "needs camera_a"),
-        ({"model": "essential", "camera_a": (1, 1, 0, 0), "camera_b": (-1, -1, 0, 0)}, r"a camera is \(-1"),
+        ({"model": "essential", "camera_a": (1, 1, 0, 0), "camera_b": (-1, -1, 0, 0)}, r"camera_b is \(-1"),
     ],
 )
 def test_settings_that_fit_no_pair_stop_before_the_first(
