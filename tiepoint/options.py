@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -226,6 +227,43 @@ class Registration:
         if not self.estimation.refine:
             return "large images are registered by the structure at full size: leave refine switched on"
         return None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How pairs of images are verified for COLMAP."""
+
+    max_residual: float = Estimation.max_residual
+    """Largest Sampson distance of an inlier in pixels."""
+    min_inliers: int = 15
+    """Number of inliers that a verified pair needs, at least 8; COLMAP's mapper takes no pair with fewer than 15."""
+    seed: int = Estimation.seed
+    """Seed of the robust estimation."""
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """The cameras of images for COLMAP."""
+
+    single_camera: bool = False
+    """All images are of one camera, and of one size. Without it each image has its own camera."""
+    focal: float | None = None
+    """Focal length in pixels, if it is known. Without it COLMAP starts from 1.2 times the longer side."""
+
+    def __post_init__(self) -> None:
+        _check(self.focal is None or self.focal > 0, f"focal is {self.focal}: give a positive number of pixels")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What `tiepoint register` writes besides --out."""
+
+    report: Path | None = None
+    """File for a page of HTML that shows the registration and needs no network. Of many pairs it is the name of the
+    page in each pair's folder."""
+    warp_output: Path | None = None
+    """File (.tif) for all bands of A on the grid of B, with its georeference, if accepted; needs rasterio. Of many
+    pairs it is the name of the file in each pair's folder."""
 
 
 @dataclass(frozen=True)

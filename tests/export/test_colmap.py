@@ -18,6 +18,7 @@ from tiepoint.errors import InputError
 from tiepoint.export.colmap import Camera, TwoView, write_database
 from tiepoint.export.verify import expected_by_chance, sampson_distances, verify
 from tiepoint.features.frames import from_colmap
+from tiepoint.options import Verification
 
 pycolmap = pytest.importorskip("pycolmap")
 SCENES = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "test" / "salen2"
@@ -168,7 +169,7 @@ def test_matches_at_random_are_not_verified(count: int) -> None:
     rows, most = np.stack([np.arange(count)] * 2, axis=1), 0
     for _ in range(20):
         a, b = (made_features(count, points=rng.uniform(0, 120, (count, 2)), size=(120, 120)) for _ in range(2))
-        assert verify(a, b, rows, min_inliers=8) is None
+        assert verify(a, b, rows, Verification(min_inliers=8)) is None
         found = cv2.findFundamentalMat(a.points, b.points, cv2.USAC_MAGSAC, 3.0, 0.999, 1000)[0]
         if found is not None:
             most = max(most, int((sampson_distances(found[:3], a.points, b.points) <= 3).sum()))

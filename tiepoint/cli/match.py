@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
-from tiepoint.options import Band, Detection, Matching
+from tiepoint.options import Detection, Matching
 
 EXAMPLES = (
     ("tiepoint match left.png right.png --out out/matches", "match two images and draw the matches"),
@@ -25,8 +25,6 @@ def main(
     relater: str | None = None,
     json: bool = False,
     device: str = "auto",
-    band_a: Band = None,
-    band_b: Band = None,
     matching: Matching = Matching(),
     detection: Detection = Detection(),
 ) -> int:
@@ -42,9 +40,6 @@ def main(
         relater: Name or path of a relater, which chooses among the nearest and gives each match its probability.
         json: Print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match.
         device: Where the models compute: auto, cpu, cuda or mps.
-        band_a: Band of A to take, by its name or by its number from 1. Without it colours become their luma, and of
-            more bands the mean is taken.
-        band_b: Band of B to take.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image
@@ -53,8 +48,8 @@ def main(
     from tiepoint.report.draw import draw_matches
 
     with locked(out):
-        # The pixels that are matched are those that the picture shows: upright, of the chosen bands.
-        rasters = read_image(a, band_a), read_image(b, band_b)
+        # The pixels that are matched are those that the picture shows: upright, and grey where they have many bands.
+        rasters = read_image(a), read_image(b)
         with progress_bar("matching", quiet=json) as advance:
             found = match(*rasters, describer, detection, matching, relater=relater, device=device, progress=advance)
         result = {"a": str(a), "b": str(b), **found.to_json()}

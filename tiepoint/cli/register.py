@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from tiepoint.cli.output import emit, emit_table, note, progress_bar
 from tiepoint.errors import InputError
-from tiepoint.options import Batch, Detection, Estimation, Matching, Reading, Verdict
+from tiepoint.options import Batch, Files
 from tiepoint.options import Registration as Options
 
 if TYPE_CHECKING:
@@ -32,15 +32,10 @@ def main(
     out: Path | None = None,
     describer: str = "sdgmnet",
     relater: str | None = None,
-    report: Path | None = None,
-    warp_output: Path | None = None,
     device: str = "auto",
     json: bool = False,
-    estimation: Estimation = Estimation(),
-    matching: Matching = Matching(),
-    detection: Detection = Detection(),
-    verdict: Verdict = Verdict(),
-    reading: Reading = Reading(),
+    options: Annotated[Options, arg(name="")] = Options(),
+    files: Files = Files(),
     batch: Batch = Batch(),
 ) -> int:
     """Register image A to image B: find the transform, its tie points and a verdict.
@@ -59,15 +54,11 @@ def main(
             summary.csv, summary.json and a folder for each pair.
         describer: Name or path of a describer.
         relater: Name or path of a relater, which gives each tie point its match probability.
-        report: File for a page of HTML that shows the registration and needs no network. Of many pairs it is the name
-            of the page in each pair's folder.
-        warp_output: File (.tif) for all bands of A on the grid of B, with its georeference, if accepted; needs
-            rasterio. Of many pairs it is the name of the file in each pair's folder.
         device: Where the models compute: auto, cpu, cuda or mps.
         json: Print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point, or of many pairs the
             rows of the summary.
     """
-    options = Options(estimation, detection, matching, verdict, reading)
+    report, warp_output = files.report, files.warp_output
     if b is None or _are_folders(a, b):
         return _many(
             a, b, out, describer, options, batch, relater=relater, device=device, json=json,
@@ -82,7 +73,7 @@ def main(
     if warp_output is not None:
         if any(warp_output.resolve() == image.resolve() for image in (a, b)):
             raise InputError(f"{warp_output}: is one of the images: name another file for the warped one")
-        check_warped(warp_output, estimation.model)
+        check_warped(warp_output, options.estimation.model)
     with locked(out):
         with progress_bar("registering", quiet=json) as advance:
             found = register(a, b, describer, options, relater=relater, device=device, progress=advance)

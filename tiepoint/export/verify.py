@@ -12,44 +12,43 @@ from tiepoint.geometry.epipolar import MAX_EXPECTED_BY_CHANCE as MAX_EXPECTED_BY
 from tiepoint.geometry.epipolar import estimate_fundamental
 from tiepoint.geometry.epipolar import expected_by_chance as expected_by_chance
 from tiepoint.geometry.epipolar import sampson_distances as sampson_distances
+from tiepoint.options import Verification
+
+MIN_INLIERS = 8  # that a fundamental matrix needs
 
 
 def verify(
-    a: Features, b: Features, rows: NDArray[np.integer], *, threshold: float = 3.0, min_inliers: int = 15, seed: int = 0
+    a: Features, b: Features, rows: NDArray[np.integer], options: Verification = Verification()
 ) -> TwoView | None:
     """Fit the fundamental matrix of a pair by MAGSAC++, or the homography of a flat scene; None for too few inliers.
 
-    Too few are less than `min_inliers`, or so few that matches at random would agree as well (see
+    Too few are less than `min_inliers` or 8, or so few that matches at random would agree as well (see
     `tiepoint.geometry.epipolar`). Of matches on a plane it is the homography, since they leave the matrix open.
 
     Args:
         a: features of an image.
         b: of another.
         rows: (M, 2) matches.
-        threshold: largest Sampson distance of an inlier, pixels.
-        min_inliers: 8 or more are asked for; COLMAP's mapper takes no pair with fewer than 15.
-        seed: of the samples.
+        options: of the estimation.
     """
-    if len(rows) < max(min_inliers, 8):
+    needed = max(options.min_inliers, MIN_INLIERS)
+    if len(rows) < needed:
         return None
     points_a, points_b = a.points[rows[:, 0]], b.points[rows[:, 1]]
-    found = estimate_fundamental(points_a, points_b, threshold=threshold, seed=seed, sizes=(a.size, b.size))
+    found = estimate_fundamental(
+        points_a, points_b, threshold=options.max_residual, seed=options.seed, sizes=(a.size, b.size)
+    )
     inliers = found.inliers if found.plane is None else found.plane.inliers
-    if inliers.sum() < max(min_inliers, 8):
+    if inliers.sum() < needed:
         return None
     return TwoView(rows[inliers], found.matrix, None if found.plane is None else found.plane.matrix)
 
 
-def verify_all(
-    found: MatchedFolder, *, threshold: float = 3.0, min_inliers: int = 15, seed: int = 0
-) -> dict[Pair, TwoView]:
+def verify_all(found: MatchedFolder, options: Verification = Verification()) -> dict[Pair, TwoView]:
     """The geometries of the pairs that have one: see `verify`."""
     geometries = {}
     for (a, b), matches in found.matches.items():
-        geometry = verify(
-            found.features[a], found.features[b], matches.indices,
-            threshold=threshold, min_inliers=min_inliers, seed=seed,
-        )  # fmt: skip
+        geometry = verify(found.features[a], found.features[b], matches.indices, options)
         if geometry is not None:
             geometries[a, b] = geometry
     return geometries

@@ -18,6 +18,7 @@ from tiepoint.features import corners, phase
 from tiepoint.features.corners import find_peaks
 from tiepoint.features.frames import compose, from_laf, from_opencv, sigmas
 from tiepoint.features.keypoints import Keypoints
+from tiepoint.options import Detection
 
 Grey = NDArray[np.uint8]
 Detector = Callable[[Grey, float, int], Keypoints]
@@ -29,7 +30,7 @@ MIN_KORNIA_SIDE_PX = 16  # pixels; it cannot pad images of a few
 MAX_MSER_SHARE = 0.25  # share of the image
 
 
-def sift(contrast_threshold: float = 0.01) -> cv2.SIFT:
+def sift(contrast_threshold: float = Detection.contrast_threshold) -> cv2.SIFT:
     """OpenCV's SIFT with the precise upscale; without it every keypoint is 0.24 px off in x and y."""
     return cv2.SIFT.create(contrastThreshold=contrast_threshold, enable_precise_upscale=True)
 

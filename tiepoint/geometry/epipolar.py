@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.geometry.pose import fit_rotation, in_front_or_far, relative_pose
 from tiepoint.geometry.robust import Estimate, checked_points, checked_weights, estimate, is_thin, residuals, usac
+from tiepoint.options import Estimation
 from tiepoint.types import Points
 
 MAX_EXPECTED_BY_CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
@@ -63,7 +64,7 @@ def estimate_fundamental(
     points_a: ArrayLike,
     points_b: ArrayLike,
     *,
-    threshold: float = 3.0,
+    threshold: float = Estimation.max_residual,
     seed: int = 0,
     weights: ArrayLike | None = None,
     sizes: Sizes | None = None,
@@ -116,7 +117,7 @@ def estimate_essential(
     camera_a: ArrayLike,
     camera_b: ArrayLike,
     *,
-    threshold: float = 3.0,
+    threshold: float = Estimation.max_residual,
     seed: int = 0,
     weights: ArrayLike | None = None,
     sizes: Sizes | None = None,

@@ -14,6 +14,7 @@ from tiepoint.geometry.least_squares import Model as Model
 from tiepoint.geometry.least_squares import apply as apply
 from tiepoint.geometry.least_squares import as_complex, from_linear, similarity_matrix
 from tiepoint.geometry.least_squares import least_squares as least_squares
+from tiepoint.options import Estimation
 from tiepoint.types import Points
 
 MODELS: tuple[Model, ...] = ("homography", "affine", "similarity")
@@ -44,7 +45,7 @@ def estimate(
     points_b: ArrayLike,
     model: Model = "homography",
     *,
-    threshold: float = 3.0,
+    threshold: float = Estimation.max_residual,
     seed: int = 0,
     size: tuple[int, int] | None = None,
     weights: ArrayLike | None = None,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from tiepoint.geometry.gls import PARAMETERS, evidence, fit_gls
 from tiepoint.geometry.robust import Estimate, Model, estimate, extent, find_flaw, residuals
+from tiepoint.options import Estimation
 from tiepoint.types import Points
 
 SIMPLEST_FIRST = tuple(PARAMETERS)  # the simplest first
@@ -20,7 +21,7 @@ def select_model(
     points_b: ArrayLike,
     models: Sequence[Model] = SIMPLEST_FIRST,
     *,
-    threshold: float = 3.0,
+    threshold: float = Estimation.max_residual,
     seed: int = 0,
     size: tuple[int, int] | None = None,
     weights: ArrayLike | None = None,

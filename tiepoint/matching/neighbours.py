@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tiepoint.errors import InputError
+from tiepoint.options import Matching
 
 MIN_GAP_PX, FGINN_DEPTH = 10.0, 8  # px; neighbours among which the first apart is sought
 CHUNK = 2048
@@ -50,7 +51,7 @@ class RowMatches:
 def mutual_nearest(
     a: ArrayLike | Tensor,
     b: ArrayLike | Tensor,
-    ratio: float = 0.9,
+    ratio: float = Matching.ratio,
     chunk: int = CHUNK,
     places: tuple[ArrayLike, ArrayLike] | None = None,
     apart: float = MIN_GAP_PX,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tiepoint.errors import InputError
 from tiepoint.matching.neighbours import CHUNK, RowMatches, are_unit, check_ratio, nearest, similarities, vectors
+from tiepoint.options import Matching
 from tiepoint.types import Rows
 
 PAIRS_PER_BLOCK = 8192  # pairs of descriptors compared
@@ -23,7 +24,7 @@ PAIRS_PER_BLOCK = 8192  # pairs of descriptors compared
 
 @torch.inference_mode()
 def shortlist(
-    a: ArrayLike | Tensor, b: ArrayLike | Tensor, candidates: int = 5, ratio: float = 0.9, chunk: int = CHUNK
+    a: ArrayLike | Tensor, b: ArrayLike | Tensor, candidates: int = 5, ratio: float = Matching.ratio, chunk: int = CHUNK
 ) -> RowMatches:
     """Pairs of rows that are among each other's `candidates` nearest, and nearly as near as either row's nearest.
 

@@ -21,6 +21,7 @@ from tiepoint.geometry.robust import Model, residuals
 from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
 from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.images.window import scaling
+from tiepoint.options import Estimation
 from tiepoint.structure.local_search import Refined, local_shifts
 from tiepoint.types import Mask, Points
 
@@ -62,7 +63,7 @@ def align(
     matrix: Points,
     *,
     models: Sequence[Model] = SIMPLEST_FIRST,
-    threshold: float = 3.0,
+    threshold: float = Estimation.max_residual,
     seed: int = 0,
     masks: tuple[Mask | None, Mask | None] = (None, None),
 ) -> Alignment | None:
