@@ -36,7 +36,7 @@ def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
     assert len(found) == 4
     for command in found:
-        run(folder, f"{command} --describer rootsift --no-structure --no-refine")
+        run(folder, f"{command} --describer rootsift --no-global-search --no-refine")
     names = {path.name for path in (folder / "pair").iterdir()}
     assert {"result.json", "matches.png", "overlay.png", "tie_points.csv", "report.html"} <= names
     for out, names, files in [
@@ -48,7 +48,7 @@ def test_the_page_runs(folder: Path) -> None:
         assert summary["accepted"] == 2
         for name in names:
             assert sorted(path.name for path in (folder / out / name).iterdir()) == files
-    code = "\n".join(blocks(PAGE, "python")).replace("2000", "100, structure=False, refine=False")
+    code = "\n".join(blocks(PAGE, "python")).replace("2000", "100, global_search=False, refine=False")
     printed = run_python(folder, code)
     assert [line.split()[:2] for line in printed.splitlines()] == [["field", "accepted"], ["water", "accepted"]]
 
