@@ -2,7 +2,7 @@
 
     python scripts/gradient_figure.py docs/gradients.png
 
-The weights are measured on the code of the losses (tiepoint.losses.gradients), each over its largest in the panel.
+The weights are measured on the code of the losses (loss_gradients.py), each over its largest in the panel.
 Left: the positive, its negative at 1.17 rad. Right: the hardest negative, the positive at 0.83 rad. Both are means late
 in the released training. Losses with running statistics see angles spread as they are there. SDGM without power
 adjustment has the curves of SDGM. TFeat's negatives are the hardest here, not random ones.
@@ -14,18 +14,18 @@ import sys
 from pathlib import Path
 
 import torch
+from loss_gradients import NEGATIVE, POSITIVE, settle, weights
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tiepoint import losses
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
-from tiepoint.losses.gradients import NEGATIVE, POSITIVE, settle, weights
 
-PARTS = ("angle", "auto_focus", "margin")
+PARTS = {"angle": {"angle": False}, "auto_focus": {"auto_focus": False}, "margin": {"margin_probability": 0}}
 ROWS = {
     "Systems": {name: (name, {}) for name in ("l2net", "hardnet", "sosnet", "hynet", "soft-margin", "sdgm")},
-    "SDGM without a part": {"sdgm": ("sdgm", {}), **{f"without {p}": ("sdgm", {p: False}) for p in PARTS}},
+    "SDGM without a part": {"sdgm": ("sdgm", {}), **{f"without {p}": ("sdgm", option) for p, option in PARTS.items()}},
     "HardNet's forms, and regularizers": {
         name: (name, {}) for name in ("hardnet", "hardnet-softmin", "hardnet-contrastive", "hardnet-gor")
     },

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from loss_gradients import settle, weights
 
 from tiepoint import losses
-from tiepoint.losses.gradients import settle, weights
 
 ANGLES = torch.tensor([0.7, 0.9, 1.17, 1.5])
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -58,7 +58,7 @@ def test_mining_equals_brute_force(duplicate_similarity: float) -> None:
 def test_gradient_is_that_of_the_weighted_angles() -> None:
     """With the weights held fixed, autograd of the loss equals a numeric derivative of the angles alone."""
     anchor, positive = (t.double() for t in pairs(6, seed=1))
-    loss = SDGM(power=False, auto_focus=False, margin=False)
+    loss = SDGM(power=False, auto_focus=False, margin_probability=0)
     moved = anchor.float().requires_grad_()
     loss(moved, positive.float(), 0.5).backward()
 
@@ -74,7 +74,7 @@ def test_gradient_is_that_of_the_weighted_angles() -> None:
         assert moved.grad[i, j].item() == pytest.approx(numeric, rel=2e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("part", ["angle", "auto_focus", "margin", "power"])
+@pytest.mark.parametrize("part", ["angle", "auto_focus", "margin_probability", "power"])
 def test_each_part_changes_the_loss_and_can_be_switched_off(part: str) -> None:
     anchor, positive = pairs(32)
     full, without = SDGM(momentum=0.5, initial_power=1), SDGM(momentum=0.5, initial_power=1, **{part: False})

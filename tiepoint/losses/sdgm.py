@@ -28,9 +28,10 @@ class SDGM(nn.Module):
     The first `warm_up` of the run uses neither auto-focus nor margin. Until `duplicate_start`, a negative is ignored as
     a duplicate only if it coincides with the point (similarity 1 - 1e-5), later below the angle `duplicate_angle`.
 
-    Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin=False` weigh
-    all pairs alike, `power=False` divides by the number of pairs. `initial_power`, where P+ and P- start, is counted in
-    batches: 10,000 over the published 1,024 pairs. The running statistics are a buffer, saved with the state dict.
+    Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin_probability=0`
+    weigh all pairs alike, `power=False` divides by the number of pairs. `initial_power`, where P+ and P- start, is
+    counted in batches: 10,000 over the published 1,024 pairs. The running statistics are a buffer, saved with the state
+    dict.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
     """
@@ -48,7 +49,6 @@ class SDGM(nn.Module):
         *,
         angle: bool = True,
         auto_focus: bool = True,
-        margin: bool = True,
         power: bool = True,
         warm_up: float = 0.1,
         duplicate_start: float = 0.125,
@@ -57,16 +57,16 @@ class SDGM(nn.Module):
     ) -> None:
         super().__init__()
         within("alpha", alpha, 0, math.inf, "[)")
-        within("margin_probability", margin_probability, 0, 1, "()")
+        within("margin_probability", margin_probability, 0, 1, "[)")
         within("momentum", momentum, 0, 1, "[)")
         within("warm_up", warm_up, 0, 1)
         within("duplicate_start", duplicate_start, 0, 1)
         within("duplicate_angle", duplicate_angle, 0, math.pi)
         within("initial_power", initial_power, 0, math.inf, "()")
         self.alpha = alpha
-        self.quantile = NormalDist().inv_cdf(margin_probability)
+        self.quantile = NormalDist().inv_cdf(margin_probability) if margin_probability else -math.inf
         self.momentum = momentum
-        self.angle, self.auto_focus, self.margin, self.power = angle, auto_focus, margin, power
+        self.angle, self.auto_focus, self.power = angle, auto_focus, power
         self.warm_up = warm_up
         self.duplicate_start = duplicate_start
         self.duplicate_similarity = math.cos(duplicate_angle)
@@ -113,7 +113,7 @@ class SDGM(nn.Module):
         if warm and self.auto_focus:
             weight_p = torch.exp(-((theta_p - mean_p) ** 2) / (2 * (math.pi / 6 + std_p) ** 2))
             weight_n = torch.exp(-((theta_n - mean_n) ** 2) / (2 * (math.pi / 6 + std_n) ** 2))
-        if warm and self.margin:
+        if warm and self.quantile > -math.inf:
             uncut = gap >= mean_gap + std_gap * self.quantile
             weight_p, weight_n = weight_p * uncut, weight_n * uncut
         self._update((POSITIVE_POWER, NEGATIVE_POWER), torch.stack([weight_p.sum(), weight_n.sum()]))

@@ -69,21 +69,21 @@ def names() -> list[str]:
 
 
 def describers() -> list[str]:
-    """Names of those that describe one patch."""
+    """Names of the networks that describe one patch."""
     return sorted(DESCRIBERS)
 
 
 def relaters() -> list[str]:
-    """Names of those that relate patches of two spectra."""
+    """Names of the networks that relate patches of two spectra."""
     return sorted(RELATERS)
 
 
 def create(name: str, **options: Any) -> nn.Module:
     """Make a network with fresh weights. Raises InputError for a name or an option that is not there."""
-    found = DESCRIBERS.get(name) or RELATERS.get(name)
-    if found is None:
+    network = DESCRIBERS.get(name) or RELATERS.get(name)
+    if network is None:
         raise InputError(f"no network {name!r}: there are {', '.join(names())}")
     try:
-        return found(**options)
+        return network(**options)
     except TypeError as error:
         raise InputError(f"network {name}: {error}") from None

@@ -60,7 +60,9 @@ class Relater(Protocol):
 
 
 class MultiLossRelater(nn.Module):
-    """A relater with further heads for its training: all of them speak in training mode, the main one in evaluation."""
+    """A relater: in training mode every head gives its output, in evaluation mode the main head alone."""
+
+    training_only: tuple[str, ...] = ()
 
     def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
         """Relate `first` and `second`, each (N, 1, input_size, input_size): see `Relater`."""
@@ -76,8 +78,8 @@ class MultiLossRelater(nn.Module):
         raise NotImplementedError
 
     def relate_all(self, first: Codes, second: Codes) -> Relation:
-        """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        raise NotImplementedError
+        """Give the outputs of every head that is there, in either mode, of N coded pairs; of one head as "match"."""
+        return Relation({"match": self.relate(first, second)})
 
 
 def trunk_of(net: nn.Module) -> str | None:

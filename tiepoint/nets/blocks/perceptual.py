@@ -24,14 +24,14 @@ class VGG19Features(nn.Module):
     """VGG-19 up to block5_conv4 after its ReLU: (N, 1 or 3, S, S) -> (N, 512, S / 16, S / 16), S at least 16.
 
     One channel is repeated to three. 20,024,384 parameters, read from `path`: a state dict in torchvision's layout
-    (features.0.weight to features.34.bias; other keys are passed over), a torch or .safetensors file.
+    (features.0.weight to features.34.bias; other keys are ignored), a torch or .safetensors file.
 
     `normalise` takes the mean and the standard deviation of ImageNet off patches in 0..1, as the weights expect. The
     default leaves patches as they are, as RRL-Net and SPIMNet do, and the papers' weights of the perceptual terms
     belong to that. Their weights come from Keras, though, and were made for 0..255 minus a mean, torchvision's for
-    inputs of deviation 1: the features here are of another scale than theirs either way, which no choice mends.
+    inputs of deviation 1: whichever is chosen, the features here have another scale than theirs.
 
-    Raises InputError for a file that cannot be read or is no VGG-19.
+    Raises InputError for a file that cannot be read or does not hold VGG-19.
 
     Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, configuration E.
     """
@@ -42,7 +42,7 @@ class VGG19Features(nn.Module):
     def __init__(self, path: str | Path, normalise: bool = False) -> None:
         super().__init__()
         self.normalise = normalise
-        with torch.device("meta"):  # no time on fresh weights
+        with torch.device("meta"):  # takes no time for fresh weights
             self.features = _vgg19()
         state = _read(Path(path))
         weights = {}

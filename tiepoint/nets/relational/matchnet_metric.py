@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater
 from tiepoint.nets.towers.matchnet import MatchNet
 
 
-class MatchNetMetric(nn.Module):
+class MatchNetMetric(MultiLossRelater):
     """MatchNet's tower describes both patches, and three dense layers judge the features beside each other.
 
     233,456 + 9,441,282 = 9,674,738 parameters. The tower is `tiepoint.nets.towers.matchnet.MatchNet` without
@@ -21,7 +21,6 @@ class MatchNetMetric(nn.Module):
     """
 
     input_size = 64
-    training_only: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +37,3 @@ class MatchNetMetric(nn.Module):
         """Features of N first and N second patches -> match logit (N,)."""
         classes: Tensor = self.metric(torch.cat([*first, *second], dim=1)).float()
         return classes[:, 1] - classes[:, 0]
-
-    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
-        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
-        return Relation({"match": logit}) if self.training else logit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import KEYS, Codes, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater
 from tiepoint.nets.relational.siamese import centred, head, tower
 
 
-class PseudoSiamese(nn.Module):
+class PseudoSiamese(MultiLossRelater):
     """The Siamese network with a tower for each spectrum, which share no weights. 2,080,001 parameters.
 
     Input, output and initialisation are those of `tiepoint.nets.relational.siamese.Siamese`.
@@ -18,7 +18,6 @@ class PseudoSiamese(nn.Module):
     """
 
     input_size = 64
-    training_only: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,8 +32,3 @@ class PseudoSiamese(nn.Module):
         """Features of N first and N second patches -> match logit (N,)."""
         logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
         return logit[:, 0].float()
-
-    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
-        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
-        return Relation({"match": logit}) if self.training else logit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater
 
 
 def centred(patches: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def head() -> nn.Sequential:
     return nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 1))
 
 
-class Siamese(nn.Module):
+class Siamese(MultiLossRelater):
     """One tower describes both patches, and two dense layers judge the features beside each other.
 
     1,171,585 parameters. Each patch enters minus its mean. The authors train the output as a margin with the hinge
@@ -39,7 +39,6 @@ class Siamese(nn.Module):
     """
 
     input_size = 64
-    training_only: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +53,3 @@ class Siamese(nn.Module):
         """Features of N first and N second patches -> match logit (N,)."""
         logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
         return logit[:, 0].float()
-
-    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
-        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
-        return Relation({"match": logit}) if self.training else logit

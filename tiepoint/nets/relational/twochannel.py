@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import Codes, Relation
+from tiepoint.nets.relation import Codes, MultiLossRelater
 from tiepoint.nets.relational.siamese import centred, tower
 
 
-class TwoChannel(nn.Module):
+class TwoChannel(MultiLossRelater):
     """The tower of the Siamese network on both patches at once, as two channels, and one dense layer.
 
     913,377 parameters. Each patch enters minus its own mean. It mixes the patches in its first layer, so nothing can be
@@ -21,7 +21,6 @@ class TwoChannel(nn.Module):
     """
 
     input_size = 64
-    training_only: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +35,3 @@ class TwoChannel(nn.Module):
         """Centred patches of both slots -> match logit (N,)."""
         logit: Tensor = self.head(self.tower(torch.cat([*first, *second], dim=1)))
         return logit[:, 0].float()
-
-    def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
-        """Relate patches (N, 1, 64, 64), float in 0..1, one by one: see `Relater.forward`. The head is "match"."""
-        logit = self.relate(self.encode(first, "first"), self.encode(second, "second"))
-        return Relation({"match": logit}) if self.training else logit
