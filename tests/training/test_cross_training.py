@@ -30,7 +30,7 @@ from tiepoint.patches import PatchSet
 from tiepoint.training import setup
 from tiepoint.training.loop import train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation, loss_options
-from tiepoint.training.validation import CrossValidation
+from tiepoint.training.validation import CrossSpectralValidation
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("quick_weights")]
 
@@ -46,7 +46,7 @@ def test_training_and_validation_share_no_scene_or_no_point(by: Any, network: st
     recipe = recipe_for(data, network, validation=Validation(fraction=0.25, by=by, pairs=50))
     sampler, validator = setup.split(recipe, data)
     validation = validator(32, CPU)
-    assert isinstance(validation, CrossValidation)
+    assert isinstance(validation, CrossSpectralValidation)
     batches = [sampler(step) for step in range(60)]
     trained, held = np.concatenate([batch.rows for batch in batches]).ravel(), validation.rows.ravel()
     assert not np.isin(data.points[trained], data.points[held]).any()
@@ -69,7 +69,7 @@ def test_the_pairs_of_a_set_are_trained_and_validated_on(tmp_path: Path) -> None
         for row, label in zip(batch.rows.tolist(), batch.labels, strict=True)
     }
     validation = validator(64, CPU)
-    assert isinstance(validation, CrossValidation)
+    assert isinstance(validation, CrossSpectralValidation)
     held = {(*row, int(label)) for row, label in zip(validation.rows.tolist(), validation.labels, strict=True)}
     assert drawn | held == {*matches, *others}
     assert not drawn & held
@@ -166,7 +166,7 @@ def test_spimnet_sees_vis_in_colour_and_nir_in_grey(channels: int, tmp_path: Pat
     assert (output.vis.shape, output.nir.shape) == ((2, 3, 64, 64), (2, 1, 64, 64))
     assert labels.tolist() == [1, 0]
     validation = setup.split(recipe, data)[1](64, CPU)
-    assert isinstance(validation, CrossValidation)
+    assert isinstance(validation, CrossSpectralValidation)
     assert np.isfinite(validation.scores(run.net)).all()
 
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(data: Patc
         (with_test_data(good, turned.directory), "turned: test data of the spectra nir and vis, but"),
         (
             with_test_data(recipe_for(single, "hardnet"), data.directory),
-            "the selection paper is one of sets across two spectra",
+            "the selection `paper` is for sets across two spectra",
         ),
         (replace(good, batch=37), r"36 pairs across spectra, fewer than a batch of 37: lower `batch`"),
         (replace(good, validation=Validation(fraction=0.1)), r"0\.1 of 4 scenes leaves none.*validation\.fraction"),

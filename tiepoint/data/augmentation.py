@@ -23,24 +23,24 @@ class Augmentation:
     """What is done to a pair of patches."""
 
     rotation: float = 5.0
-    """each patch by itself turns by up to this, degrees"""
+    """Largest rotation of each patch, degrees."""
     crop_area: tuple[float, float] = (0.9, 1.0)
-    """each patch by itself: share of the area that is kept"""
+    """Range of the share of its area that a crop keeps of each patch."""
     crop_ratio: tuple[float, float] = (0.9, 1.1)
-    """each patch by itself: width over height of what is kept"""
+    """Range of the ratio of width to height of the crop of each patch."""
     dihedral: Literal["published", "uniform", "none"] = "published"
-    """right-angle turns and flips, the same for both patches of a pair; `published` draws a turn, then a flip: turns
-    1/12 each, reflections 1/6 each"""
+    """Right-angle turns and flips, the same for both patches of a pair. `published` draws a turn, then a flip, so that
+    each turn has probability 1/12 and each reflection 1/6; `uniform` draws all eight alike."""
     noise: Literal["none", "easy", "hard", "tough"] = "none"
-    """noise on each keypoint frame, as in the scene protocol; wants patches stored with a margin"""
+    """Level of noise on each keypoint's frame, as in the scene protocol. It needs patches stored with a margin."""
     noise_spread: bool = True
-    """scale each patch's noise by a number drawn from 0..1, so that a batch holds all strengths up to the level"""
+    """Scale the noise of each patch by a number drawn from 0..1, so that a batch holds all strengths of the level."""
     contrast: float = 0.0
-    """standard deviation of the logarithm of each patch's contrast"""
+    """Standard deviation of the logarithm of each patch's contrast."""
     brightness: float = 0.0
-    """standard deviation of each patch's brightness, in 0..1"""
+    """Standard deviation of each patch's brightness, in 0..1."""
     padding: Literal["zeros", "border"] = "border"
-    """what lies beyond the stored patch; the published augmentation has black corners"""
+    """What lies beyond the stored patch. The published augmentation has black corners (zeros)."""
 
 
 def augment(

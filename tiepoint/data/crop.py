@@ -14,7 +14,7 @@ def central_crop(patches: Tensor, margin: float, size: int = 64) -> Tensor:
     Sample i of the result sits at u = (i + 1/2) / size - 1/2 of the cropped side, as in `tiepoint.features.extract`, so
     the patch's centre stays where it is. The filter is a triangle that reaches one source pixel or one sample to each
     side, whichever is more: bilinear where the crop is enlarged, antialiased where it is reduced, as torch's own
-    interpolation; by a factor that is no integer its samples sit up to 0.09 source pixels off. At the border the
+    interpolation; for factors that are not integers its samples sit up to 0.09 source pixels off. At the border the
     weights are shared among the pixels inside.
 
     Args:

@@ -11,7 +11,7 @@ from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 from tiepoint.types import Rows
 
-MIN_DISTANCE_PX = 64.0  # px between two points of one scene whose patches may be told apart
+MIN_DISTANCE_PX = 64.0  # between two points of one scene whose patches make a non-match
 MAX_TRIES = 20
 SPLIT_STREAM, PAIR_STREAM = 0x5CE9E, 0xC2055
 
@@ -96,7 +96,7 @@ def draw_nonmatches(
     same_category: bool,
     distance: float = MIN_DISTANCE_PX,
 ) -> Rows:
-    """For each point of `chosen` (n,) draw another whose second patch is no match of its first.
+    """For each point of `chosen` (n,) draw another whose second patch does not match its first.
 
     Uniform among the points of the same category, or of all, that do not lie within `distance` px in the same scene;
     without positions, among those of other scenes, or of all other points where there is one scene alone. -1 where

@@ -29,13 +29,13 @@ class PairAugmentation:
     """What is done to a pair of patches from two spectra."""
 
     preset: Literal["none", "published", "corrected"] = "none"
-    """`corrected` blurs by a Gaussian of 0..1 px; in `published` the blur is drawn but does nothing, as in the
-    published code"""
+    """Which augmentation is applied: `corrected` blurs by a Gaussian of 0..1 px; in `published` the blur is drawn but
+    does nothing, as in the published code."""
     scale: tuple[float, float] = (0.95, 1.05)
-    """each patch by itself: factor of its width or height"""
+    """Range of the factor by which the width or the height of each patch is scaled."""
     crop: float = 0.0
-    """each patch by itself: one more operation, which crops or pads each side by up to this share of it; KGL-Net: 0.1;
-    0 leaves the operation out"""
+    """Largest share of each side by which one more operation crops or pads each patch (0: no such operation). KGL-Net
+    takes 0.1."""
 
     def __post_init__(self) -> None:
         if self.preset not in ("none", "published", "corrected"):
@@ -58,7 +58,7 @@ def augment_pairs(
 
     Args:
         first: (n, C1, S, S) uint8 or uint16 or float in 0..1, on the generator's device.
-        second: (n, C2, S, S), likewise; row i makes a pair with row i of `first`.
+        second: (n, C2, S, S), of any of these types; row i makes a pair with row i of `first`.
         how: what to do.
         generator: of all draws.
 
@@ -66,7 +66,7 @@ def augment_pairs(
         both, shapes kept, float32 in 0..1.
 
     Raises:
-        InputError: the shapes or types are other ones.
+        InputError: other shapes or types.
 
     Source: `gen4` of the published RRL-Net code, and KGL-Net's.
     """

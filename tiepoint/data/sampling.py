@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     rows: NDArray[np.int64]
     """(batch, 2) rows of the PatchSet"""
     labels: NDArray[np.float32]
-    """(batch,) 1 for a match, 0 for none"""
+    """(batch,) 1 for a match, 0 for a non-match"""
 
 
 class PairSampler:

@@ -19,7 +19,7 @@ def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: i
     """Draw one row a point, one column a patch of it; of a set across two spectra pairs, the first spectrum left.
 
     Points that occur once are drawn only where too few others exist. Patches of three channels are shown as RGB, of any
-    other number by their first channel. 16-bit patches are stretched, all of a sheet and spectrum alike, for display
+    other number by their first channel. 16-bit patches are stretched, all of one spectrum in a sheet alike, for display
     only.
 
     Args:

@@ -55,7 +55,7 @@ class CrossScore:
     average_precision: float  # of all pairs together
     pairs: LabelledPairs = field(repr=False)
     scores: NDArray[np.float32] = field(repr=False)  # (M,) logits, or minus the L2 distances of descriptors
-    temperature: float | None = None  # of relaters, as are the following
+    temperature: float | None = None  # of relaters alone, as the next two
     ece: float | None = None  # calibration error of sigmoid(logit / temperature)
     ece_uncalibrated: float | None = None  # of sigmoid(logit)
 

@@ -28,7 +28,7 @@ def statement(protocol: str, *, variant: str, split: str, selection: str | None 
         numbers flatter.
 
     Raises:
-        InputError: `selection` is no rule of SELECTIONS.
+        InputError: `selection` is not one of SELECTIONS.
     """
     from tiepoint.version import __version__
 

@@ -43,6 +43,6 @@ def within(name: str, value: float, low: float, high: float, closed: str = "[]")
 
 
 def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError that names an option which is none of `choices`."""
+    """Raise ValueError that names an option that is not one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}: must be one of {', '.join(choices)}")

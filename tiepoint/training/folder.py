@@ -59,7 +59,7 @@ def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str,
 
 
 def _without_folders(recipe: Recipe) -> Recipe:
-    """The recipe with the names of its files alone: where they lie is nobody else's business."""
+    """The recipe with the names of its files alone: where they lie is private."""
     validation = replace(recipe.validation, test_data=Path(recipe.validation.test_data).name)
     data, start, perceptual = (Path(folder).name for folder in (recipe.data, recipe.start, recipe.perceptual))
     return replace(recipe, data=data, start=start, perceptual=perceptual, validation=validation)

@@ -18,7 +18,7 @@ class Loss:
     """A loss by name; `loss_options` adds the options of each."""
 
     name: str = "sdgm"
-    """see tiepoint.losses.names(), and tiepoint.losses.relation_names() for networks that relate"""
+    """Name of the loss, see tiepoint.losses.names(), and tiepoint.losses.relation_names() for networks that relate."""
 
 
 @functools.cache
@@ -51,26 +51,26 @@ class Optimizer:
     """How weights move."""
 
     name: Literal["sgd", "adam", "nadam"] = "sgd"
-    """sgd with momentum, adam, or adam with Nesterov's momentum"""
+    """Optimiser: sgd with momentum, adam, or adam with Nesterov's momentum (nadam)."""
     lr: float = 1.0
-    """learning rate at the start"""
+    """Learning rate at the start."""
     momentum: float = 0.9
-    """of sgd"""
+    """Momentum of sgd."""
     dampening: float = 0.0
-    """of sgd; HardNet's release has lr 10 and 0.9, in the long run lr 1 and 0"""
+    """Dampening of sgd. HardNet's release has lr 10 and dampening 0.9, which in the long run is lr 1 and 0."""
     weight_decay: float = 1e-4
-    """of all parameters"""
+    """Weight decay of all parameters."""
     eps: float = 1e-8
-    """of adam and nadam"""
+    """Epsilon of adam and nadam."""
     rates: dict[str, float] = field(default_factory=dict)
-    """other learning rates of single submodules of the network, by name"""
+    """Learning rates of submodules of the network, by name, where they differ from lr."""
     schedule: Literal["step", "linear", "cosine", "one-cycle", "constant"] = "step"
-    """step: `stages` equal stages, each at `decay` times the rate before; linear and cosine fall to zero; one-cycle
-    rises for three tenths of the run, then falls to zero"""
+    """Schedule of the learning rate. step: `stages` equal stages, each at `decay` times the rate before; linear and
+    cosine fall to zero; one-cycle rises for three tenths of the run, then falls to zero."""
     stages: int = 10
-    """of the step schedule"""
+    """Number of stages of the step schedule."""
     decay: float = 0.5
-    """of the step schedule"""
+    """Factor between two stages of the step schedule."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,17 @@ class Validation:
     """Held-out points, by which the weights are chosen; of a set across spectra held-out scenes."""
 
     fraction: float = 0.03
-    """of the points or scenes"""
+    """Share of the points or scenes that is held out."""
     by: Literal["scenes", "points"] = "scenes"
-    """of a set across spectra: hold out whole scenes, or points"""
+    """Hold out whole scenes of a set across spectra, or points."""
     every: float = 0.05
-    """share of the run between two validations"""
+    """Share of the run between two validations."""
     pairs: int = 2000
-    """matching pairs at the most"""
+    """Largest number of matching pairs."""
     noise: Literal["none", "easy", "hard", "tough"] = "hard"
-    """within one spectrum: noise on the second patch's frame, without which pairs are too easy to tell runs apart"""
+    """Noise on the second patch's frame, within one spectrum. Without it pairs are too easy to tell runs apart."""
     test_data: str = ""
-    """for the selection `paper` alone: the PatchSet of test pairs by which the weights are chosen"""
+    """PatchSet of test pairs by which the weights are chosen, for the selection `paper` alone."""
 
 
 @dataclass(frozen=True)
@@ -96,53 +96,54 @@ class Recipe:
     """A training run, to the last number."""
 
     data: str = ""
-    """folder of the PatchSet"""
+    """Folder of the PatchSet."""
     network: str = "sdgmnet"
-    """see tiepoint.nets.names()"""
+    """Name of the network, see tiepoint.nets.names()."""
     options: dict[str, Any] = field(default_factory=dict)
-    """further options of the network"""
+    """Further options of the network."""
     start: str = ""
-    """weights to start from, a name or a path as tiepoint.load takes it; fresh ones if empty"""
+    """Weights to start from, a name or a path as tiepoint.load takes it; fresh ones if empty."""
     dropout: float = 0.3
-    """before the last convolution; of describers"""
+    """Dropout before the last convolution of a describer."""
     norm_momentum: float | None = None
-    """weight of a batch in the running statistics of batch norm; empty: the network's own. At 0.01, as Keras has it,
-    statistics lag a hundred steps behind, too many for a short run"""
+    """Weight of a batch in the running statistics of batch norm; the network's own if empty. At 0.01, as Keras has it,
+    statistics lag a hundred steps behind, too many for a short run."""
     steps: int | None = 200_000
-    """optimiser steps; leave empty to use minutes"""
+    """Number of optimiser steps; leave it empty to use minutes."""
     minutes: float | None = None
-    """instead of steps: the rate is measured first, on the CPU by computing time, then the number of steps is fixed"""
+    """Length of the run instead of steps. The rate is measured first, on the CPU by computing time, then the number of
+    steps is fixed."""
     batch: int = 1024
-    """pairs a step, each of another point; networks that relate get half of them as non-matches, unless their loss
-    finds its own"""
+    """Number of pairs in each step, each of another point. Networks that relate get half of them as non-matches, unless
+    their loss finds its own."""
     seed: int = 1
-    """of weights, batches, augmentation and dropout"""
+    """Seed of weights, batches, augmentation and dropout."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """of convolutions; statistics, norms and the loss are float32 always"""
+    """Precision of convolutions. Statistics, norms and the loss are always float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile; auto: where a C++ compiler is found (on the CPU) or on a GPU"""
+    """Use torch.compile; auto: on a GPU, and on a CPU where there is a C++ compiler."""
     device: str = "auto"
-    """auto: a GPU if there is one"""
+    """Device: auto takes a GPU if there is one."""
     selection: Literal["best", "last", "paper"] = "best"
-    """which weights to keep: best on validation, the last, or, as some papers did, the best on test data (see
-    validation.test_data), which the result and the weights' card then say"""
+    """Which weights to keep: the best on validation, the last, or, as some papers did, the best on test data (see
+    validation.test_data), which the result and the weights' card then say."""
     keep: int = 0
-    """write the weights of the last so many validations too, to epochs/STEP, to state a mean over them"""
+    """Number of the last validations whose weights are written too, to epochs/STEP, to state a mean over them."""
     checkpoint_seconds: float = 60.0
-    """between two checkpoints"""
+    """Seconds between two checkpoints."""
     log_every: int = 50
-    """steps between two lines of the log"""
+    """Number of steps between two lines of the log."""
     tensorboard: bool = False
-    """also write TensorBoard events; wants the extra tb"""
+    """Also write TensorBoard events. This needs the extra tb."""
     perceptual: str = "sdgmnet"
-    """features of a loss that compares reconstructions: those of tiepoint's sdgmnet, of VGG-19 by the path of its
-    torchvision weights, or none"""
+    """Features of a loss that compares reconstructions: those of tiepoint's sdgmnet, of VGG-19 by the path of its
+    torchvision weights, or none."""
     loss: Loss = field(default_factory=loss_options("sdgm"))
     optimizer: Optimizer = field(default_factory=Optimizer)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """of describers"""
+    """Augmentation of the patches of describers."""
     pair_augmentation: PairAugmentation = field(default_factory=PairAugmentation)
-    """of pairs across spectra; before `augmentation`"""
+    """Augmentation of pairs across spectra; it comes before `augmentation`."""
     validation: Validation = field(default_factory=Validation)
 
 

@@ -20,11 +20,11 @@ from tiepoint.nets.relation import deploy
 from tiepoint.nets.towers.sdgmnet import SDGMNet
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Recipe, build_loss
-from tiepoint.training.validation import CrossValidation, ValidationPairs
+from tiepoint.training.validation import CrossSpectralValidation, PointValidation
 from tiepoint.types import Rows
 
 Sampler = Callable[[int], Batch]
-Validator = Callable[[int, torch.device], ValidationPairs | CrossValidation]
+Validator = Callable[[int, torch.device], PointValidation | CrossSpectralValidation]
 
 
 def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
@@ -42,10 +42,10 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
                 "patches of two: build a set with `tiepoint data aligned`"
             )
         if settings.test_data:
-            raise InputError("recipe key validation.test_data: the selection paper is one of sets across two spectra")
+            raise InputError("recipe key validation.test_data: the selection `paper` is for sets across two spectra")
         used, held = split_points(data.points, settings.fraction, seed)
         sampler = PairSampler(data.points, recipe.batch, seed, used)
-        return sampler, lambda size, device: ValidationPairs(data, held, settings, seed, device, size)
+        return sampler, lambda size, device: PointValidation(data, held, settings, seed, device, size)
     training: Rows | None = None
     held_rows: Rows | None = None
     tested = data
@@ -61,7 +61,9 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
         training, held_rows = split_scenes(data, settings.fraction, seed)
     nonmatches = relates and not build_loss(recipe.loss, 1).matching_only
     across = CrossSampler(data, recipe.batch, seed, training, nonmatches)
-    return across, lambda size, device: CrossValidation(tested, held_rows, settings, seed, device, size, relates)
+    return across, lambda size, device: CrossSpectralValidation(
+        tested, held_rows, settings, seed, device, size, relates
+    )
 
 
 def perceptual(recipe: Recipe, device: torch.device) -> nn.Module | None:
@@ -107,9 +109,11 @@ def deployed(net: nn.Module, recipe: Recipe) -> nn.Module:
     return deploy(net) if recipe.network in nets.RELATERS else net
 
 
-def calibration(net: nn.Module, recipe: Recipe, validation: ValidationPairs | CrossValidation) -> dict[str, Any]:
+def calibration(
+    net: nn.Module, recipe: Recipe, validation: PointValidation | CrossSpectralValidation
+) -> dict[str, Any]:
     """What a relater's card says of its probabilities: the temperature fitted on validation pairs, and the errors."""
-    if not isinstance(validation, CrossValidation) or recipe.network not in nets.RELATERS:
+    if not isinstance(validation, CrossSpectralValidation) or recipe.network not in nets.RELATERS:
         return {}
     labels, logits = validation.labels, validation.scores(net)
     temperature = fit_temperature(labels, logits)

@@ -1,4 +1,7 @@
-"""Validation across spectra: labelled pairs of held-out scenes, or of test data where a recipe says so."""
+"""Validation by FPR95: on matching pairs of held-out points of one spectrum, or on labelled pairs across two spectra.
+
+Pairs across spectra are of held-out scenes or points, or of test data where a recipe says so.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Validation
 
-CHUNK = 64
+CPU_CHUNK = 64  # patches or pairs in memory at once
+DESCRIBER_GPU_CHUNK, PAIR_GPU_CHUNK = 8192, 1024
 
 
-class ValidationPairs:
-    """Fixed pairs, one a point; FPR95 of each first patch against all other second patches."""
+class PointValidation:
+    """Fixed pairs, one for each point; FPR95 of each first patch against all other second patches."""
 
     def __init__(
         self,
@@ -56,15 +60,12 @@ class ValidationPairs:
     def fpr95(self, net: nn.Module) -> float:
         """False positive rate at 95 % recall, 0..1."""
         net.eval()
-        chunk = CHUNK if self.sides[0].device.type == "cpu" else 8192
+        chunk = CPU_CHUNK if self.sides[0].device.type == "cpu" else DESCRIBER_GPU_CHUNK
         first, second = (torch.cat([net(part) for part in torch.split(side, chunk)]) for side in self.sides)
         return fpr95_matrix(similarity_matrix(first.cpu().numpy(), second.cpu().numpy()))
 
 
-CPU_CHUNK, GPU_CHUNK = 64, 1024
-
-
-class CrossValidation:
+class CrossSpectralValidation:
     """Fixed pairs, as many non-matches as matches; FPR95 by a relater's logits or by the distance of descriptors."""
 
     def __init__(
@@ -96,7 +97,7 @@ class CrossValidation:
     def scores(self, net: nn.Module) -> NDArray[np.float32]:
         """Score (M,) of each pair, higher for a more likely match."""
         net.eval()
-        chunk = CPU_CHUNK if self.device.type == "cpu" else GPU_CHUNK
+        chunk = CPU_CHUNK if self.device.type == "cpu" else PAIR_GPU_CHUNK
         parts = []
         for start in range(0, len(self.rows), chunk):
             rows = self.rows[start : start + chunk]

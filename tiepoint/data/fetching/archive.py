@@ -14,7 +14,7 @@ from tiepoint.data.fetching.unpack import DAMAGE
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import decode
 
-MAX_DEPTH = 3  # folders within folders that are looked into: more than published data sets have
+MAX_DEPTH = 3  # of folders that are searched: deeper than in published data sets
 
 
 class Archive:
@@ -26,7 +26,7 @@ class Archive:
             left out.
 
     Raises:
-        InputError: no such folder, or a file that is no zip.
+        InputError: no such folder, or a file that is not a zip.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -64,7 +64,7 @@ def fetch(
     Raises:
         InputError: no mirror gave the archive: says which file to put where, and what came of each mirror. Or the
             archive that is there is wrong, the folder was made by something else, another process fetches the same, or
-            `timeout` is no time to wait.
+            `timeout` is out of range.
         OSError: something cannot be written, as on a full disk.
     """
     if not 0 < timeout <= MAX_TIMEOUT_S:
@@ -103,7 +103,7 @@ def _from_mirrors(
         except ArchiveError as error:
             discard(part)
             failures.append(f"{url}: what it sends {error}")
-    reasons = "; ".join(failures) or "nobody is known to serve it"
+    reasons = "; ".join(failures) or "no mirror is known"
     wanted = f"with MD5 {source.md5} " if source.md5 else ""
     raise InputError(f"{source.file} cannot be fetched ({reasons}): put the file {wanted}at {archive} and run again")
 

@@ -1,7 +1,7 @@
 """Where the published data sets of patches are, and what proves that a copy of one is the published archive.
 
-The addresses that torchvision's PhotoTour class names are gone since 2025, and the University of Washington serves an
-older set; they are left out here, since a dead address that somebody else buys answers with somebody else's pages.
+The addresses that torchvision's PhotoTour class names have been gone since 2025, and the University of Washington
+serves an older set. They are left out here: a dead address that somebody buys answers with other pages.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Source:
         file: the archive's name.
         mirrors: addresses, http or https, tried in this order.
         then: the command that makes a PatchSet of it, with {folder} for where it was unpacked.
-        md5: of the published archive; None if nobody published one.
-        repacked: whether the mirrors packed the published files anew, so that another hash is no fault.
-        size: of the archive in bytes, about. It is shown, the server's word is what counts.
+        md5: of the published archive; None where none was published.
+        repacked: whether the mirrors packed the published files anew, so that another hash is not an error.
+        size: approximate bytes of the archive, for display; the server's number counts.
     """
 
     name: str

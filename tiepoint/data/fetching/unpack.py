@@ -1,4 +1,4 @@
-"""Unpacking of zips that nobody vouches for: every member lands inside the folder, whole and as long as stated."""
+"""Zips from unknown hands are unpacked so that every member lands inside the folder, whole and as long as stated."""
 
 from __future__ import annotations
 

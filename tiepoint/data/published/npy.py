@@ -158,7 +158,7 @@ def _read_ids(path: Path) -> NDArray[np.int64]:
 
 
 def _grey(arrays: _Arrays, low: int) -> NDArray[np.uint8]:
-    """The pairs from number `low` on, a block of them, as grey values. Raises InputError for values that are none."""
+    """The pairs from number `low` on, a block of them, as grey values. Raises InputError for other values."""
     block = np.asarray(arrays.pairs[low : low + _BLOCK])
     if block.dtype == np.uint8:
         return block

@@ -57,8 +57,8 @@ def read_folder(path: str | Path) -> BrownPatches:
     """Read a folder or zip of pages and text files. Pages may be of any size in tiles.
 
     Raises:
-        InputError: names the file, and the line where there is one: info.txt or pages missing, text that is no number,
-            pairs of patches that do not exist or whose points contradict info.txt, files of different lengths.
+        InputError: names the file, and the line where there is one: info.txt or pages missing, a word that is not a
+            number, pairs of patches that do not exist or whose points contradict info.txt, files of different lengths.
             Iterating `blocks` raises it for a damaged page, one that is not made of 64x64 tiles, and for fewer tiles
             than lines in info.txt.
     """

@@ -50,7 +50,7 @@ class HPatches:
 
         Raises:
             InputError: no sequences, or a sequence with a strip that is missing, no PNG, not 65 px wide, of a height
-                that is no multiple of 65, or shorter or longer than the sequence's others.
+                that is not a multiple of 65, or shorter or longer than the sequence's others.
         """
         archive = Archive(path)
         folders: dict[str, str] = {}
@@ -172,7 +172,7 @@ def build_hpatches(
 def read_split(path: str | Path, split: str, part: str) -> list[str]:
     """Names of the sequences of a split, "a" to "c", "view", "illum" or "full", part "train" or "test".
 
-    `path` is the splits.json of hpatches-benchmark, or one written alike. Raises InputError.
+    `path` is the splits.json of hpatches-benchmark, or a file of the same form. Raises InputError.
     """
     try:
         splits: Any = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from tiepoint.evaluation.hpatches.tasks import RetrievalTask, Table, Verificatio
 SEED = 42
 PAIRS, QUERIES, DISTRACTORS = 1_000_000, 10_000, 20_000
 TYPES = 5  # images 0..4 are drawn: image 5 never takes part
-MIN_CONTRAST = 10.0  # grey values: a patch of a smaller standard deviation is no query and no distractor
+MIN_CONTRAST = 10.0  # standard deviation of a query or distractor, grey values
 
 
 def read_or_generate(
