@@ -26,7 +26,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +49,15 @@ REBUILD = "build the PatchSet again"
 _DTYPES = {"points": "int64", "images": "int32", "spectra": "uint8", "positions": "float32", "pairs": "int64"}
 
 
-class PatchSet:
+class _Arrays:
+    """The arrays of a PatchSet, by name."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.patches, self.points, self.images, self.spectra = (arrays[name] for name in ARRAYS)
+        self.positions, self.pairs = (arrays.get(name) for name in OPTIONAL)
+
+
+class PatchSet(_Arrays):
     """Patches of scene points. Open one with `PatchSet.open`, make one with `PatchSet.create`.
 
     Attributes:
@@ -66,14 +74,8 @@ class PatchSet:
     """
 
     def __init__(self, directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-        self.directory = directory
-        self.manifest = manifest
-        self.patches = arrays["patches"]
-        self.points = arrays["points"]
-        self.images = arrays["images"]
-        self.spectra = arrays["spectra"]
-        self.positions = arrays.get("positions")
-        self.pairs = arrays.get("pairs")
+        super().__init__(arrays)
+        self.directory, self.manifest = directory, manifest
 
     def __len__(self) -> int:
         return len(self.points)
@@ -128,11 +130,9 @@ class PatchSet:
         """Compare the content with the manifest's hashes. Raises InputError that names the first file that differs."""
         for name in _files(_present(self.manifest)):
             path = self.directory / name
-            try:
-                differs = _hash(path) != self.manifest["sha256"].get(name)
-            except FileNotFoundError:
-                raise InputError(f"{path} is missing: {REBUILD}") from None
-            if differs:
+            if not path.exists():
+                raise InputError(f"{path} is missing: {REBUILD}")
+            if _hash(path) != self.manifest["sha256"].get(name):
                 raise InputError(f"{path}: content hash differs from the manifest: {REBUILD}")
 
     @classmethod
@@ -155,7 +155,7 @@ class PatchSet:
         """Yield a writer whose arrays are to be filled; the folder appears when the block ends without an exception.
 
         `positions` says whether there are positions, `pairs` how many pairs the set defines, 0 for none.
-        The disk space is reserved first, so that a disk too small is an error here and not a crash later.
+        The disk space is reserved first, so that a full disk is an error here and not a crash later.
 
         Raises:
             InputError: the folder exists and is not empty, or the arguments make no PatchSet.
@@ -178,7 +178,7 @@ class PatchSet:
                 shapes["pairs"] = (pairs, 3)
             dtypes = {"patches": np.dtype(dtype).name, **_DTYPES}
             arrays = {name: _allocate(temporary / f"{name}.npy", shape, dtypes[name]) for name, shape in shapes.items()}
-            writer = PatchSetWriter(arrays)
+            writer = PatchSetWriter(temporary, arrays)
             yield writer
             for array in arrays.values():
                 array.flush()
@@ -189,14 +189,11 @@ class PatchSet:
             if writer.pairs is not None:
                 _check_pairs(directory, writer.pairs, writer.spectra)
             (temporary / NAMES).write_text(json.dumps(writer.image_names), encoding="utf-8")
+            points = len(np.unique(writer.points))
             manifest = {
                 "format": FORMAT,
                 "version": VERSION,
-                "counts": {
-                    "patches": count,
-                    "points": len(np.unique(writer.points)),
-                    "images": len(writer.image_names),
-                },
+                "counts": {"patches": count, "points": points, "images": len(writer.image_names)},
                 "shape": list(shapes["patches"]),
                 "dtype": dtypes["patches"],
                 "spectra": list(spectra),
@@ -211,28 +208,24 @@ class PatchSet:
             (temporary / "manifest.json").write_text(text, encoding="utf-8")
 
 
-class PatchSetWriter:
-    """Writable arrays of a PatchSet in the making; fill them and `image_names`."""
+class PatchSetWriter(_Arrays):
+    """Writable arrays of a PatchSet in the making; fill them and `image_names`. More files may go to `directory`."""
 
-    def __init__(self, arrays: dict[str, np.memmap[Any, Any]]) -> None:
-        self.patches = arrays["patches"]
-        self.points = arrays["points"]
-        self.images = arrays["images"]
-        self.spectra = arrays["spectra"]
-        self.positions = arrays.get("positions")
-        self.pairs = arrays.get("pairs")
+    def __init__(self, directory: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(arrays)
+        self.directory = directory
         self.image_names: list[str] = []
 
     def release(self) -> None:
-        """Let go of the patches' pages in memory; the system writes them to the file. Call it now and then."""
+        """Free the memory of the patches' pages, which the system writes to the file. Call it now and then."""
         pages: Any = self.patches.base  # the mapping, which numpy types as an array
         if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            pages.madvise(mmap.MADV_DONTNEED)  # of a shared mapping of a file this loses nothing
+            pages.madvise(mmap.MADV_DONTNEED)  # loses nothing, since the mapping of the file is shared
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-    with path.open("r+b") as file:  # a hole in a sparse file would end the process with SIGBUS on a full disk
+    with path.open("r+b") as file:  # on a full disk, a hole in a sparse file would end the process with SIGBUS
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         else:  # macOS
@@ -243,7 +236,7 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, 
 
 
 def _read_json(path: Path) -> Any:
-    def refuse(word: str) -> None:
+    def refuse(word: str) -> None:  # NaN and Infinity
         raise ValueError(f"{word} is not JSON")
 
     try:
@@ -320,12 +313,9 @@ def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArr
 
 def _check_shapes(directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     shape = tuple(manifest["shape"])
+    shapes = {"patches": shape, "positions": (*shape[:1], 2), "pairs": (manifest.get("pairs"), 3)}
     for name, array in arrays.items():
-        expected = {
-            "patches": shape,
-            "positions": (*shape[:1], 2),
-            "pairs": (manifest.get("pairs"), 3),
-        }.get(name, shape[:1])
+        expected = shapes.get(name, shape[:1])
         dtype = manifest["dtype"] if name == "patches" else _DTYPES[name]
         if array.shape != expected or array.dtype != np.dtype(dtype):
             raise InputError(

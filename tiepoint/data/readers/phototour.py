@@ -65,7 +65,7 @@ def build_phototour(
     }
     with PatchSet.create(out, count, dtype=published.dtype, provenance=provenance, licence=licence) as writer:
         for key, rows in published.pairs.items():
-            np.save(Path(str(writer.points.filename)).with_name(_file_name(key)), rows)
+            np.save(writer.directory / _file_name(key), rows)
         start = 0
         for block in published.blocks():
             writer.patches[start : start + len(block), 0] = block
