@@ -108,7 +108,7 @@ class PatchSet(_Arrays):
 
         Args:
             directory: the folder.
-            verify: read everything and compare the content hashes, about a second a gigabyte.
+            verify: read everything and compare the content hashes, about one second for each gigabyte.
 
         Raises:
             InputError: no PatchSet, a foreign version, a shape, type or hash that the manifest does not state.

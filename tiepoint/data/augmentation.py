@@ -50,10 +50,10 @@ def augment(
 
     Args:
         pairs: (n, 2, C, S, S) uint8 or uint16 or float in 0..1, on the generator's device.
-        how: what to do.
-        margin: width of a stored patch over the width that the network shall see.
+        how: the augmentation.
+        margin: width of a stored patch over the width that the network sees.
         size: side at the network's input.
-        generator: of all draws.
+        generator: source of all draws.
 
     Returns:
         anchors and positives, each (n, C, size, size), float32 in 0..1.

@@ -1,4 +1,4 @@
-"""The centre of stored patches: what a describer shall see of a patch that was cut with a margin."""
+"""The centre of stored patches: what a describer sees of a patch that was cut with a margin."""
 
 from __future__ import annotations
 

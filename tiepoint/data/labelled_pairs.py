@@ -132,8 +132,8 @@ def labelled_pairs(patch_set: PatchSet, count: int = 2500, seed: int = 0, rows: 
 
     Args:
         patch_set: of two spectra.
-        count: matches a category at most.
-        seed: of the draws.
+        count: largest number of matches in each category.
+        seed: seed of the draws.
         rows: of the patches that may be used; of the set's own pairs those count whose two patches are among them.
 
     Raises:

@@ -59,8 +59,8 @@ def augment_pairs(
     Args:
         first: (n, C1, S, S) uint8 or uint16 or float in 0..1, on the generator's device.
         second: (n, C2, S, S), of any of these types; row i makes a pair with row i of `first`.
-        how: what to do.
-        generator: of all draws.
+        how: the augmentation.
+        generator: source of all draws.
 
     Returns:
         both, shapes kept, float32 in 0..1.

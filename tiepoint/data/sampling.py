@@ -30,8 +30,8 @@ class PairSampler:
 
     Args:
         points: (N,) point ids of a PatchSet.
-        batch: pairs a batch.
-        seed: of all draws.
+        batch: number of pairs in each batch.
+        seed: seed of all draws.
         rows: rows of `points` that may be used; all if None.
 
     Raises:
@@ -76,10 +76,10 @@ class CrossSampler:
 
     Args:
         data: a PatchSet of two spectra.
-        batch: pairs a batch.
-        seed: of all draws.
+        batch: number of pairs in each batch.
+        seed: seed of all draws.
         rows: rows of the set that may be used.
-        nonmatches: whether batches hold any.
+        nonmatches: whether batches hold non-matches.
 
     Raises:
         InputError: fewer points or pairs than a batch takes, a point that no other is far enough from, or non-matches

@@ -16,7 +16,7 @@ PAPER = 255
 
 
 def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: int = 0) -> NDArray[np.uint8]:
-    """Draw one row a point, one column a patch of it; of a set across two spectra pairs, the first spectrum left.
+    """Draw a row for each point and a column for each of its patches; for a set of two spectra, pairs of patches.
 
     Points that occur once are drawn only where too few others exist. Patches of three channels are shown as RGB, of any
     other number by their first channel. 16-bit patches are stretched, all of one spectrum in a sheet alike, for display
@@ -24,9 +24,10 @@ def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: i
 
     Args:
         patch_set: only the drawn patches are read.
-        rows: points at most, drawn without repetition; of two spectra rows of columns / 2 points.
-        columns: patches of a point at most, drawn without repetition, in the order of the set; even for two spectra.
-        seed: of the points and patches.
+        rows: largest number of points, drawn without repetition; for two spectra, of rows of columns / 2 points.
+        columns: largest number of patches of a point, drawn without repetition, in the order of the set; even for two
+            spectra.
+        seed: seed of the draws.
 
     Returns:
         (H, W) grey or (H, W, 3) RGB.

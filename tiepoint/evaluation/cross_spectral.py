@@ -155,7 +155,7 @@ def score_pairs(model: Model, first: Tensor, second: Tensor, name: str | None = 
     """
     name = name or str(getattr(model, "name", type(model).__name__))
     if len(first) != len(second):
-        raise InputError(f"{len(first)} first and {len(second)} second patches: pairs need as many of each")
+        raise InputError(f"{len(first)} first and {len(second)} second patches: give the same number of both")
     if not is_relater(model):
         vectors = [unit_vectors(name, model, luma(patches)) for patches in (first, second)]
         rows = np.arange(len(first))

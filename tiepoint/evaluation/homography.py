@@ -32,8 +32,8 @@ class PairAccuracy:
     Attributes:
         matches: their number.
         right: of them within RIGHT_PX pixels.
-        shares: (T,) of them within each of the thresholds, in 0..1; all 0 where there are none.
-        corner_error: of the homography estimated from them, px of b; infinite where there is none.
+        shares: (T,) share of the matches within each of the thresholds, in 0..1; all 0 without matches.
+        corner_error: of the homography estimated from them, px of b; infinite without an estimate.
     """
 
     matches: int
@@ -131,7 +131,7 @@ def pair_accuracy(
 
 
 def mean_accuracy(pairs: Sequence[PairAccuracy], limits: Sequence[float] = CORNER_LIMITS_PX) -> MeanAccuracy:
-    """Average over pairs. Raises InputError where there are none."""
+    """Average over pairs. Raises InputError for no pairs."""
     accuracy = homography_accuracy([pair.corner_error for pair in pairs], limits)
     return MeanAccuracy(
         len(pairs),

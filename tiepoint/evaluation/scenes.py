@@ -29,7 +29,7 @@ MAX_BLOCK_ENTRIES = 4_000_000  # entries of a block of angle matrices: bounds me
 
 @dataclass(frozen=True)
 class WidePairs:
-    """Pairs of observations, one a point. Observations are numbered as `ColmapImage.points` lists them."""
+    """Pairs of observations, one for each point. Observations are numbered as `ColmapImage.points` lists them."""
 
     points: NDArray[np.int64]  # (P,) 3-D point ids, rising
     images: NDArray[np.int64]  # (P, 2) indices into the project's images, first < second
@@ -141,8 +141,8 @@ def evaluate_scenes(
         projects: folders with images/, sparse/ and database.db.
         describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors, compared by L2 distance.
         levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so it does not depend on the others.
-        points: a scene, fewer where it has fewer.
-        seed: of the points and of the noise.
+        points: number of points of each scene; all of a scene that has fewer.
+        seed: seed of the points and of the noise.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -152,7 +152,9 @@ def evaluate_scenes(
         InputError: a project or level that cannot be used, or a describer that returns NaN.
     """
     if not levels or not set(levels) <= set(LEVELS) or len(set(levels)) < len(levels) or not projects or points < 2:
-        raise InputError(f"give projects, at least 2 points a scene and levels, each once, among {', '.join(LEVELS)}")
+        raise InputError(
+            f"give projects, at least 2 points for each scene, and levels, each once, of {', '.join(LEVELS)}"
+        )
     opened = _named(projects)
     each = 1 + len(describers) * (1 + len(levels))
     scores, done = [], 0

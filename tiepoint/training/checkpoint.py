@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint, or None if there is none yet. Raises InputError for a file that is not a checkpoint."""
+    """Read a checkpoint; None if there is no file yet. Raises InputError for a file that is not a checkpoint."""
     if not path.exists():
         return None
     try:

@@ -75,7 +75,7 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out points, by which the weights are chosen; of a set across spectra held-out scenes."""
+    """Held-out points, or scenes of a set across spectra, by which the weights are chosen."""
 
     fraction: float = 0.03
     """Share of the points or scenes that is held out."""

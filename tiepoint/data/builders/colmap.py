@@ -36,10 +36,10 @@ def build_colmap(
     Args:
         projects: COLMAP project folders.
         out: folder to write; must not exist.
-        support: width in sigmas that a describer shall see.
+        support: width of the patch that a describer sees, in sigmas.
         margin: stored width over `support`; more than 1 leaves room to turn, shift and scale patches in training.
-        licence: of the images, recorded in the manifest.
-        workers: threads.
+        licence: licence of the images, recorded in the manifest.
+        workers: number of threads.
         progress: called with (images done, images in all).
 
     Raises:

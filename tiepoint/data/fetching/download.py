@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # numpy is not needed here
 
 MAX_ATTEMPTS = 5
 CHUNK_BYTES = 1 << 18
-MIN_PROGRESS_BYTES = 1 << 20  # bytes; a connection that brought so many was worth another one
+MIN_PROGRESS_BYTES = 1 << 20  # a connection that brought this much is worth another attempt
 TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}  # statuses that may be gone a moment later
 
 

@@ -24,7 +24,7 @@ class Record:
     """What a folder was unpacked from.
 
     Attributes:
-        url: where the archive was fetched; None if somebody put it there.
+        url: where the archive was fetched; None if it was put there by hand.
         md5: of the archive.
         sha256: of the archive.
         checked: whether the MD5 is the published one.

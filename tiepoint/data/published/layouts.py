@@ -61,7 +61,7 @@ IMAGE_LAYOUTS = {
         lambda root, category, _, name: [root / category / name, root / name],
     ),
     # EFR-Net, 2023: root/finally_train.txt and finally_test.txt. A line names a folder and a number; the image is
-    # root/train/opt175.png, or else opt/175.png or 175_opt.png in that folder, and likewise for SAR.
+    # root/train/opt175.png, or else opt/175.png or 175_opt.png in that folder; SAR images are named in the same way.
     "os": ImageLayout(OS, ("opt", "sar"), find_index_files, lambda _, side, name: f"os/{name}", _os_images),
     # The same files beside the folders of SEN1-2, such as ROIs1970_fall/s1_25/ROIs1970_fall_s1_25_p621.png.
     "sen12": ImageLayout(

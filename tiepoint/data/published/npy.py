@@ -134,7 +134,7 @@ def _read_interleaved(path: Path, info: Path) -> _Arrays:
         raise InputError(f"{path}: holds {patches.shape}: must be two patches a pair in turn, (2N, 1, 64, 64)")
     ids = _read_ids(info)
     if len(ids) != len(patches):
-        raise InputError(f"{info}: has {len(ids)} lines, {path.name} {len(patches)} patches: a patch has a line")
+        raise InputError(f"{info}: has {len(ids)} lines, {path.name} {len(patches)} patches: each patch needs one line")
     return _Arrays(path, patches.reshape(-1, 2, SIZE, SIZE), ids[::2] == ids[1::2])
 
 
@@ -142,7 +142,7 @@ def _read_ids(path: Path) -> NDArray[np.int64]:
     try:
         lines = path.read_text(encoding="ascii").rstrip().splitlines()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file: it holds an id a line, one for each patch") from None
+        raise InputError(f"{path}: no such file: it must hold one id on each line, one line for each patch") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}): copy it again") from None
     ids = np.empty(len(lines), dtype=np.int64)

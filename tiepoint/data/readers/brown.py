@@ -84,7 +84,9 @@ def read_folder(path: str | Path) -> BrownPatches:
         sources = _read_columns(archive, f"{folder}interest.txt", (0,))[:, 0]
         if len(sources) != len(points):
             label = archive.label(f"{folder}interest.txt")
-            raise InputError(f"{label}: has {len(sources)} lines, info.txt {len(points)}: a patch has a line in each")
+            raise InputError(
+                f"{label}: has {len(sources)} lines, info.txt {len(points)}: each patch needs one line in both"
+            )
     pairs = {}
     for name in files:
         if PAIRS.fullmatch(name.removeprefix(folder)):

@@ -16,7 +16,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Near:
-    """A search for correlations from `threshold`, for at most `sample` patches a set and spectrum, drawn by `seed`."""
+    """A search for correlations from `threshold` for at most `sample` patches of each set and spectrum."""
 
     threshold: float
     sample: int | None

@@ -75,7 +75,7 @@ class GuidedLoss(nn.Module):
         """
         labels = check_batch(self, output, labels, patches, "descriptors", "common", "codes")
         if len(labels) < 2:
-            raise ValueError("GuidedLoss takes 2 pairs or more: the non-matches of a pair are the other ones")
+            raise ValueError("GuidedLoss takes 2 pairs or more: the non-matches of a pair come from the other pairs")
         raw = [x.float() for x in output.descriptors]
         first, second = (F.normalize(x, dim=1) for x in raw)
         hard = self._relate(relate, output.codes, self._nearest(first, second)).float()

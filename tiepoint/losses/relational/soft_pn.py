@@ -55,7 +55,7 @@ class SoftPN(nn.Module):
         """
         labels = check_batch(self, output, labels, patches, "first", "second")
         if len(labels) < 2:
-            raise ValueError("SoftPN takes 2 pairs or more: the non-matches of a pair are in the other ones")
+            raise ValueError("SoftPN takes 2 pairs or more: the non-matches of a pair come from the other pairs")
         first, second = output.first.float().flatten(1), output.second.float().flatten(1)
         near = _distance(first, second)
         other_first, other_second = first.roll(-1, dims=0), second.roll(-1, dims=0)

@@ -18,7 +18,7 @@ class TranslationLoss(FeatureLoss):
     """BCE of matching pairs + BCE of the others + sum over vis and nir of the matching pairs' translation error.
 
     - BCE: the mean over the pairs of its kind, to the label 1 - smoothing / 2 or smoothing / 2. A batch is half of
-      either kind as published; a kind that is absent counts for nothing.
+      either kind as published; a kind that is absent contributes zero.
     - error: perceptual * MSE(F(x), F(y)) + translation * mean |x - y|; x is the translation, y the patch of that
       spectrum, and F is `features`. Without `features` the first term is left out.
 
