@@ -6,7 +6,7 @@ Relaters score each pair by its logit, describers by the distance of two descrip
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
@@ -23,6 +23,7 @@ from tiepoint.evaluation.metrics import average_precision, fdr95, fpr95
 from tiepoint.evaluation.options import CrossRule, CrossSpectralOptions
 from tiepoint.evaluation.verification import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
 from tiepoint.nets.inputs import luma
+from tiepoint.options import override
 from tiepoint.patches import PatchSet
 from tiepoint.types import Progress
 
@@ -115,7 +116,7 @@ def evaluate_cross_spectral(
         InputError: no set of two spectra, a category without matches or without non-matches, an unknown rule, a relater
             of other spectra, scores that are NaN, or a describer that returns NaN or one descriptor for all patches.
     """
-    how = replace(options or CrossSpectralOptions(), **flat)
+    how = override(options or CrossSpectralOptions(), flat)
     if how.rule not in RULES:
         raise InputError(f"rule {how.rule!r}: there are {', '.join(RULES)}")
     pairs = labelled_pairs(patch_set, how.count, how.seed)

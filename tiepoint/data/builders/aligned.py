@@ -7,7 +7,7 @@ so no image is resampled as a whole. Nothing is filtered first: images whose sca
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tiepoint.data.published.sets import check_spectra
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import to_unit, value_range
 from tiepoint.images.raster import read_planes
+from tiepoint.options import override
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Matrix, Points, Progress
 
@@ -59,7 +60,7 @@ def build_aligned(
             images of different sizes, a transform that puts no patch inside both images, a number out of range, or no
             keypoint left in any pair.
     """
-    how = replace(options or AlignedOptions(), **flat)
+    how = override(options or AlignedOptions(), flat)
     check_spectra(spectra)
     scenes = find_scenes(source, spectra)
     searched = 0 if how.keypoints == "first" else 1

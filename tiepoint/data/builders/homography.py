@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tiepoint.features.frames import from_opencv, perturb
 from tiepoint.files import atomic_directory, write_json
 from tiepoint.images.pixels import write_image
 from tiepoint.images.raster import read_planes
+from tiepoint.options import override
 from tiepoint.types import Matrix, Progress
 
 Frames = NDArray[np.float64]
@@ -59,7 +60,7 @@ def build_homography(
     Raises:
         InputError: a sequence or one of its files is missing or damaged, or no keypoint is left.
     """
-    settings = asdict(replace(options or HomographyOptions(), **flat))
+    settings = asdict(override(options or HomographyOptions(), flat))
     _check_kinds(root, kinds)
     with atomic_directory(out) as temporary:
         for done, (name, kind) in enumerate(kinds.items()):

@@ -7,7 +7,7 @@ occur in training; some of their non-matches lie one pixel apart. `audit` finds 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +18,7 @@ from tiepoint.evaluation.audit.labels import of_pairs, of_patches, of_points
 from tiepoint.evaluation.audit.near import Near
 from tiepoint.evaluation.audit.reading import Read, read
 from tiepoint.evaluation.options import AuditOptions
+from tiepoint.options import override
 from tiepoint.patches import PatchSet
 from tiepoint.types import Progress
 
@@ -65,7 +66,7 @@ def audit(
     Raises:
         InputError: no set, or a number out of range.
     """
-    how = replace(options or AuditOptions(), **flat)
+    how = override(options or AuditOptions(), flat)
     if not sets:
         raise InputError("give at least one PatchSet to audit")
     sizes = {name: len(patch_set) for name, patch_set in sets.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +21,7 @@ from tiepoint.evaluation.hpatches.splits import measured_sequences, training_seq
 from tiepoint.evaluation.options import HPatchesOptions, Normalization, Resize
 from tiepoint.evaluation.provenance import selection_of
 from tiepoint.evaluation.verification import Describe
+from tiepoint.options import override
 from tiepoint.types import Progress
 
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
@@ -50,7 +50,7 @@ def evaluate_hpatches(
     Raises:
         InputError: an input that cannot be used, named in the message.
     """
-    how = replace(options or HPatchesOptions(), **flat)
+    how = override(options or HPatchesOptions(), flat)
     if how.normalization not in NORMALIZATIONS:
         raise InputError(f"normalization {how.normalization!r}: there are {', '.join(NORMALIZATIONS)}")
     test = measured_sequences(how.split, patches.sequences, how.splits)
