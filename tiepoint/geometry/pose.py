@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.types import Points
+from tiepoint.types import Matrix, Points
 
 TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 MAX_ROUNDS = 5
+
+
+class Pose(NamedTuple):
+    """Of camera b relative to a: a point x of camera a lies at rotation x + s translation in camera b, s > 0."""
+
+    rotation: Matrix  # (3, 3)
+    translation: NDArray[np.float64]  # (3,), of length 1
 
 
 def relative_pose(essential: Points, rays_a: Points, rays_b: Points, still: float) -> tuple[Points, Points]:

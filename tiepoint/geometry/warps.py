@@ -8,6 +8,9 @@ is better than the transform alone is seen at tie points held out: compare `held
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +22,36 @@ from tiepoint.types import Points
 
 Warp = ThinPlate | PiecewiseAffine
 WARPS: dict[str, type[ThinPlate] | type[PiecewiseAffine]] = {"thin-plate": ThinPlate, "piecewise": PiecewiseAffine}
+
+
+@dataclass(frozen=True)
+class WarpTrial:
+    """Whether a warp tells where tie points lie better than the transform does.
+
+    Attributes:
+        kind: of the warp, one of WARPS.
+        points: tie points that it was tried on.
+        before: median residual of the transform at them, pixels of b; None where there were too few to try.
+        after: median distance from where a warp of the others takes them, pixels of b; None likewise.
+        reason: why the transform stays, in words; None where the warp was taken.
+    """
+
+    kind: str
+    points: int
+    before: float | None = None
+    after: float | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "kind": self.kind,
+            "taken": self.reason is None,
+            "points": self.points,
+            "held_out_before": None if self.before is None else round(self.before, 4),
+            "held_out_after": None if self.after is None else round(self.after, 4),
+            "reason": self.reason,
+        }
 
 
 def held_out(

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.geometry.epipolar import estimate_essential, estimate_fundamental
+from tiepoint.geometry.pose import Pose
 from tiepoint.geometry.robust import Estimate
 from tiepoint.registration.decide import from_matches, select_tie_points
-from tiepoint.registration.result import Pose, Registration
+from tiepoint.registration.result import Registration
 from tiepoint.registration.task import Task
 
 

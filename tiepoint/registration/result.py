@@ -2,57 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.features.view import ViewInfo
+from tiepoint.geometry.pose import Pose
 from tiepoint.geometry.robust import apply
-from tiepoint.geometry.warps import Warp
+from tiepoint.geometry.warps import Warp, WarpTrial
 from tiepoint.options import TWO_VIEW_MODELS, ModelChoice
 from tiepoint.options import Registration as Options
+from tiepoint.registration import saved, show
+from tiepoint.registration.overlay import MAX_SIDE_PX, Mapping
+from tiepoint.registration.reread import Input, read_picture, warp_bands
 from tiepoint.registration.verdict import Evidence
 from tiepoint.types import Matrix, Points
 
-
-class Pose(NamedTuple):
-    """Of camera b relative to a: a point x of camera a lies at rotation x + s translation in camera b, s > 0."""
-
-    rotation: Matrix  # (3, 3)
-    translation: NDArray[np.float64]  # (3,), of length 1
-
-
-@dataclass(frozen=True)
-class WarpTrial:
-    """Whether a warp tells where tie points lie better than the transform does.
-
-    Attributes:
-        kind: of the warp, see `tiepoint.geometry.warps`.
-        points: tie points that it was tried on.
-        before: median residual of the transform at them, pixels of b; None where there were too few to try.
-        after: median distance from where a warp of the others takes them, pixels of b; None likewise.
-        reason: why the transform stays, in words; None where the warp was taken.
-    """
-
-    kind: str
-    points: int
-    before: float | None = None
-    after: float | None = None
-    reason: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "kind": self.kind,
-            "taken": self.reason is None,
-            "points": self.points,
-            "held_out_before": None if self.before is None else round(self.before, 4),
-            "held_out_after": None if self.after is None else round(self.after, 4),
-            "reason": self.reason,
-        }
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -117,6 +88,11 @@ class Registration:
         return None if self.model in TWO_VIEW_MODELS else self.matrix
 
     @property
+    def mapping(self) -> Mapping | None:
+        """What takes pixels of a to pixels of b: the warp if there is one, else the transform; None without either."""
+        return self.warp or self.transform
+
+    @property
     def rms(self) -> float | None:
         """Root mean square of the residuals in pixels of b; None if refused."""
         return float(np.sqrt(np.mean(self.residuals**2))) if self.accepted else None
@@ -127,14 +103,14 @@ class Registration:
         Raises:
             InputError: a refused registration, or one by a fundamental matrix, which maps a point to a line.
         """
-        if self.transform is None:
+        if self.mapping is None:
             raise InputError(
                 "the registration was refused: nothing maps its points"
                 if self.matrix is None
                 else "a fundamental matrix maps no points: register with a homography, an affinity or a similarity"
             )
         pixels = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        return apply(self.transform, pixels) if self.warp is None else self.warp.map(pixels)
+        return apply(self.mapping, pixels) if isinstance(self.mapping, np.ndarray) else self.mapping.map(pixels)
 
     def to_json(self) -> dict[str, Any]:
         """Plain, finite values for JSON."""
@@ -158,3 +134,66 @@ class Registration:
             "residuals": np.round(self.residuals, 4).tolist(),
             "probabilities": None if self.probabilities is None else np.round(self.probabilities, 4).tolist(),
         }
+
+    def __repr__(self) -> str:
+        return f"Registration({', '.join(f'{name}={value}' for name, value in self._numbers().items())})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the verdict, the numbers, and the overlay if both files can be read again."""
+        picture = None if self.mapping is None else show.embed_overlay(self.a, self.b, self.mapping)
+        return show.html_table(self._numbers(), picture or show.draw_residuals(self.b.size, *self._shown()))
+
+    def plot(self, a: Input | None = None, b: Input | None = None, ax: Axes | None = None) -> Axes:
+        """Plot image a over image b with the tie points and their residuals; without a transform b with its matches.
+
+        Images that are not given are read from their files again. `ax` are the axes to plot into; new ones if None.
+
+        Raises:
+            InputError: an image that is not given and cannot be read again, or one of another size.
+        """
+        levels = read_picture(self.a, a, MAX_SIDE_PX), read_picture(self.b, b, MAX_SIDE_PX)
+        axes = show.plot_registration(levels, (self.a.size, self.b.size), self.mapping, *self._shown(), ax)
+        axes.set_title(repr(self), fontsize="small", wrap=True)
+        return axes
+
+    def to_dataframe(self) -> Any:
+        """The tie points as a pandas.DataFrame with the columns xa, ya, xb, yb and residual in pixels, similarity, and
+        by a relater probability. Raises InputError where pandas is not installed."""
+        columns = dict(zip(("xa", "ya", "xb", "yb"), self.tie_points.T, strict=True))
+        columns |= {"residual": self.residuals, "similarity": self.scores[self.inliers]}
+        return show.data_frame(columns if self.probabilities is None else columns | {"probability": self.probabilities})
+
+    def warp_image(self, image: Input | None = None) -> np.ma.MaskedArray[Any, Any]:
+        """All bands of image a on the pixel grid of b: (H, W), or (C, H, W) of more than one band, in the dtype of a,
+        masked where a does not reach or is not valid. An image that is not given is read from its file again.
+
+        `tiepoint.export.geotiff.write_warped` writes it as a GeoTIFF, in bounded memory.
+
+        Raises:
+            InputError: a registration that maps no points, no image, or one of another size.
+        """
+        if self.mapping is None:
+            self.map([])  # says why
+            raise AssertionError
+        return warp_bands(self.a, image, self.mapping, self.b.size)
+
+    def save(self, path: str | Path) -> None:
+        """Write one JSON file, atomically, from which `load` makes an equal registration."""
+        saved.write_fields(path, {field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Raises InputError for a file that is missing, damaged, or of another version."""
+        return cls(**saved.read_fields(path, {field.name for field in fields(cls)}))
+
+    def _numbers(self) -> dict[str, str]:
+        """What is said of it in short."""
+        tied, total = int(self.inliers.sum()), len(self.points)
+        last = {"reasons": "; ".join(self.reasons)} if self.rms is None else {"rms": f"{self.rms:.2f} px"}
+        shared = {"accepted": str(self.accepted), "model": self.model, "confidence": f"{self.confidence:.2f}"}
+        return shared | {"tie_points": f"{tied:,} of {total:,}"} | last
+
+    def _shown(self) -> tuple[Points, Points | None]:
+        """Tie points in b, or all correspondences if refused, and where their partners in a are mapped."""
+        points = self.tie_points if self.accepted else self.points
+        return points[:, 2:], None if self.mapping is None else self.map(points[:, :2])

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.features.view import View
 from tiepoint.geometry.robust import residuals
-from tiepoint.geometry.warps import WARPS, Warp, held_out
+from tiepoint.geometry.warps import WARPS, Warp, WarpTrial, held_out
 from tiepoint.images.raster import Raster
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.options import MIN_CORRESPONDENCES
 from tiepoint.registration.decide import keep_probable
-from tiepoint.registration.result import Registration, WarpTrial
+from tiepoint.registration.result import Registration
 from tiepoint.types import Points
 
 MAX_BENT = 4.0  # times max_residual from the transform: correspondences that a warp may explain

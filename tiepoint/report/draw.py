@@ -11,12 +11,11 @@ from tiepoint.images.raster import Raster, as_raster
 from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import Mapping, Style, overlay
 from tiepoint.registration.result import Registration
+from tiepoint.registration.show import AGREES, DISAGREES
 from tiepoint.report.canvas import PAPER, Entry, captioned
 from tiepoint.types import Image, Mask, Picture, Points, Rows
 
-# Sky blue and orange of Okabe and Ito, which the colour-blind tell apart as well; pale stands for the lowest value.
-AGREES, DISAGREES = (86, 180, 233), (230, 159, 0)
-PALE, MIN_STRENGTH = (245, 245, 245), 0.2
+PALE, MIN_STRENGTH = (245, 245, 245), 0.2  # what a colour fades to, and how much of it is left of the lowest value
 OPACITY = 0.6
 DIMMED = 0.75  # brightness left to the images, so that lines stand out on snow and sky
 GAP_PX = 6

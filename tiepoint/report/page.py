@@ -18,7 +18,8 @@ from tiepoint.images.raster import Raster, as_raster
 from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
 from tiepoint.registration.result import Registration
-from tiepoint.report.draw import AGREES, DISAGREES, EPIPOLAR_KINDS, PLANE_KINDS, faded
+from tiepoint.registration.show import AGREES, DISAGREES
+from tiepoint.report.draw import EPIPOLAR_KINDS, PLANE_KINDS, faded
 from tiepoint.report.payload import json_script, payload
 from tiepoint.report.sprite import sprite
 from tiepoint.types import Image
@@ -81,7 +82,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "title": escape(title),
         "version": escape(__version__),
         "state": "registered" if registration.accepted else "refused",
-        "view": "pair" if registration.transform is None else "overlay",
+        "view": "pair" if registration.mapping is None else "overlay",
         "verdict": "Registered" if registration.accepted else "Not registered",
         "reasons": _reasons(registration),
         "numbers": _numbers(data),
@@ -98,7 +99,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "panel_script": _asset("panel.js"),
     }
     parts |= {f"overlay_{name}": "" for name in ("tools", "stage", "below", "script")}
-    if registration.transform is not None:
+    if registration.mapping is not None:
         parts["overlay_script"] = f"<script>\n{_asset('overlay.js')}</script>"
         for name in ("tools", "stage", "below"):
             parts[f"overlay_{name}"] = Template(_asset(f"overlay_{name}.html")).substitute(_geometry(registration))
@@ -107,9 +108,9 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
 
 def _geometry(registration: Registration) -> dict[str, str]:
     """Size and outline of the overlay in pixels of b, whose centres are at integers."""
-    assert registration.transform is not None
+    assert registration.mapping is not None
     width, height = registration.b.size
-    corners = outline(registration.warp or registration.transform, registration.a.size)
+    corners = outline(registration.mapping, registration.a.size)
     points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
     return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
 
@@ -118,9 +119,9 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
     """The pictures, each stored in the page once; `use` elements show them where they are needed."""
     sizes = (registration.a.size, registration.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
-    if registration.transform is not None:
+    if registration.mapping is not None:
         shown["moved"] = (
-            warped(levels[0], registration.warp or registration.transform, sizes[1], shown["b"][0].shape[::-1]),
+            warped(levels[0], registration.mapping, sizes[1], shown["b"][0].shape[::-1]),
             sizes[1],
         )
     images = [

@@ -31,10 +31,10 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
         rows, order = np.arange(len(points)), np.argsort(registration.scores, kind="stable")
     else:
         points, residuals = registration.tie_points, registration.residuals
-        mapped = None if registration.transform is None else registration.map(points[:, :2])
+        mapped = None if registration.mapping is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
     chosen = order[_even_sample(len(order), MAX_SHOWN)]
-    others = np.empty((0, 4)) if registration.transform is None else registration.points[~registration.inliers]
+    others = np.empty((0, 4)) if registration.mapping is None else registration.points[~registration.inliers]
     rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
     return {
         "registration": registration.to_json(),
@@ -59,11 +59,11 @@ def coverage(registration: Registration) -> float | None:
 
     None if no transform says what overlaps.
     """
-    if registration.transform is None:
+    if registration.mapping is None:
         return None
     width, height = registration.b.size
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) - np.float32(0.5)
-    edge = outline(registration.warp or registration.transform, registration.a.size)
+    edge = outline(registration.mapping, registration.a.size)
     seen = cv2.convexHull(edge.astype(np.float32))
     hull = cv2.convexHull(registration.tie_points[:, 2:].astype(np.float32))
     overlap, common = cv2.intersectConvexConvex(frame, seen)

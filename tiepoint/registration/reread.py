@@ -1,0 +1,90 @@
+"""Registered images, whose pixels a registration does not hold: given once more, or read from their files again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.features.view import ViewInfo
+from tiepoint.images.downsampled import Downsampled
+from tiepoint.images.raster import Raster, as_raster, open_image
+from tiepoint.images.resample import warp_image
+from tiepoint.images.window import Window
+from tiepoint.registration.overlay import Mapping
+from tiepoint.types import Image, Mask, Planes
+
+Input = Image | Raster
+
+
+def read_picture(view: ViewInfo, image: Input | None, longest: int) -> NDArray[np.uint8]:
+    """A registered image as 8-bit grey, reduced to about `longest` px a side if it is a larger file.
+
+    Args:
+        view: what was registered.
+        image: the image itself, in any form; the file that it was read from if None.
+        longest: pixels.
+
+    Raises:
+        InputError: no file to read, one that cannot be read any more, or an image of another size.
+    """
+    given = _given(view, image)
+    if not isinstance(given, str | Path):
+        raster = as_raster(given, view.name, view.band)
+        _check_size(view, raster.pixels.shape)
+        return raster.to_uint8()
+    with open_image(given, view.band) as reader:
+        _check_size(view, reader.shape)
+        factor = -(-max(reader.shape) // longest)
+        return (reader.read() if factor == 1 else Downsampled(reader, factor).read()).to_uint8()
+
+
+def warp_bands(
+    view: ViewInfo, image: Input | None, mapping: Mapping, size: tuple[int, int]
+) -> np.ma.MaskedArray[Any, Any]:
+    """All bands of an image on a grid of `size` width and height; see `Registration.warp_image`."""
+    planes, valid = _read_bands(_given(view, image))
+    _check_size(view, planes.shape[1:])
+    shape = size[::-1]
+    bands, lost = [], []
+    for index, plane in enumerate(planes):
+        raster = Raster(plane, None if valid is None else valid[index], (0, 1))
+        if isinstance(mapping, np.ndarray):
+            pixels, reached = warp_image(raster, mapping, shape)
+        else:
+            pixels, reached = mapping.warp(raster, shape)
+        bands.append(pixels)
+        lost.append(~reached)
+    warped = np.ma.MaskedArray(np.stack(bands), np.stack(lost))
+    return warped if len(bands) > 1 else warped[0]
+
+
+def _read_bands(image: Input) -> tuple[Planes, Mask | None]:
+    """Bands (C, H, W) as stored, upright, and where each is valid (C, H, W)."""
+    if isinstance(image, Raster):
+        return image.pixels[None], None if image.mask is None else image.mask[None]
+    if isinstance(image, str | Path):
+        with open_image(image) as reader:
+            height, width = reader.shape
+            return reader.source.read(range(len(reader.bands)), Window(0, 0, width, height))
+    array = np.ma.asanyarray(image)
+    planes = array.reshape(-1, *array.shape[-2:])
+    return planes.data, ~np.ma.getmaskarray(planes) if np.ma.is_masked(planes) else None
+
+
+def _given(view: ViewInfo, image: Input | None) -> Input:
+    given = view.source if image is None else image
+    if given is None:
+        raise InputError(f"{view.name}: was not read from a file: give the image itself")
+    return given
+
+
+def _check_size(view: ViewInfo, shape: tuple[int, ...]) -> None:
+    if shape[::-1] != view.size:
+        raise InputError(
+            f"{view.name}: has {shape[1]}x{shape[0]} pixels, but what was registered has "
+            f"{view.size[0]}x{view.size[1]}: give the registered image"
+        )

@@ -1,0 +1,108 @@
+"""A registration as one JSON file, from which an equal one is made."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tiepoint.errors import InputError
+from tiepoint.features.view import ViewInfo
+from tiepoint.files import write_text
+from tiepoint.geometry.pose import Pose
+from tiepoint.geometry.warps import WARPS, WarpTrial
+from tiepoint.images.geo import Geo
+from tiepoint.options import Registration as Options
+from tiepoint.options import override, plain
+from tiepoint.registration.verdict import Evidence
+from tiepoint.version import __version__
+
+FORMAT, FORMAT_VERSION = "tiepoint registration", 1
+KINDS = {kind.__name__: kind for kind in (ViewInfo, Geo, Evidence, WarpTrial, Pose, *WARPS.values())}
+
+
+def write_fields(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Write the fields of a registration, atomically, with the version of tiepoint and the names of all its options."""
+    held = {name: _encode(plain(value) if name == "options" else value) for name, value in values.items()}
+    content = {"format": FORMAT, "version": FORMAT_VERSION, "tiepoint": __version__, "registration": held}
+    write_text(path, json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
+    """Read the fields of a registration, whose names must be `names`.
+
+    Raises:
+        InputError: a file that is missing, damaged or no saved registration, or one of another version of the format
+            or of the options.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: give a file that Registration.save wrote") from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: is damaged or no saved registration: give a file that Registration.save wrote")
+    version, saver = content.get("version"), content.get("tiepoint")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: is of version {version} of the format, and this tiepoint reads version {FORMAT_VERSION}: "
+            f"register again, or load it with tiepoint {saver}"
+        )
+    try:
+        values = {name: _decode(value) for name, value in content["registration"].items()}
+        if values.keys() != names:
+            raise ValueError
+        given, known = values["options"], plain(Options())
+        if different := sorted(given.keys() ^ known.keys()):
+            raise InputError(
+                f"{path}: was made with the options of another version, tiepoint {saver} ({', '.join(different)} "
+                f"{'differs' if len(different) == 1 else 'differ'}): register again, or load it with that version"
+            )
+        values["options"] = override(Options(), given)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{path}: is a damaged registration: save it again") from None
+    return values
+
+
+def _encode(value: Any) -> Any:
+    """A value as JSON has it: objects name their class, arrays keep type and shape, tuples become lists."""
+    if isinstance(value, np.ndarray):
+        return {"array": value.dtype.name, "shape": value.shape, "values": [_encode(v) for v in value.ravel().tolist()]}
+    if isinstance(value, np.generic):
+        return _encode(value.item())
+    if isinstance(value, Pose):
+        return {"object": "Pose", **{name: _encode(v) for name, v in value._asdict().items()}}
+    if is_dataclass(value):
+        return {"object": type(value).__name__, **{f.name: _encode(getattr(value, f.name)) for f in fields(value)}}
+    if isinstance(value, dict):
+        return {name: _encode(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(v) for v in value]
+    if isinstance(value, Path):
+        return {"path": str(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return np.array(_decode(value["values"]), dtype=value["array"]).reshape(value["shape"])
+    if "path" in value:
+        return Path(value["path"])
+    if "float" in value:
+        return float(value["float"])
+    decoded = {name: _decode(v) for name, v in value.items()}
+    return KINDS[decoded.pop("object")](**decoded) if "object" in decoded else decoded
