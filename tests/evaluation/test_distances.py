@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from tiepoint.errors import InputError
+from tiepoint.evaluation import distances
 from tiepoint.evaluation.distances import (
     CHUNK_PAIRS,
     METRICS,
@@ -128,3 +129,14 @@ def test_one_descriptor_for_all_is_told_from_a_single_other() -> None:
     assert is_constant(vectors)
     vectors[1, 4, 3] = 2
     assert not is_constant(vectors)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 256])
+def test_rows_of_one_id_are_not_compared(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(distances, "BLOCK_ROWS", rows)
+    rng = np.random.default_rng(0)
+    vectors, points = rng.standard_normal((40, 5)).astype(np.float32), rng.integers(0, 9, 40)
+    found = distances.nearest_neighbours(vectors, vectors, apart=(points, points))[0]
+    for a, row in enumerate(found):
+        gaps = np.where(points == points[a], np.inf, np.linalg.norm(vectors - vectors[a], axis=1))
+        assert row == gaps.argmin()

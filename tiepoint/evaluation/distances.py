@@ -89,9 +89,19 @@ def constant_error(name: str) -> InputError:
 
 
 def nearest_neighbours(
-    first: Descriptor, second: Descriptor, metric: Metric = "L2"
+    first: Descriptor,
+    second: Descriptor,
+    metric: Metric = "L2",
+    *,
+    apart: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row of `first` (N, D) its nearest row of `second` (M, D), M >= 1; of equally near ones the first.
+
+    Args:
+        first: (N, D).
+        second: (M, D).
+        metric: of the distance.
+        apart: ids (N,) and (M,); rows of equal ids are not compared. Each row of `first` needs a row of another id.
 
     Returns:
         (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
@@ -100,6 +110,8 @@ def nearest_neighbours(
     for start in range(0, len(first), BLOCK_ROWS):
         block = first[start : start + BLOCK_ROWS]
         screen, error = _screen(block, second, metric)
+        if apart is not None:
+            screen[apart[0][start : start + BLOCK_ROWS, None] == apart[1]] = np.inf
         bound = screen.min(axis=1) + (2 * error).astype(np.float32)
         rows, columns = np.nonzero(screen <= bound[:, None])
         exact = pair_distances(block, rows, second, columns, metric)

@@ -1,4 +1,8 @@
-"""A warp of triangles between tie points."""
+"""A warp of triangles between tie points.
+
+Triangles and point location are matplotlib's: scipy's Delaunay divides points on a circle in another way, and cannot
+find points in the triangles of the inverse, whose vertices have moved (docs/decisions).
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial.distance import cdist
+from scipy.special import xlogy
 
 from tiepoint.geometry.displacement import (
     FOLD_GRID,
@@ -28,7 +31,6 @@ MAX_CONTROLS = 500
 SMOOTHINGS = (0.0, *(10.0 ** (k / 2) for k in range(-18, 7)))
 EVALUATION_STEP_PX = 8  # px between places at which the spline is evaluated when an image is warped
 INVERSE_GRID = 12  # places a side that hold the inverse, beside the tie points
-MAX_DISTANCES = 1 << 21  # distances at a time
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class ThinPlate:
     E over N tie points, with the bending energy E = sum_ij w_i U(|a_i - a_j|) w_j, in coordinates of unit spread.
     Smoothing 0 meets every tie point; much of it leaves an affine correction of M.
 
-    Source: Bookstein, PAMI 1989; Wahba, Spline Models for Observational Data, 1990, chapters 2 and 4.
+    Source: Bookstein, PAMI 1989; Wahba, Spline Models for Observational Data, 1990, chapters 2 and 4. The spline is
+    scipy's RBFInterpolator; the choice of the smoothing, which scipy lacks, is ours.
 
     Attributes:
         matrix: (3, 3), M: a -> b.
         controls: (K, 2) pixels of a.
-        bend: (K, 2), w.
-        trend: (3, 2), c.
+        spline: maps places (N, 2) in coordinates of unit spread to displacements (N, 2) in pixels of b.
         centre: (2,), scale: pixels of a per unit, of the coordinates.
         smoothing: as given or chosen.
         folded: share of the places looked at, a grid over the image and the tie points, where the warp turns over.
@@ -53,8 +55,7 @@ class ThinPlate:
 
     matrix: Points
     controls: Points
-    bend: Points
-    trend: Points
+    spline: RBFInterpolator
     centre: Points
     scale: float
     smoothing: float
@@ -131,20 +132,7 @@ class ThinPlate:
         return np.asarray(apply(self.matrix, pixels_of(window)).reshape(values.shape) + values)
 
     def _displacement(self, places: Points) -> Points:
-        unit = (places - self.centre) / self.scale
-        result = self.trend[0] + unit @ self.trend[1:]
-        centres = (self.controls - self.centre) / self.scale
-        rows = max(1, MAX_DISTANCES // len(centres))
-        for start in range(0, len(unit), rows):
-            part = slice(start, start + rows)
-            result[part] += _kernel(unit[part], centres) @ self.bend
-        return np.asarray(result)
-
-
-def _kernel(points: Points, centres: Points) -> Points:
-    """U(r) = r^2 log r between points (N, 2) and centres (K, 2): (N, K)."""
-    squares = (points[:, :1] - centres[:, 0]) ** 2 + (points[:, 1:] - centres[:, 1]) ** 2
-    return np.asarray(0.5 * squares * np.log(np.maximum(squares, 1e-300)))
+        return np.asarray(self.spline((places - self.centre) / self.scale))
 
 
 def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None, look: Points | None) -> ThinPlate:
@@ -153,32 +141,36 @@ def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None
     scale = float(np.sqrt(((places - centre) ** 2).sum(axis=1).mean()))
     unit = (places - centre) / scale
     left = partners - apply(matrix, places)
-    kernel = _kernel(unit, unit)
+
+    def fit(smoothing: float) -> ThinPlate:
+        spline = RBFInterpolator(unit, left, smoothing=smoothing * len(unit), kernel="thin_plate_spline", degree=1)
+        warp = ThinPlate(matrix, places, spline, centre, scale, smoothing, 0.0)
+        return warp if look is None else replace(warp, folded=folded_share(warp.map, matrix, look))
+
+    if fixed is not None:
+        return fit(fixed)
+    chosen = int(np.argmin(_held_out_errors(unit, left)))
+    for smoothing in SMOOTHINGS[chosen:]:
+        warp = fit(smoothing)
+        if warp.folded == 0:
+            break
+    return warp
+
+
+def _held_out_errors(unit: Points, left: Points) -> list[float]:
+    """For each of SMOOTHINGS the sum of squares by which the spline without a point misses it, over all points."""
+    squares = cdist(unit, unit, "sqeuclidean")
+    kernel = 0.5 * xlogy(squares, squares)
     # Bending has no part that is affine at the points: it lies in `basis`, in which its energy is diagonal.
-    q, r = np.linalg.qr(np.column_stack([np.ones(len(unit)), unit]), mode="complete")
+    q = np.linalg.qr(np.column_stack([np.ones(len(unit)), unit]), mode="complete")[0]
     energies, vectors = np.linalg.eigh(q[:, 3:].T @ kernel @ q[:, 3:])
     energies = np.maximum(energies, 1e-14 * energies.max())
     basis = q[:, 3:] @ vectors
     seen = basis.T @ left
-
-    def spline(smoothing: float) -> ThinPlate:
-        bend = basis @ (seen / (energies + smoothing * len(unit))[:, None])
-        trend = np.linalg.solve(r[:3], q[:, :3].T @ (left - kernel @ bend))
-        found = ThinPlate(matrix, places, bend, trend, centre, scale, smoothing, 0.0)
-        return found if look is None else replace(found, folded=folded_share(found.map, matrix, look))
-
-    if fixed is not None:
-        return spline(fixed)
-    missed = []
+    errors = []
     for smoothing in SMOOTHINGS:
         # What the fit without a point misses it by: its residual over 1 - leverage, in which the smoothing cancels.
         shrink = 1 / (energies + smoothing * len(unit))
         away = (basis @ (shrink[:, None] * seen)) / np.maximum(basis**2 @ shrink, 1e-30)[:, None]
-        missed.append(float((away**2).sum()))
-    chosen = int(np.argmin(missed))
-    found = spline(SMOOTHINGS[chosen])
-    for smoothing in SMOOTHINGS[chosen + 1 :]:
-        if found.folded == 0:
-            break
-        found = spline(smoothing)
-    return found
+        errors.append(float((away**2).sum()))
+    return errors

@@ -145,12 +145,3 @@ def test_nearest_is_that_of_brute_force(seed: int, count: int, sought: int, clos
         assert (indices[k] >= 0) == (least < closer_than)
         if indices[k] >= 0:
             assert gaps[indices[k]] == least
-
-
-def test_nearest_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    scenes, ours = np.zeros(500, dtype=np.int64), random.uniform(0, 100, (500, 2))
-    whole = nearest_locations(scenes, ours, scenes, ours + 0.3, 5.0)
-    monkeypatch.setattr("tiepoint.evaluation.audit.between.MAX_BLOCK_ENTRIES", 1000)
-    parts = nearest_locations(scenes, ours, scenes, ours + 0.3, 5.0)
-    np.testing.assert_array_equal(parts, whole)

@@ -15,12 +15,10 @@ from synthetic import pixel_describer, small_patch_set
 from synthetic_phototour import phototour_set
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.phototour import revisited as brown_revisited
 from tiepoint.evaluation.phototour.revisited import (
     evaluate_revisited,
     image_precisions,
     matching_pairs,
-    nearest_negatives,
 )
 
 Vectors = NDArray[np.float32]
@@ -73,17 +71,6 @@ def test_every_ordered_pair_of_a_point_comes_once(points: list[int]) -> None:
     anchors, positives = matching_pairs(np.array(points))
     expected = {(a, p) for a, x in enumerate(points) for p, y in enumerate(points) if a != p and x == y}
     assert sorted(zip(anchors.tolist(), positives.tolist(), strict=True)) == sorted(expected)
-
-
-@pytest.mark.parametrize("block", [1, 7, 1 << 22])
-def test_nearest_negatives_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(brown_revisited, "MAX_BLOCK_ENTRIES", block)
-    rng = np.random.default_rng(0)
-    vectors, points = rng.standard_normal((40, 5)).astype(np.float32), rng.integers(0, 9, 40)
-    nearest = nearest_negatives(vectors, points)
-    for a, found in enumerate(nearest):
-        distances = np.where(points == points[a], np.inf, np.linalg.norm(vectors - vectors[a], axis=1))
-        assert found == distances.argmin()
 
 
 def test_the_released_code_searches_whole_blocks_of_large_images_alone() -> None:

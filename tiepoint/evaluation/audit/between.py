@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from tiepoint.evaluation.audit.finding import Finding, Severity, finding, rows
 from tiepoint.evaluation.audit.near import Near
@@ -14,7 +15,6 @@ from tiepoint.evaluation.audit.reading import Read
 from tiepoint.evaluation.audit.repeats import first_equal
 from tiepoint.types import Rows
 
-MAX_BLOCK_ENTRIES, MAX_BLOCK_ROWS = 2_000_000, 256  # of a block of distances, and rows of it: bounds memory
 Ids = NDArray[np.int64]
 Locations = NDArray[np.float64]
 
@@ -23,8 +23,6 @@ def nearest_locations(
     our_scenes: Ids, ours: Locations, their_scenes: Ids, theirs: Locations, closer_than: float
 ) -> tuple[Locations, Ids]:
     """For each of their locations the nearest of ours in its scene.
-
-    In each scene both are sorted by x, and only a strip `closer_than` wide around a block is compared.
 
     Args:
         our_scenes: (N,) ids of scenes, with `ours` (N, 2) their locations in px.
@@ -36,24 +34,12 @@ def nearest_locations(
     """
     distances = np.full(len(theirs), np.inf)
     indices = np.full(len(theirs), -1, dtype=np.int64)
-    our_order, their_order = np.lexsort((ours[:, 0], our_scenes)), np.lexsort((theirs[:, 0], their_scenes))
-    sorted_ours, sorted_theirs = our_scenes[our_order], their_scenes[their_order]
-    for scene in np.intersect1d(our_scenes, their_scenes).tolist():
-        mine = our_order[slice(*np.searchsorted(sorted_ours, [scene, scene + 1]))]
-        his = their_order[slice(*np.searchsorted(sorted_theirs, [scene, scene + 1]))]
-        x = ours[mine, 0]
-        step = min(MAX_BLOCK_ROWS, max(1, MAX_BLOCK_ENTRIES // len(mine)))
-        for start in range(0, len(his), step):
-            block = his[start : start + step]
-            low, high = theirs[block[0], 0] - closer_than, theirs[block[-1], 0] + closer_than
-            strip = mine[np.searchsorted(x, low, side="left") : np.searchsorted(x, high, side="right")]
-            if not len(strip):
-                continue
-            gaps = np.linalg.norm(theirs[block, None] - ours[None, strip], axis=2)
-            best = gaps.argmin(axis=1)
-            least = gaps[np.arange(len(block)), best]
-            close = least < closer_than
-            distances[block[close]], indices[block[close]] = least[close], strip[best[close]]
+    for scene in np.intersect1d(our_scenes, their_scenes):
+        mine, his = np.flatnonzero(our_scenes == scene), np.flatnonzero(their_scenes == scene)
+        index = mine[KDTree(ours[mine]).query(theirs[his])[1]]
+        gaps = np.linalg.norm(theirs[his] - ours[index], axis=1)
+        close = gaps < closer_than
+        distances[his[close]], indices[his[close]] = gaps[close], index[close]
     return distances, indices
 
 

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
+from tiepoint.evaluation.distances import constant_error, is_constant, nearest_neighbours, pair_distances
 from tiepoint.evaluation.metrics import average_precision
 from tiepoint.evaluation.options import Resize
 from tiepoint.evaluation.phototour.fpr95 import resizing
 from tiepoint.evaluation.verification import Describe, Ids, describe_rows, shifted
 from tiepoint.patches import PatchSet
 
-MAX_BLOCK_ENTRIES = 1 << 22  # entries of a block of distances: bounds memory
 RELEASED_MIN_PATCHES, RELEASED_BLOCK = 1000, 128
 
 
@@ -118,13 +117,13 @@ def image_precisions(
         anchors: (M,) rows of `vectors`.
         positives: (M,) rows of `vectors`, each of its anchor's point.
     """
-    nearest = nearest_negatives(vectors, points)
-    taken = np.zeros_like(nearest)
+    negatives = nearest_neighbours(vectors, vectors, apart=(points, points))[0]
+    taken = np.zeros_like(negatives)
     if len(points) > RELEASED_MIN_PATCHES:
         searched = len(points) // RELEASED_BLOCK * RELEASED_BLOCK
-        taken[:searched] = nearest[:searched]
+        taken[:searched] = negatives[:searched]
     positive = pair_distances(vectors, anchors, vectors, positives)
-    negative, released = (pair_distances(vectors, anchors, vectors, rows[anchors]) for rows in (nearest, taken))
+    negative, released = (pair_distances(vectors, anchors, vectors, rows[anchors]) for rows in (negatives, taken))
     return _precision(positive, negative), _precision(positive, released)
 
 
@@ -138,20 +137,6 @@ def matching_pairs(points: NDArray[np.int64]) -> tuple[Ids, Ids]:
     partner = start[anchors] + np.arange(len(anchors)) - np.repeat(np.cumsum(size - 1) - (size - 1), size - 1)
     partner += partner >= anchors
     return order[anchors], order[partner]
-
-
-def nearest_negatives(vectors: NDArray[np.float32], points: NDArray[np.int64]) -> Ids:
-    """For each of `vectors` (N, D) the row (N,) of the nearest one whose point is another."""
-    wide = vectors.astype(np.float64)
-    squares = np.einsum("nd,nd->n", wide, wide)
-    nearest = np.empty(len(wide), dtype=np.int64)
-    step = max(1, MAX_BLOCK_ENTRIES // len(wide))
-    for start in range(0, len(wide), step):
-        block = slice(start, start + step)
-        distances = squares - 2 * wide[block] @ wide.T  # squared, less the anchor's own square
-        distances[points[block, None] == points] = np.inf
-        nearest[block] = distances.argmin(axis=1)
-    return nearest
 
 
 def _precision(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
