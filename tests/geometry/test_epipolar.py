@@ -210,7 +210,7 @@ def test_what_fixes_nothing_is_refused() -> None:
     along = np.linspace(0, 500, 30)
     line = np.column_stack([along, 0.5 * along])
     for found in both(line, line + 5):
-        assert found.reason == "the matches lie on a line or in one place"
+        assert found.reason == "the matches lie on a line or at one point"
 
 
 def test_a_match_counts_once_however_often_it_occurs() -> None:

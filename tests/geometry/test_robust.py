@@ -150,7 +150,7 @@ def test_points_on_a_line_or_in_one_place_are_refused(model: Model) -> None:
     for points in (line, spot):
         found = estimate(points, points + 5, model)
         assert found.matrix is None
-        assert "line or in one place" in str(found.reason)
+        assert "line or at one point" in str(found.reason)
 
 
 def test_inliers_on_a_line_are_refused() -> None:

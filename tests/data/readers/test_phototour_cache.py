@@ -53,7 +53,7 @@ def test_torchvisions_cache_is_read(tmp_path: Path, legacy: bool) -> None:
         ({"labels": torch.tensor([-1, *POINTS[1:]])}, "a point id is negative"),
         ({"matches": torch.tensor([[0, 1, 1], [0, 13, 0]])}, r"match 2: patches \[0, 13\]: there are 13"),
         ({"matches": torch.tensor([[0, 1, 0]])}, r"match 1: .* do not match, but their points are equal"),
-        ({"matches": Path("no tensor")}, "damaged, or no torch file of plain tensors"),
+        ({"matches": Path("no tensor")}, "damaged, or not a torch file of plain tensors"),
     ],
 )
 def test_a_wrong_cache_is_named(tmp_path: Path, replaced: dict[str, object], message: str) -> None:
@@ -66,7 +66,7 @@ def test_a_wrong_cache_is_named(tmp_path: Path, replaced: dict[str, object], mes
 def test_a_truncated_cache_is_named(tmp_path: Path, size: int) -> None:
     path = cache(tmp_path / "abbey.pt")
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(InputError, match=r"abbey\.pt: damaged, or no torch file"):
+    with pytest.raises(InputError, match=r"abbey\.pt: damaged, or not a torch file"):
         build_phototour(path, tmp_path / "set")
 
 
