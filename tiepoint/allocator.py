@@ -14,7 +14,7 @@ def keep_memory() -> bool:
     """Tell glibc not to hand large blocks back to the system; return whether it listened.
 
     By default every activation of a network is mapped, zeroed by the kernel page by page and unmapped again; a training
-    step spends most of its time there (docs/experiments.md). The commands call this; a library user may.
+    step spends most of its time there (docs/experiments.md). The commands call this, and library users may.
     It does nothing where MALLOC_* variables are set, or off Linux with glibc.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):

@@ -163,7 +163,7 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # bytes that are no torch file raise anything, IndexError and OSError among them
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: damaged, or no torch file of plain tensors ({reason})") from None
+        raise InputError(f"{path}: damaged, or not a torch file of plain tensors ({reason})") from None
 
 
 @contextmanager

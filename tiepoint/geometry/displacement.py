@@ -1,4 +1,4 @@
-"""What warps share: a warp is a transform and a displacement that varies from place to place."""
+"""What warps share: a warp is a transform plus a displacement that varies over the image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tiepoint.images.resample import ROUNDING, blocks_of, sample_bilinear
 from tiepoint.images.window import Window
 from tiepoint.types import Points
 
-FOLD_GRID = 40  # places a side at which folds are looked for
+FOLD_GRID = 40  # points a side of the grid on which folds are looked for
 STEP_PX = 0.5  # px
-MIN_SPREAD_RATIO = 1e-6  # of their spread along their line: points that lie nearer to it span no plane
+MIN_SPREAD_RATIO = 1e-6  # of spread across a line to spread along it, below which points count as collinear
 Size = tuple[int, int]
 Map = Callable[[Points], Points]
 
@@ -26,8 +26,8 @@ Map = Callable[[Points], Points]
 def check_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tuple[Points, Points, Points]:
     """Tie points, (N, 2) twice, and their transform a -> b as float64.
 
-    Points of a that occur more than once become one with the mean of their partners. Of more than `most`, as many are
-    kept, spread evenly.
+    Points of a that occur more than once become one, with the mean of their partners. If there are more than `most`, a
+    uniform selection of `most` is kept.
 
     Raises:
         InputError: arrays that are not (N, 2) and finite, fewer than 4 different points or points on a line, a matrix
@@ -65,7 +65,7 @@ def check_smoothing(smoothing: float) -> float:
 
 
 def make_lattice(points: Points, size: Size | None, side: int) -> Points:
-    """Places (side^2, 2) over the points' bounding box and, if given, the image of `size` (width, height)."""
+    """A grid of points (side^2, 2) over the points' bounding box and, if given, the image of `size` (width, height)."""
     low, high = points.min(axis=0), points.max(axis=0)
     if size is not None:
         low, high = np.minimum(low, 0), np.maximum(high, np.array(size) - 1)
@@ -74,7 +74,7 @@ def make_lattice(points: Points, size: Size | None, side: int) -> Points:
 
 
 def folded_share(mapping: Map, matrix: Points, places: Points) -> float:
-    """Share of `places` (N, 2), of those before the horizon, at which a warp turns over what its transform does not.
+    """Share of the points (N, 2) before the horizon at which a warp mirrors the image and its transform does not.
 
     The sign of the Jacobian's determinant, by central differences over `STEP_PX` px either way.
     """
@@ -95,7 +95,7 @@ def refuse_folds(share: float) -> None:
 def resample(
     image: Raster, locate: Callable[[Window], Points], shape: tuple[int, int], fill: float
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """An image on another's grid, block by block; `locate` gives a window's pixels (h, w, 2) as places of the image.
+    """An image on another's grid, block by block; `locate` maps a window's pixels (h, w, 2) to the image.
 
     Bilinear; returns and marks what `tiepoint.images.resample.warp_image` does.
     """

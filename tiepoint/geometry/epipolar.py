@@ -75,10 +75,10 @@ def estimate_fundamental(
         points_a: (N, 2) pixels.
         points_b: (N, 2) pixels.
         threshold: largest Sampson distance of an inlier, pixels.
-        seed: of the samples.
+        seed: seed of the samples.
         weights: (N,), 0 or more, as match probabilities: samples are drawn from the likeliest first (PROSAC), which
             finds the matrix where less than a quarter of the matches is right, and chance is tried among the likeliest
-            too. None takes all alike.
+            too. None weighs all equally.
         sizes: widths and heights of both images, for the test against chance; the points' bounding boxes if None.
 
     Refused, not raised: fewer than 8 different matches or inliers, points on a line, as many inliers as chance would
@@ -127,7 +127,7 @@ def estimate_essential(
     Args:
         camera_a: (3, 3) intrinsics K of a, [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, pixel centres at integers.
             A lens's distortion has to be taken out of the points first.
-        camera_b: of b.
+        camera_b: (3, 3) intrinsics of b.
 
     Other arguments, refusals and errors as `estimate_fundamental`; 6 matches are the fewest. A plane gives a pose (from
     few points of it perhaps the second of the two that it allows); cameras that only turned give none, since the
@@ -200,7 +200,7 @@ def expected_by_chance(
         sample: s, of a fundamental matrix by default.
         solutions: m.
     """
-    # The Sampson distance shares an error between both images, so in one of them sqrt(2) times as much passes.
+    # The Sampson distance shares an error between both images: in one of them, sqrt(2) times as large ones pass.
     p = max(2 * math.sqrt(2) * threshold * math.hypot(w, h) / (w * h) for w, h in sizes)
     tests = math.log(solutions * max(matches - sample, 1))
     logarithm = tests + _log_choose(matches, inliers) + _log_choose(inliers, sample)
@@ -268,7 +268,7 @@ def _too_few(a: Points, b: Points, threshold: float, fewest: int) -> str | None:
     if _different(a, b) < fewest:
         return f"fewer than {fewest} different matches"
     if is_thin(a, threshold) or is_thin(b, threshold):
-        return "the matches lie on a line or in one place"
+        return "the matches lie on a line or at one point"
     return None
 
 

@@ -1,14 +1,14 @@
-"""Transforms by generalised least squares, of correspondences whose errors are alike where they are near.
+"""Transforms by generalised least squares, for correspondences whose errors are correlated nearby.
 
-Parallax, lenses and moving things shift whole neighbourhoods: thirty places of one house tell little more of the
-transform than one does, and their agreement is no sign that the house lies in the plane of all else. So an error is
-taken for the sum of a smooth field and of noise of its own, with covariance
+Nearby correspondences share their error (parallax, lens, moving objects), so they are not independent evidence: thirty
+points of one house say little more about the transform than one does, and their agreement does not show that the house
+lies in the plane of the rest. An error is modelled as a smooth field plus independent noise, with covariance
 
     s^2 (SMOOTH exp(-d^2 / 2 l^2) + 1 / w),    l = REACH half diagonals of image a,
 
-for places at a distance d and of weight w. The transform is then what universal kriging calls the drift (Cressie,
-Statistics for Spatial Data, 1993, 3.4), and the marginal likelihood of its parameters tells how much the errors speak
-for each model (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 2.7).
+for two points at a distance d, of weight w. The transform is then what universal kriging calls the drift (Cressie,
+Statistics for Spatial Data, 1993, 3.4), and the marginal likelihood of its parameters says how well the errors support
+each model (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 2.7).
 
 A transform is written about the centre of image a, in half diagonals, with z = x + iy:
 
@@ -30,27 +30,27 @@ from tiepoint.geometry.least_squares import Model, as_complex
 from tiepoint.types import Points
 
 SMOOTH, REACH = 3.0, 0.3  # chosen on aligned training pairs, see docs/experiments.md
-TYPICAL_BEND = 0.06  # half diagonals by which an affine map or a homography moves corners, where it is one
+TYPICAL_BEND = 0.06  # half diagonals by which the affine or projective part moves corners, typically
 PARAMETERS: dict[Model, int] = {"similarity": 4, "affine": 6, "homography": 8}
-MIN_NOISE_PX = 0.05  # px: noise is not taken for less
+MIN_NOISE_PX = 0.05  # px: the least noise that is assumed
 MAX_STEPS = 6
 CONVERGED_PX = 1e-3  # px
 MIN_CORRESPONDENCES, MAX_CORRESPONDENCES = 8, 400  # correspondences
-SEARCH_THRESHOLDS = 2  # thresholds from the first transform, within which later inliers lie
+SEARCH_THRESHOLDS = 2  # thresholds around the first transform within which later inliers are sought
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform of places in half diagonals about the centre of a, see the module."""
+    """A transform of points in half diagonals about the centre of a, see the module."""
 
     scale: complex
     shift: complex
     bend: Vector  # (4,): real and imaginary part of a, and p
 
     def mapped(self, places: Points) -> NDArray[np.complex128]:
-        """Where places (N, 2) go, pixels of b as x + iy (N,)."""
+        """Images of points (N, 2): pixels of b as x + iy (N,)."""
         return self.scale * self._bent(places) + self.shift
 
     def slopes(self, places: Points) -> NDArray[np.complex128]:
@@ -89,7 +89,7 @@ def fit_gls(
 ) -> Points | None:
     """Fit `model` to the correspondences within `threshold` of it, from the transform `start`.
 
-    At most MAX_CORRESPONDENCES of them, evenly spread, the heaviest first.
+    At most MAX_CORRESPONDENCES of them are used: a uniform selection that prefers heavy ones.
 
     Args:
         a, b: (N, 2) pixels.
@@ -97,7 +97,7 @@ def fit_gls(
         start: (3, 3), whose inliers begin.
         size: width and height of image a.
         threshold: largest residual of an inlier, pixels of b.
-        weights: (N,), 0 or more; None takes all alike.
+        weights: (N,), 0 or more; None weighs all equally.
 
     Returns:
         (3, 3), maps a pixel (x, y, 1) of a to b; None where fewer than MIN_CORRESPONDENCES correspondences agree.
@@ -139,9 +139,9 @@ def evidence(
 
     Args:
         a, b: (N, 2) pixels.
-        model: of `matrix`.
+        model: the model of `matrix`.
         matrix: (3, 3), as `fit_gls` fits it.
-        size: as of `fit_gls`; likewise `threshold` and `weights`.
+        size, threshold, weights: as for `fit_gls`.
     """
     current, sample = _sampled(a, b, matrix, size, threshold, weights)
     count = PARAMETERS[model]
@@ -166,7 +166,7 @@ def _noise(information: Points) -> Points:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Correspondences: places (N, 2) in half diagonals, targets (N,) in pixels as x + iy, and weights (N,)."""
+    """Correspondences: points (N, 2) in half diagonals, targets (N,) in pixels as x + iy, and weights (N,)."""
 
     places: Points
     targets: NDArray[np.complex128]
@@ -188,7 +188,7 @@ class _Sample:
 def _sampled(
     a: Points, b: Points, matrix: Points, size: tuple[int, int], within: float, weights: Vector | None
 ) -> tuple[Transform, _Sample]:
-    """A transform, and at most MAX_CORRESPONDENCES correspondences that lie `within` so many pixels of it."""
+    """A transform, and at most MAX_CORRESPONDENCES correspondences whose residual is at most `within` pixels."""
     frame = _frame(size)
     transform = _from_matrix(matrix @ np.linalg.inv(frame))
     trust = np.ones(len(a)) if weights is None else weights
@@ -198,7 +198,7 @@ def _sampled(
 
 
 def _whitening(sample: _Sample) -> Points:
-    """(N, N): what makes the errors independent and alike."""
+    """The matrix (N, N) that makes the errors independent and of equal variance."""
     places, weights = sample.places, sample.weights
     distances = np.square(places[:, None] - places[None]).sum(axis=2)
     covariance = SMOOTH * np.exp(-0.5 / REACH**2 * distances) + np.diag(weights.mean() / weights)
@@ -212,7 +212,7 @@ def _frame(size: tuple[int, int]) -> Points:
 
 
 def _from_matrix(matrix: Points) -> Transform:
-    """The transform that a matrix (3, 3) makes of places in half diagonals."""
+    """The transform that a matrix (3, 3) makes of points in half diagonals."""
     matrix = matrix / matrix[2, 2]
     plane, shift = matrix[2, :2], matrix[:2, 2]
     (k, m), (n, o) = matrix[:2, :2] - np.outer(shift, plane)

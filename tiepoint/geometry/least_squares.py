@@ -1,4 +1,4 @@
-"""Transforms by least squares, of points that are all right."""
+"""Transforms by least squares, from points without outliers."""
 
 from __future__ import annotations
 

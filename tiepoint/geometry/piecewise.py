@@ -38,7 +38,7 @@ class PiecewiseAffine:
         shifts: (K, 2) pixels of b, their displacements.
         triangles: (T, 3) indices of vertices.
         smoothing: as given; 0 for None.
-        folded: share of the triangles that the warp turns over. A triangle is a fold or none: no grid is needed.
+        folded: share of the triangles that the warp mirrors; no grid is needed, as a triangle folds as a whole.
     """
 
     matrix: Points
@@ -55,12 +55,12 @@ class PiecewiseAffine:
         """Fit to tie points.
 
         Args:
-            a: (N, 2) pixels, not on a line; of more than 2000 as many are taken, spread evenly.
+            a: (N, 2) pixels, not on a line; a uniform selection of 2000 is used if there are more.
             b: (N, 2) pixels.
             matrix: (3, 3), the transform a -> b that they come from.
             smoothing: weight of squared differences between the displacements of neighbours against those from the tie
                 points; 0 meets every tie point. None does, too, but leaves out the points at which triangles fold.
-            size: width and height of image a, for vertices around its border; without it there are none.
+            size: width and height of image a, for vertices around its border; without it the border has no vertices.
 
         Raises:
             InputError: see `checked_ties` and `checked_smoothing`, or points that have no triangulation.
@@ -124,7 +124,7 @@ class PiecewiseAffine:
 
     @cached_property
     def _finder(self) -> Any:
-        """Gives the triangles of places (N,), (N,): -1 outside."""
+        """The function that gives the triangles of points (N,), (N,): -1 outside."""
         from matplotlib.tri import Triangulation  # matplotlib takes 0.3 s to import
 
         try:

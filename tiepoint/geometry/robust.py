@@ -1,4 +1,4 @@
-"""Transforms from matched points that may hold outliers."""
+"""Transforms from matched points, some of which may be outliers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def estimate(
     Homography and affine: OpenCV's MAGSAC++ (Barath et al., CVPR 2020). OpenCV has no MAGSAC of a similarity: there it
     is MSAC over two-point samples (Torr and Zisserman, 2000). Deterministic for a seed.
 
-    With weights, as match probabilities, samples are drawn from the likeliest matches first (PROSAC, Chum and Matas,
+    With weights (match probabilities) samples are drawn from the likeliest matches first (PROSAC, Chum and Matas,
     CVPR 2005; for the similarity: in proportion to the weights), and the squares are weighted. It helps where few
     matches are right.
 
@@ -64,9 +64,9 @@ def estimate(
         points_b: (N, 2) pixels.
         model: "homography", "affine" or "similarity".
         threshold: largest residual of an inlier, pixels of b.
-        seed: of the samples.
+        seed: seed of the samples.
         size: width and height of image a, over which the transform must be sound; the points' bounding box if None.
-        weights: (N,), 0 or more; None takes all matches alike.
+        weights: (N,), 0 or more; None weighs all matches equally.
 
     Refused, not raised: fewer than four matches, points on one line, no model, a transform that mirrors or folds the
     image or scales a part of it more than tenfold.
@@ -82,7 +82,7 @@ def estimate(
     if len(np.unique(np.hstack([a, b]), axis=0)) < MIN_MATCHES:
         return _refused(len(a), f"fewer than {MIN_MATCHES} different matches")
     if is_thin(a, threshold) or is_thin(b, threshold):
-        return _refused(len(a), "the matches lie on a line or in one place")
+        return _refused(len(a), "the matches lie on a line or at one point")
     matrix = _robust(a, b, model, threshold, seed, trust)
     if matrix is None or not np.isfinite(matrix).all():
         return _refused(len(a), f"no {model} found")
@@ -92,7 +92,7 @@ def estimate(
         if inliers.sum() < MIN_MATCHES:
             return _refused(len(a), f"fewer than {MIN_MATCHES} inliers")
         if is_thin(a[inliers], threshold) or is_thin(b[inliers], threshold):
-            return _refused(len(a), "the inliers lie on a line or in one place")
+            return _refused(len(a), "the inliers lie on a line or at one point")
         refit = least_squares(a[inliers], b[inliers], model, None if trust is None else trust[inliers])
         if refit is None:
             return _refused(len(a), f"no {model} fits the inliers")
@@ -137,7 +137,7 @@ def checked_weights(weights: ArrayLike | None, count: int) -> Points | None:
             f"weights have shape {values.shape} for {count} matches: give ({count},), finite and 0 or more"
         )
     if count and not values.any():
-        raise InputError("all weights are 0: give None to take all matches alike")
+        raise InputError("all weights are 0: give None to weigh all matches equally")
     return values
 
 

@@ -29,8 +29,8 @@ from tiepoint.types import Points
 
 MAX_CONTROLS = 500
 SMOOTHINGS = (0.0, *(10.0 ** (k / 2) for k in range(-18, 7)))
-EVALUATION_STEP_PX = 8  # px between places at which the spline is evaluated when an image is warped
-INVERSE_GRID = 12  # places a side that hold the inverse, beside the tie points
+EVALUATION_STEP_PX = 8  # px between the points at which the spline is evaluated when an image is warped
+INVERSE_GRID = 12  # points a side of the grid that holds the inverse, beside the tie points
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class ThinPlate:
     Attributes:
         matrix: (3, 3), M: a -> b.
         controls: (K, 2) pixels of a.
-        spline: maps places (N, 2) in coordinates of unit spread to displacements (N, 2) in pixels of b.
+        spline: maps points (N, 2) in coordinates of unit spread to displacements (N, 2) in pixels of b.
         centre: (2,), scale: pixels of a per unit, of the coordinates.
         smoothing: as given or chosen.
-        folded: share of the places looked at, a grid over the image and the tie points, where the warp turns over.
+        folded: share of a grid over the image and of the tie points at which the warp mirrors the image.
     """
 
     matrix: Points
@@ -68,7 +68,7 @@ class ThinPlate:
         """Fit to tie points.
 
         Args:
-            a: (N, 2) pixels, not on a line; of more than 500 as many are taken, spread evenly.
+            a: (N, 2) pixels, not on a line; a uniform selection of 500 is used if there are more.
             b: (N, 2) pixels.
             matrix: (3, 3), the transform a -> b that they come from.
             smoothing: 0 or more; None takes what predicts each tie point best from the others (leave-one-out, in closed
@@ -136,7 +136,7 @@ class ThinPlate:
 
 
 def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None, look: Points | None) -> ThinPlate:
-    """The spline of a smoothing that is `fixed`, or chosen; folds are looked for at the places `look`."""
+    """The spline of a smoothing that is `fixed`, or chosen; folds are looked for at the points `look`."""
     centre = places.mean(axis=0)
     scale = float(np.sqrt(((places - centre) ** 2).sum(axis=1).mean()))
     unit = (places - centre) / scale
@@ -169,7 +169,7 @@ def _held_out_errors(unit: Points, left: Points) -> list[float]:
     seen = basis.T @ left
     errors = []
     for smoothing in SMOOTHINGS:
-        # What the fit without a point misses it by: its residual over 1 - leverage, in which the smoothing cancels.
+        # The error of the fit without a point: its residual over 1 - leverage, in which the smoothing cancels.
         shrink = 1 / (energies + smoothing * len(unit))
         away = (basis @ (shrink[:, None] * seen)) / np.maximum(basis**2 @ shrink, 1e-30)[:, None]
         errors.append(float((away**2).sum()))

@@ -72,8 +72,8 @@ def held_out(
 
     Args:
         warp: "thin-plate" or "piecewise"; other arguments as of its `fit`.
-        folds: parts that are held out in turn.
-        seed: of the parts.
+        folds: number of parts that are held out one after another.
+        seed: seed of the division into parts.
 
     Raises:
         InputError: no such warp, fewer than 2 folds, or what `fit` refuses of a part.

@@ -24,8 +24,8 @@ MIN_VALID_SHARE = 0.5  # of the pixels that a mean is of, that have to be valid
 class Downsampled:
     """`reader`, `factor` times smaller: pixel (x, y) is the mean of the pixels from (x, y) * factor on, factor a side.
 
-    Only valid pixels go into a mean; it is valid where at least half of them are. At the right and lower border the
-    last column and row are repeated to make the last means full.
+    Only valid pixels go into a mean, which is valid if at least half of its pixels are. The last column and row of the
+    image are repeated to fill the last means.
 
     Attributes:
         reader: the image.

@@ -113,7 +113,7 @@ class GdalSource:
         self._table = self._palette(first) if interpretations == ["palette"] else None
 
     def _geo(self, dataset: Any) -> Geo | None:
-        """None where the file has neither a transform nor a crs; ground control points alone are none."""
+        """The georeference, or None without a transform. Ground control points alone do not count as a georeference."""
         if dataset.transform.is_identity:
             return None
         with gdal(self._rasterio):

@@ -1,8 +1,8 @@
-"""What the first bytes of an image file say: its size, which is checked before anything is decoded, and how it lies.
+"""What the first bytes of an image file say: its size, which is checked before anything is decoded, and orientation.
 
 A file of a few kilobytes can claim a picture that fills the memory. The limit is 2^29 pixels, a square of 23,170: the
-images of 20,000 x 20,000 that are registered fit, and what a picture of that size takes in 8 bits is half a gigabyte.
-Who trusts larger files raises it by the environment variable TIEPOINT_MAX_PIXELS or by an argument.
+images of 20,000 x 20,000 px that people register fit, and an 8-bit image of the limit takes half a gigabyte. Users who
+trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or by an argument.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _jpeg(file: BinaryIO) -> Header:
 
 
 def _exif_orientation(data: bytes) -> int:
-    """The orientation in EXIF data, which are a TIFF without an image; 1 where they have none or are damaged."""
+    """The orientation in EXIF data, which are a TIFF without an image; 1 if it is missing or damaged."""
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     if len(data) < 10:
         return 1

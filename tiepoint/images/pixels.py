@@ -30,7 +30,7 @@ def decode(data: NDArray[np.uint8], path: str | Path, max_pixels: int | None = N
 
 
 def decode_as(header: Header, data: NDArray[np.uint8], path: str | Path) -> NDArray[Any]:
-    """`decode`, for who has inspected the header and checked the size."""
+    """`decode`, for callers who have inspected the header and checked the size."""
     check_opencv(header, path)
     if header.kind in ("png", "jpeg") and not complete(data.tobytes()):
         raise InputError(f"{path}: is truncated or damaged: copy it again")
@@ -62,7 +62,7 @@ def value_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> t
     """The grey values that stand for 0 and 1: 0 and 255 for uint8, else the image's 0.1 and 99.9 percentiles.
 
     16-bit and float images seldom fill their range. Where the percentiles coincide, the minimum and maximum are taken.
-    Only pixels where `mask` is True count; (0, 1) where it has none.
+    Only pixels where `mask` is True count; the result is (0, 1) if there is no such pixel.
     """
     return (0.0, 255.0) if image.dtype == np.uint8 else percentile_range(image, mask)
 

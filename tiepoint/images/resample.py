@@ -1,7 +1,7 @@
 """An image resampled onto another's pixel grid, block by block, in its own depth.
 
-Bilinear at exact coordinates: OpenCV's remap rounds them to 1/32 px and takes no image wider than 32767 px. Nothing is
-filtered first, so an image that becomes smaller by more than two aliases.
+Pixels are interpolated bilinearly at exact coordinates, since OpenCV's remap rounds them to 1/32 px and takes no image
+wider than 32767 px. The image is not filtered first: it aliases if it is reduced by more than a factor of two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: f
         image: what is resampled.
         matrix: (3, 3), maps its pixels to the other image's.
         shape: rows and columns of the other image.
-        fill: of pixels without a value.
+        fill: the value of pixels that show nothing of the image.
 
     Returns:
         (H, W) of the image's dtype, and (H, W) bool: False where a pixel lies outside the image, where any pixel that

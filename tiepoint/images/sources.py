@@ -86,7 +86,7 @@ class Grey:
 
     Attributes:
         kind: one band as stored; luma of red, green and blue (ITU-R BT.601); or the mean of the bands, each mapped by
-            its range to 0 and 1 and clipped there, so that no band outweighs the others and none is left out.
+            its range to 0 and 1 and clipped there, so that no band outweighs the others and no band is left out.
         bands: indices of the bands that take part.
         ranges: for the mean, each band's 0.1 and 99.9 percentiles over valid pixels.
     """

@@ -65,7 +65,7 @@ def mutual_nearest(
 
     Args:
         a: (N, D), unit vectors or of any length.
-        b: (K, D), likewise.
+        b: (K, D), of the same kind.
         ratio: the largest allowed, in (0, 1].
         chunk: side of the block of the similarity matrix held at a time; 2048 takes 16 MiB, and about as much again.
         places: (N, 2) and (K, 2) pixels of the keypoints.
@@ -108,7 +108,7 @@ def nearest(
 
     Args:
         a: (N, D), unit vectors or of any length.
-        b: (K, D), likewise.
+        b: (K, D), of the same kind.
         k: how many; all of b if it has no more.
         chunk: see `mutual_nearest`.
 

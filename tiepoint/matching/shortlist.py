@@ -34,7 +34,7 @@ def shortlist(
 
     Args:
         a: (N, D), unit vectors or of any length.
-        b: (K, D), likewise.
+        b: (K, D), of the same kind.
         candidates: of each row of both, at most.
         ratio: of L2 distances, in (0, 1]; at 1 only ties are left open.
         chunk: see `mutual_nearest`.

@@ -1,8 +1,8 @@
 """From a first transform to the one that the structure of both images confirms, and how far they confirm it.
 
-The images are compared from small to large: at each size the structure around places spread over the overlap is
+The images are compared from small to large: at each size the structure around points spread over the overlap is
 correlated (`tiepoint.structure.local_search`) and a transform is fitted to the shifts. Around a right transform nearly
-all places agree on it; around a wrong one their shifts are as good as random. So the share that agrees says whether it
+all points agree on it; around a wrong one their shifts are nearly random. So the share that agrees says whether it
 is right.
 """
 
@@ -39,12 +39,12 @@ class Alignment:
     Attributes:
         matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
         model: of the transform.
-        points: (N, 4) places with their partners: xa, ya, xb, yb in pixels.
+        points: (N, 4) correspondences: xa, ya, xb, yb in pixels.
         inliers: (N,) bool, those that agree with the transform.
         residuals: (N,) pixels of b.
-        scores: (N,) correlation of the structure around each place, in -1..1.
+        scores: (N,) correlation of the structure around each point, in -1..1.
         agreement: share of all points tried that agree.
-        coverage: share of the cells of b, 8 a side, in which a place agrees, among those that a reaches.
+        coverage: share of the cells of b, 8 a side, in which a point agrees, among those that a reaches.
     """
 
     matrix: Points
@@ -73,12 +73,12 @@ def align(
         a, b: (H, W), grey, of any depth.
         matrix: the first transform.
         models: that may be fitted, see `tiepoint.geometry.select_model`.
-        threshold: largest residual of a place that agrees, pixels of b at full size.
-        seed: of the robust estimation.
+        threshold: largest residual of a point that agrees, pixels of b at full size.
+        seed: seed of the robust estimation.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
 
     Returns:
-        None where too few places are found, or no transform fits them.
+        None if too few points are found, or if no transform fits them.
     """
     found: tuple[Points, Model, Refined] | None = None
     for number, side in enumerate(_sides(max(b.shape))):
@@ -92,7 +92,7 @@ def align(
             masks=(resize_mask(masks[0], zoom), resize_mask(masks[1], zoom)),
         )  # fmt: skip
         refined = replace(shifts, a=_map(shifts.a, up), b=_map(shifts.b, up))
-        # At a small size places are good to a fraction of its larger pixels alone.
+        # At a small size points are accurate only to a fraction of its larger pixels.
         fit, model = select_model(
             refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0]),
             weights=refined.weights,
@@ -118,7 +118,7 @@ def roundtrip_error(
 ) -> float:
     """Median distance, px of a, by which the structure of b, correlated with a, misses the transform's inverse.
 
-    At the places that agree; infinite where none is left.
+    It is measured at the points that agree, and infinite if no point is left.
     """
     places = found.points[found.inliers, :2]
     if not len(places):
@@ -147,7 +147,7 @@ def coverage(points: Points, matrix: Points, shape_a: tuple[int, ...], shape_b: 
 
 
 def independent_windows(places: Points, shape: tuple[int, ...]) -> float:
-    """Area that the windows around places (N, 2) of an image of `shape` cover, in windows; to SQUARE_PX px."""
+    """Area that the windows around points (N, 2) of an image of `shape` cover, in windows; to SQUARE_PX px."""
     covered = np.zeros([-(-side // SQUARE_PX) for side in shape[:2]], dtype=bool)
     half = WINDOW_PX // 2 // SQUARE_PX
     for x, y in np.rint(places / SQUARE_PX).astype(int):

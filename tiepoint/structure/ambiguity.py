@@ -1,4 +1,4 @@
-"""What agrees, and yet says little: mirrored images, texture that repeats, and too few windows to rule out chance.
+"""Agreement that proves little: mirrored images, texture that repeats, and too few windows to rule out chance.
 
 Around such transforms the structure of both images agrees as it does around right ones, so the evidence of
 `tiepoint.registration.verdict` does not tell them apart; what else would agree as well does.
@@ -44,7 +44,7 @@ def find_ambiguities(
 
     Args:
         a, b: (H, W), grey, of any depth.
-        places: (N, 2) pixels of b, where the structure agrees.
+        places: (N, 2) pixels of b at which the structure agrees.
         score: median correlation there, in -1..1.
         matches: keypoint matches that agree with the transform; MIN_CONFIRMING_MATCHES of them rule out mirrors and
             chance.
@@ -61,7 +61,9 @@ def find_ambiguities(
         found.append("the images agree better when one is mirrored: flip it")
     windows = independent_windows(places, b.shape)
     if windows < MIN_WINDOWS and score < MIN_SCORE_OF_FEW_WINDOWS:
-        found.append(f"what agrees is {windows:.0f} windows that correlate by {score:.2f}, as chance would give")
+        found.append(
+            f"the images agree in {windows:.0f} windows with a correlation of {score:.2f}: chance gives as much"
+        )
     return tuple(found)
 
 

@@ -57,10 +57,10 @@ def correlate(
 
     Args:
         a: (H, W), grey, of any depth.
-        b: likewise, of any size.
+        b: (H, W), grey, of any depth and size.
         rotations: degrees, counter-clockwise as seen on the screen.
         scales: pixels of b for one of a.
-        side: longer side of the reduced b, px; a is reduced as much.
+        side: longer side of the reduced b, px; a is reduced by the same factor.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
     """
     zoom = min(1.0, side / max(b.shape))

@@ -1,8 +1,8 @@
-"""Tie points to a fraction of a pixel, by correlating the structure of two images around places of one of them.
+"""Tie points to a fraction of a pixel, by correlating the structure of two images around points of one of them.
 
-Image a is warped by the transform so far; around each place the field of the warped image is correlated with that of b
+Image a is warped by the transform so far; around each point the field of the warped image is correlated with that of b
 over all shifts up to `radius` (see `tiepoint.structure.orientation_field`), and the best shift, by a parabola through
-its neighbours, moves the place's partner.
+its neighbours, moves the point's partner.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Refined:
         a: (N, 2) pixels of a.
         b: (N, 2) pixels of b.
         scores: (N,) correlation at the best shift over the norms, in -1..1.
-        clear: (N,) how far the best shift's correlation exceeds that of any place further than 2 px, in the same unit.
-        tried: places whose windows lay inside both images, those without a best shift inside the radius too.
+        clear: (N,) how far the best shift's correlation exceeds that of all shifts more than 2 px from it.
+        tried: number of points whose windows lay inside both images, whatever their best shift.
     """
 
     a: Points
@@ -66,20 +66,20 @@ def local_shifts(
     places: Points | None = None,
     masks: tuple[Mask | None, Mask | None] = (None, None),
 ) -> Refined:
-    """Correlate a, warped by `matrix` (3, 3; a -> b), with b around places of b.
+    """Correlate a, warped by `matrix` (3, 3; a -> b), with b around points of b.
 
     Args:
         a, b: (H, W), grey, of any depth.
         matrix: the transform so far, good to `radius` px.
         window: side of what is correlated, px, even.
         radius: largest shift along x and y, px.
-        cells: places along the longer side of b where none are given: the strongest corner of each cell.
+        cells: cells along the longer side of b if no `places` are given; the strongest corner of each cell is used.
         places: (N, 2) pixels of b.
         masks: valid pixels of a and of b, (H, W) bool; None where all are.
 
     Returns:
-        Those of the places that lie on valid pixels, their windows inside both images, and whose best shift is no shift
-        at the radius.
+        The points that lie on valid pixels, whose windows lie inside both images, and whose best shift is less than the
+        radius.
     """
     height, width = b.shape
     moved = cv2.warpPerspective(a.astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
@@ -134,7 +134,7 @@ def _fits(places: Points, shape: tuple[int, int], margin: int) -> NDArray[np.boo
 def _correlate(
     template: Field, search: Field, places: NDArray[np.int64], half: int, radius: int
 ) -> tuple[Points, NDArray[np.float64], NDArray[np.float64]]:
-    """Best shift (N, 2), its score and how clear it is (N,) of each place."""
+    """Of each point the best shift (N, 2), its score and how clear it is (N,)."""
     shifts, scores, clear = np.zeros((len(places), 2)), np.full(len(places), np.nan), np.zeros(len(places))
     reach = half + radius
     size = cv2.getOptimalDFTSize(2 * reach)
@@ -159,7 +159,7 @@ def _correlate(
 
 
 def _energies(power: NDArray[np.floating], half: int, radius: int) -> NDArray[np.float64]:
-    """Sum of `power` under the window at its centre place (N,): shifts are small, so one norm serves all."""
+    """Sum of `power` under the unshifted window (N,): shifts are small, so one norm serves all."""
     centre = power[:, radius : radius + 2 * half, radius : radius + 2 * half]
     return np.asarray(centre.sum(axis=(1, 2)), dtype=np.float64)
 
