@@ -42,8 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(folder / "right.png"), warped)
     pair = base / "shared" / "data" / "visnir" / "test" / "water"
     pair.mkdir(parents=True)
-    cv2.imwrite(str(pair / "0001_vis.jpg"), texture[:240, :300])
-    cv2.imwrite(str(pair / "0001_nir.jpg"), warped)
+    cv2.imwrite(str(pair / "0001_vis.jpg"), texture[:180, :220])
+    cv2.imwrite(str(pair / "0001_nir.jpg"), warped[:180, :220])
     np.savetxt(pair / "0001_vis_to_nir.txt", matrix)
     country = base / "shared" / "data" / "visnir" / "train" / "country"
     country.mkdir(parents=True)

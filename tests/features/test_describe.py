@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cheap_models import Upright
+from scipy.spatial.distance import cdist
 
 from tiepoint import nets
 from tiepoint.batch.settings import resolve
@@ -47,8 +48,7 @@ def test_rootsift_is_opencvs_own(texture: Texture) -> None:
     expected = {(*k.pt, k.size, k.angle): row for k, row in zip(keypoints, raw, strict=True)}
     assert len(expected) == len(features)
     rooted = np.sqrt(np.array(list(expected.values())) / raw.sum(axis=1, keepdims=True))
-    apart = np.linalg.norm(features.descriptors[:, None] - rooted[None], axis=2).min(axis=1)
-    assert apart.max() < 1e-6
+    assert cdist(features.descriptors, rooted).min(axis=1).max() < 1e-6
     places = np.array([key[:2] for key in expected])
     np.testing.assert_allclose(np.sort(features.points[:, 0]), np.sort(places[:, 0]))
 
@@ -99,7 +99,7 @@ def test_patches_of_deep_images_keep_their_depth(texture: Texture, dtype: type) 
     deep = (texture().astype(np.float64) * 30 + np.random.default_rng(0).uniform(0, 30, (360, 480)) + 7000).astype(
         dtype
     )
-    describe(deep, spy)
+    describe(deep, spy, max_keypoints=1000)
     assert spy.levels > 2000
     assert -0.1 < spy.range[0] < 0.1
     assert 0.9 < spy.range[1] < 1.1

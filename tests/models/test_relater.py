@@ -93,10 +93,10 @@ def test_every_network_gives_its_own_probabilities(name: str) -> None:
     codes = relater.encode(first, "vis"), relater.encode(second, "nir")
     torch.testing.assert_close(relater.relate(*codes), probabilities, **CLOSE)
     rounded = LearnedRelater(net, name, precision="bf16")
-    half = rounded.probabilities(first, second)
+    half = rounded.probabilities(first[:1], second[:1])  # a processor without bfloat16 takes seconds for it
     assert half.dtype == torch.float32
-    assert {code.dtype for code in rounded.encode(first, "vis")} == {torch.bfloat16}
-    torch.testing.assert_close(half, probabilities, rtol=0, atol=90**0.5 / 2**9)
+    assert {code.dtype for code in rounded.encode(first[:1], "vis")} == {torch.bfloat16}
+    torch.testing.assert_close(half, probabilities[:1], rtol=0, atol=90**0.5 / 2**9)
     assert relater.probabilities(first[:0], second[:0]).shape == (0,)
 
 
@@ -114,7 +114,7 @@ def test_mixed_precision_rounds_the_trunk_alone(name: str) -> None:
 
 def test_adaptive_precision_computes_open_pairs_in_float32() -> None:
     net = trained("kglnet")
-    first, second = patches(8), patches(9)[1:]
+    first, second = patches(3), patches(4)[1:]
     exact, rounded = (LearnedRelater(net, "kgl", precision=kind).logits(first, second) for kind in ("fp32", "bf16"))
     for temperature, expected in ((1e3, exact), (1e-6, rounded)):  # all pairs are open, all are sure
         card = {"temperature": temperature}
