@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from rooms import ROOMS
 
-PACKAGE = Path(__file__).parents[1] / "tiepoint"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tiepoint"
 FACE = ("__init__", "__main__")  # nobody below imports these
 
 
@@ -105,3 +107,14 @@ def test_public_names_resolve() -> None:
     assert tiepoint.losses.SDGM().alpha == 0.9
     with pytest.raises(AttributeError, match="nosuch"):
         _ = tiepoint.nosuch
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("scripts/*.py")], ids=lambda path: path.stem
+)
+def test_benchmarks_and_scripts_import_names_that_are_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tiepoint":
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
