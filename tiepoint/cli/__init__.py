@@ -33,6 +33,7 @@ VERBS = {  # verb: (module of this package, what it does)
     "evaluate hpatches": ("evaluate.hpatches", "Measure verification, matching and retrieval on HPatches."),
     "evaluate cross-spectral": ("evaluate.cross_spectral", "Measure patch matching across two spectra, by category."),
     "compare": ("compare", "Train several recipes under one budget and measure them alike."),
+    "calibrate": ("calibrate", "Fit the verdict's weights to registrations with known truth."),
     "export onnx": ("export.onnx", "Write a describer or a relater as an ONNX file, checked against torch."),
     "export colmap": ("export.colmap", "Match and verify a folder of images and write a COLMAP database."),
     "export hloc": ("export.hloc", "Describe and match a folder of images and write hloc's files."),

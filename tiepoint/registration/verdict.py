@@ -3,7 +3,7 @@
     confidence = 1 / (1 + exp(-(w . x + c)))
 
 over the features x of `Evidence`, each standardised. The weights were fitted by logistic regression to registrations
-with known truth, right ones and wrong ones, of training images alone (scripts/calibrate_verdict.py), so that of the
+with known truth, right ones and wrong ones, of training images alone (`tiepoint calibrate`), so that of the
 registrations of confidence p about the share p is right.
 """
 

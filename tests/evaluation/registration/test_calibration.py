@@ -1,0 +1,104 @@
+"""The verdict's weights: a fit that is known, and the whole command on made-up images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from aligned_images import images
+
+from tiepoint.cli import main
+from tiepoint.errors import InputError
+from tiepoint.evaluation.registration import calibration
+from tiepoint.evaluation.registration.calibration import calibrate, fit, probabilities
+from tiepoint.registration.verdict import FEATURES, WEIGHTS, Evidence
+
+Capture = pytest.CaptureFixture[str]
+
+
+def case(image: int, right: bool, matches: int) -> dict[str, Any]:
+    evidence = Evidence(matches, 0.5, 40, 12.0, 0.5 if right else 0.1, 0.5, 0.6, 1.0 if right else np.inf, 1.0)
+    kind = "right" if right else "wrong"
+    return {"set": kind, "kind": kind, "image": image, "error": 1.0 if right else 1e9, "evidence": evidence.to_json()}
+
+
+def test_the_fit_is_the_logistic_regression_of_its_penalty() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(3, 2, (4000, 2))
+    chances = 1 / (1 + np.exp(-(2 * features[:, 0] - 6)))
+    weights = fit(features, random.random(4000) < chances)
+    slope = weights["weights"] / weights["deviation"]
+    np.testing.assert_allclose(slope, [2, 0], atol=0.15)
+    np.testing.assert_allclose(probabilities(weights, features), chances, atol=0.05)
+
+
+def test_weights_and_tables_of_cases_that_are_easy_to_tell() -> None:
+    cases = [case(n, right=n % 2 == 0, matches=100 if n % 2 == 0 else 5 + n) for n in range(40)]
+    weights, rows, reliability = calibrate(cases)
+    assert weights.keys() == json.loads(WEIGHTS.read_text(encoding="utf-8")).keys()
+    assert [len(weights[key]) for key in ("mean", "deviation", "weights", "good")] == [len(FEATURES)] * 4
+    assert weights["good"][0] == pytest.approx(np.log1p(100), abs=1e-6)
+    assert rows == [("right", 20, 0, 1.0, 0.0, 0.0), ("wrong", 0, 20, 0.0, 0.0, 0.0), ("all", 20, 20, 1.0, 0.0, 0.0)]
+    assert [(row[0], row[2], row[4]) for row in reliability] == [(0.0, 20, 0.0), (pytest.approx(0.8), 20, 1.0)]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_cases_of_one_kind_are_refused(right: bool) -> None:
+    with pytest.raises(InputError, match=f"{3 * right} of 3 registrations are right"):
+        calibrate([case(n, right, 50) for n in range(3)])
+
+
+def register_by_looks(a: Any, b: Any, *_: Any, **__: Any) -> Any:
+    """In place of `register`, which takes minutes: images that are not warped, and alike or not."""
+    height, width = min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1])
+    alike = abs(np.corrcoef(a[:height, :width].ravel(), b[:height, :width].ravel())[0, 1])
+    evidence = Evidence(int(100 * alike), alike, 40, 40 * alike, alike, alike, alike, 1.0, 1.0)
+    return SimpleNamespace(matrix=None if alike < 0.001 else np.eye(3), evidence=evidence)
+
+
+def test_the_command_on_made_up_images(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "register", register_by_looks)
+    monkeypatch.setattr(calibration, "small_warp", lambda *_: np.eye(3))
+    folder = tmp_path / "visnir" / "train" / "country"
+    folder.mkdir(parents=True)
+    for seed in range(3):
+        for spectrum, image in zip(("vis", "nir"), images(seed), strict=True):
+            cv2.imwrite(str(folder / f"{seed}_{spectrum}.jpg"), image)
+    out, cases = tmp_path / "verdict.json", tmp_path / "cases.json"
+    words = ["calibrate", str(tmp_path), "--max-pairs", "3", "--max-keypoints", "300", "--cases", str(cases)]
+    assert main([*words, "--out", str(out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    measured = json.loads(cases.read_text(encoding="utf-8"))
+    assert said["cases"] == len(measured)
+    rights = {(c["set"], c["image"]) for c in measured if c["kind"] == "right"}
+    assert rights == {("visnir", 0), ("visnir", 1), ("visnir", 2), ("made", 3), ("made", 4), ("made", 5)}
+    assert {c["error"] for c in measured if c["kind"] == "right"} == {0.0}
+    assert {c["error"] for c in measured if c["kind"] == "wrong"} == {1e9}
+    assert said["sets"][-1] == {"set": "all", "right": 6, "wrong": len(measured) - 6} | {
+        "right_accepted": 1.0, "wrong_accepted": 0.0, "wrong_at_95_percent_of_the_right": 0.0,
+    }  # fmt: skip
+    assert [row["set"] for row in said["sets"]] == ["made", "visnir", "all"]
+    assert sum(row["cases"] for row in said["reliability"]) == len(measured)
+    first = out.read_bytes()
+    cases.write_text(json.dumps(measured), encoding="utf-8")  # now read: nothing is registered again
+    assert main(["calibrate", str(tmp_path / "nosuch"), "--cases", str(cases), "--out", str(out)]) == 0
+    assert out.read_bytes() == first
+    captured = capsys.readouterr()
+    assert "Reliability" in captured.out
+    assert f"wrote {out}" in captured.err
+
+
+@pytest.mark.parametrize(("scenes", "message"), [(0, "holds no training images"), (2, "visnir: has images of too few")])
+def test_too_few_images_are_refused(scenes: int, message: str, tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "visnir" / "train" / "country"
+    folder.mkdir(parents=True)
+    for seed in range(scenes):
+        for spectrum in ("vis", "nir"):
+            (folder / f"{seed}_{spectrum}.jpg").touch()
+    assert main(["calibrate", str(tmp_path), "--max-pairs", "3"]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""The weights of the verdict, fitted to registrations with known truth, of training images alone.
+
+Right pairs are aligned images of two spectra (visnir/train/country, visir/train, optsar/train), and single images of
+scenes/train and of noise of many scales with themselves under another light; the second of each is turned by up to 15
+degrees, scaled by 0.9 to 1.1 and shifted by up to 10 %. Wrong pairs join images of different scenes. A registration is
+right if its corners are good to RIGHT_PX; those between RIGHT_PX and DOUBTFUL_PX, where the aligned images' own truth
+is doubtful, are left out.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tiepoint.errors import InputError
+from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
+from tiepoint.geometry.robust import corner_error
+from tiepoint.images.raster import read_image
+from tiepoint.models.load import load_describer
+from tiepoint.options import Verdict
+from tiepoint.registration.register import register
+from tiepoint.registration.verdict import Evidence
+from tiepoint.types import Progress
+
+SETS = {"visnir": ("visnir/train/country", "vis", "nir"), "visir": ("visir/train", "vis", "ir"),
+        "optsar": ("optsar/train", "opt", "sar")}  # fmt: skip
+RIGHT_PX, DOUBTFUL_PX = 5.0, 20.0
+WRONG_PAIRS = 2  # of each image
+NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
+PENALTY = 0.2
+FOLDS = 5
+Case = dict[str, Any]  # set, kind (right or wrong pair), image (its number), error (px), evidence
+Weights = dict[str, Any]  # mean, deviation, weights, constant, and the median evidence of right registrations as good
+
+
+def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
+    """(set, first image, second image, scene) of up to `most` pairs of each set, evenly taken."""
+    found = []
+    for name, (folder, one, two) in SETS.items():
+        pairs = image_pairs(data / folder, one, two)
+        found += [(name, *pair, pair[0].stem) for pair in pairs[:: max(1, len(pairs) // most)][:most]]
+    images = sorted((data / "scenes/train").glob("*/images/*"))
+    for path in images[:: max(1, len(images) // most)][:most]:
+        found.append(("scenes", path, path, path.parts[-3]))
+    return found
+
+
+def measure_cases(
+    data: Path, describer: str, *, most: int, max_keypoints: int, seed: int, progress: Progress
+) -> list[Case]:
+    """Register every right and wrong pair of the images in `data`; a wrong pair's corner error is 1e9 px.
+
+    Raises InputError where a set has too few scenes to make wrong pairs of.
+    """
+    random = np.random.default_rng(seed)
+    model = load_describer(describer)
+    jobs: list[tuple[str, Path | int, Path | int, str]] = list(list_pairs(data, most))
+    if not jobs:
+        folders = ", ".join([*(folder for folder, _, _ in SETS.values()), "scenes/train/*/images"])
+        raise InputError(f"{data}: holds no training images: there must be some in {folders}")
+    jobs += [("made", number, number, str(number)) for number in range(most)]
+    cases: list[Case] = []
+    for done, (name, first, second, scene) in enumerate(jobs):
+        others = [job for job in jobs if job[0] == name and job[3] != scene]
+        if len(others) < WRONG_PAIRS:
+            raise InputError(f"{name}: has images of too few scenes: wrong pairs need {1 + WRONG_PAIRS} scenes or more")
+        partners = [others[row][2] for row in random.choice(len(others), WRONG_PAIRS, replace=False)]
+        for kind, source in (("right", second), *(("wrong", partner) for partner in partners)):
+            a, b = _image(first), _image(source)
+            if name in ("scenes", "made"):
+                b = _relit(b, random)
+            truth = small_warp(random, b.shape)
+            b = cv2.warpPerspective(b, truth, b.shape[::-1])
+            found = register(a, b, model, max_keypoints=max_keypoints, min_confidence=0.0)
+            if found.matrix is None:
+                continue
+            error = corner_error(found.matrix, truth, a.shape[1], a.shape[0]) if kind == "right" else 1e9
+            if not RIGHT_PX < error <= DOUBTFUL_PX:
+                evidence = found.evidence.to_json()
+                cases.append({"set": name, "kind": kind, "image": done, "error": error, "evidence": evidence})
+        progress(done + 1, len(jobs))
+    return cases
+
+
+def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Fit the weights of the verdict, and measure the fit by FOLDS folds over the images.
+
+    Returns:
+        The weights in the layout of verdict.json; rows (set, right, wrong, share of the right that is accepted, share
+        of the wrong, share of the wrong where 95 % of the right are accepted); and rows (from, to, cases, mean
+        confidence, share right) of five ranges of confidence.
+
+    Raises:
+        InputError: no right or no wrong registration.
+    """
+    right = np.array([case["error"] <= RIGHT_PX for case in cases], dtype=bool)
+    if right.all() or not right.any():
+        raise InputError(
+            f"{int(right.sum())} of {len(cases)} registrations are right: a fit needs right and wrong ones: add images"
+        )
+    features = np.array([_evidence(case).features() for case in cases])
+    folds = np.array([case["image"] % FOLDS for case in cases])
+    predicted = np.empty(len(cases))
+    for fold in {*folds.tolist()}:
+        predicted[folds == fold] = probabilities(
+            fit(features[folds != fold], right[folds != fold]), features[folds == fold]
+        )
+    weights = fit(features, right) | {"good": np.median(features[right], axis=0)}
+    names = np.array([case["set"] for case in cases])
+    rows = [
+        _accepted(name, predicted[right & of], predicted[~right & of])
+        for name, of in [*((name, names == name) for name in sorted({*names.tolist()})), ("all", names != "")]
+    ]
+    bins = [(low, high, (predicted >= low) & (predicted <= high)) for low, high in pairwise(np.linspace(0, 1, 6))]
+    reliability = [
+        (float(low), float(high), int(m.sum()), float(predicted[m].mean()), float(right[m].mean()))
+        for low, high, m in bins
+        if m.any()
+    ]
+    return {key: np.round(value, 6).tolist() for key, value in weights.items()}, rows, reliability
+
+
+def fit(features: NDArray[np.float64], right: NDArray[np.bool_]) -> Weights:
+    """Logistic regression by Newton's method, with a small penalty, on standardised features (N, F)."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-9
+    x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+    weights = np.zeros(x.shape[1])
+    ridge = PENALTY * np.append(np.ones(x.shape[1] - 1), 0)
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-x @ weights))
+        gradient = x.T @ (p - right) + ridge * weights
+        hessian = (x * (p * (1 - p) + 1e-9)[:, None]).T @ x + np.diag(ridge + 1e-9)
+        weights -= np.linalg.solve(hessian, gradient)
+    return {"mean": mean, "deviation": deviation, "weights": weights[:-1], "constant": weights[-1]}
+
+
+def probabilities(weights: Weights, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Confidence (N,) in 0..1 of registrations with the features (N, F)."""
+    x = (features - weights["mean"]) / weights["deviation"]
+    return np.asarray(1 / (1 + np.exp(-(x @ weights["weights"] + weights["constant"]))))
+
+
+def _accepted(name: str, good: NDArray[np.float64], bad: NDArray[np.float64]) -> tuple[Any, ...]:
+    limit = np.quantile(good, 0.05) if len(good) else 1.0
+    shares = [
+        float((values >= least).mean()) if len(values) else 0.0
+        for values, least in ((good, Verdict.min_confidence), (bad, Verdict.min_confidence), (bad, limit))
+    ]
+    return name, len(good), len(bad), *shares
+
+
+def _image(source: Path | int) -> NDArray[Any]:
+    """The grey image of a file; of a number, noise of many scales, 480 x 360."""
+    if isinstance(source, Path):
+        return read_image(source).pixels
+    random = np.random.default_rng(source)
+    layers = [cv2.GaussianBlur(random.normal(size=(360, 480)), (0, 0), sigma) for sigma in NOISE_SIGMAS]
+    total = np.sum([layer / layer.std() for layer in layers], axis=0)
+    grey: NDArray[np.uint8] = (128 + 40 * total / total.std()).clip(0, 255).astype(np.uint8)
+    return grey
+
+
+def _relit(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8]:
+    """The image with another gamma, contrast and noise."""
+    grey = (image / 255.0) ** random.uniform(0.5, 2.0) * random.uniform(0.5, 1.0)
+    relit: NDArray[np.uint8] = np.rint(255 * (grey + random.normal(0, 0.02, grey.shape)).clip(0, 1)).astype(np.uint8)
+    return relit
+
+
+def _evidence(case: Case) -> Evidence:
+    """JSON has no infinity: None stands for it."""
+    evidence: dict[str, Any] = {key: np.inf if value is None else value for key, value in case["evidence"].items()}
+    return Evidence(**evidence)
