@@ -37,6 +37,7 @@ VERBS = {  # verb: (module of this package, what it does)
     "export onnx": ("export.onnx", "Write a describer or a relater as an ONNX file, checked against torch."),
     "export colmap": ("export.colmap", "Match and verify a folder of images and write a COLMAP database."),
     "export hloc": ("export.hloc", "Describe and match a folder of images and write hloc's files."),
+    "completion": ("completion", "Print a script that completes verbs and options in bash, zsh or fish."),
     "demo": ("demo", "Match and register a real stereo pair with known truth."),
 }
 GROUPS = tuple(dict.fromkeys(verb.split()[0] for verb in VERBS if " " in verb))  # data, evaluate, export

@@ -70,7 +70,7 @@ def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], example
         if stop.code in (0, None):
             print(_ending(examples))
             raise
-    known = flags(_help(lambda: tyro.cli(target, prog=prog, args=["--help"], **options)))
+    known = flags(help_text(lambda: tyro.cli(target, prog=prog, args=["--help"], **options)))
     for word in arguments:
         flag = word.partition("=")[0].replace("_", "-")
         if re.match(r"--?[A-Za-z]", word) and flag not in known:
@@ -107,10 +107,11 @@ def _one_paragraph() -> Iterator[None]:
 def flags(text: str) -> list[str]:
     """The flags that a help lists, in its order, and those of every verb."""
     rows = [line[2:].split("  ")[0] for line in text.splitlines() if re.match(r"[│ ] --?[A-Za-z]", line)]
-    return [flag for row in (*rows, *EVERY_VERB) for flag in re.findall(r"(?<![\w-])--?[A-Za-z][\w.-]*", row)]
+    found = re.findall(r"(?<![\w-])--?[A-Za-z][\w.-]*", " ".join([*rows, *EVERY_VERB]))
+    return list(dict.fromkeys(found))
 
 
-def _help(show: Callable[[], object]) -> str:
+def help_text(show: Callable[[], object]) -> str:
     """What `show` prints before it exits, in one column of boxes."""
     text, columns = io.StringIO(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "100"
