@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 from tiepoint.errors import InputError
 
 LOCK, HOLDER = ".lock", "-holder"  # name of a folder's lock, and what the name of the file beside a lock ends with
+LOG = logging.getLogger(__name__)
 WINDOWS = os.name == "nt"
 
 
@@ -109,6 +111,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
+            LOG.debug("wrote %s", path)
             _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -134,6 +137,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         if WINDOWS and path.exists():
             path.rmdir()  # Windows replaces no folder, not even an empty one
         temporary.replace(path)
+        LOG.debug("wrote %s", path)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

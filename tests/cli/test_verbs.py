@@ -9,8 +9,11 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
 import pytest
+from synthetic import smooth_texture
 
 from tiepoint.cli import GROUPS, VERBS, main
 from tiepoint.cli.parse import flags
@@ -146,3 +149,19 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     os.close(write)
     assert finished.returncode == 141
     assert finished.stderr == b""
+
+
+def test_verbose_names_files_and_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for file in files:
+        cv2.imwrite(file, smooth_texture(120, seed=1))
+    words = ["match", *files, "--describer", "sift", "--max-keypoints", "20", "--out", str(tmp_path / "out")]
+    assert main([*words, "--verbose", "--json"]) == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    lines = captured.err.splitlines()
+    assert {f"read {file}: (120, 120), uint8" for file in files} <= {*lines}
+    assert f"wrote {tmp_path / 'out' / 'result.json'}" in lines
+    assert any(re.fullmatch(r"matching: \d+\.\d\d s", line) for line in lines)
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

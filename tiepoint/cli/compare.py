@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_lib
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiepoint.cli.output import emit_table
+from tiepoint.cli.output import LOG, note, publish
 from tiepoint.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,13 +48,13 @@ def main(
     Args:
         recipes: Names or files of recipes; each gives its network, loss, optimiser and learning rate.
         base: The recipe that gives all the rest: data, steps, batch, augmentation, schedule (default: the first).
-        seeds: trainings of each recipe, with seeds 1, 2 ...
-        steps: in place of the base's
-        data: folder of the PatchSet, in place of the base's
-        scenes: COLMAP projects on which to measure the scene protocol
-        patches: folder in HPatches' layout on which to measure verification, matching and retrieval
-        out: folder of the runs, comparison.json, comparison.md and comparison.png; a comparison that is there goes on
-        json: print one JSON object, rates as fractions
+        seeds: Number of trainings of each recipe, with the seeds 1, 2 and so on.
+        steps: Number of steps, in place of the base's.
+        data: Folder of the PatchSet, in place of the base's.
+        scenes: COLMAP projects on which to measure the scene protocol.
+        patches: Folder in the layout of HPatches on which to measure verification, matching and retrieval.
+        out: Folder for the runs, comparison.json, comparison.md and comparison.png. A comparison that is there goes on.
+        json: Print one JSON object., rates as fractions
     """
     from tiepoint.evaluation.plots import plot_comparison
     from tiepoint.evaluation.provenance import RULE_OF_RECIPE, statement
@@ -75,7 +73,7 @@ def main(
         raise InputError("name something to measure on: --scenes PROJECT... or --patches FOLDER, or both")
 
     def report(run: str, status: Status) -> None:
-        print(f"{run}  step {status.step}/{status.steps}  loss {status.loss:.4f}", file=sys.stderr)
+        LOG.info("%s  step %d/%d  loss %.4f", run, status.step, status.steps, status.loss)
 
     def measure(describers: Mapping[str, Describer]) -> dict[str, dict[str, float]]:
         figures: dict[str, dict[str, float]] = {name: {} for name in describers}
@@ -97,11 +95,8 @@ def main(
     write_json(out / "comparison.json", result)
     write_text(out / "comparison.md", _markdown(summaries))
     plot_comparison({s.name: (s.mean, s.spread) for s in summaries}, out / "comparison.png")
-    if json:
-        print(json_lib.dumps(result, allow_nan=False))
-        return 0
-    header, rows = _table(summaries)
-    emit_table(f"mean ± standard deviation of {seeds} seeds", header, rows)
+    publish(result, json, [(f"mean ± standard deviation of {seeds} seeds", *_table(summaries))])
+    note(*(out / f"comparison.{kind}" for kind in ("json", "md", "png")))
     return 0
 
 

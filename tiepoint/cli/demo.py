@@ -31,9 +31,9 @@ def main(
     for one plane of the scene only, so tie points are fewer than correct matches.
 
     Args:
-        describers: names or paths, each on the same keypoints with the same ratio test and the same estimation
-        out: folder for the pair and, of the first describer, matches.png and overlay.png
-        json: print one JSON object
+        describers: Names or paths of describers. All get the same keypoints, ratio test and estimation.
+        out: Folder for result.json and, of the first describer, matches.png and overlay.png.
+        json: Print one JSON object.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as json_lib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 LOG = logging.getLogger("tiepoint")
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, header, rows
 
 
 class _ToStandardError(logging.Handler):
@@ -40,8 +41,8 @@ def note(*wrote: Path | str | None, then: str = "") -> None:
 
 
 @contextmanager
-def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield advance(done, total). With -v the time that the work took is logged.
+def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """Yield advance(done, total, text), whose text may be left out. With -v the time that the work took is logged.
 
     The bar is drawn on standard error if that is a terminal, but not with `quiet`, -q or --json.
     """
@@ -57,8 +58,8 @@ def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(label, total=None)
 
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def advance(done: int, total: int, text: str = label) -> None:
+            bar.update(task, completed=done, total=total, description=text)
 
         yield advance
     LOG.debug("%s: %.2f s", label, time.perf_counter() - began)
@@ -70,6 +71,22 @@ def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:
         print(json_lib.dumps(result, allow_nan=False))
         return
     emit_table(title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()])
+
+
+def publish(
+    report: Mapping[str, Any],
+    as_json: bool,
+    tables: Iterable[Table],
+    lines: Iterable[str] = (),
+) -> None:
+    """Print a report as one JSON object, or its tables and the lines below them."""
+    if as_json:
+        print(json_lib.dumps(report, allow_nan=False))
+        return
+    for table in tables:
+        emit_table(*table)
+    for line in lines:
+        print(line)
 
 
 def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], words: int = 1) -> None:

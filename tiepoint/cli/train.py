@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit
+from tiepoint.cli.output import LOG, emit, note, progress_bar
 from tiepoint.cli.parse import parse
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
@@ -37,7 +37,7 @@ class Options:
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     out: Path | None = None
-    """run folder; default runs/NAME-OF-RECIPE"""
+    """Folder of the run (default: runs/NAME-OF-RECIPE)."""
     json: bool = False
     """print one JSON object, rates as fractions"""
 
@@ -79,26 +79,20 @@ def _take_tables(recipe: Recipe, words: Sequence[str]) -> tuple[Recipe, list[str
 
 
 def _train(options: Options, out: Path) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from tiepoint.training.loop import Status, train
 
-    console = Console(stderr=True)
-    live = console.is_terminal and not options.json
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not live) as bar:
-        task = bar.add_task("training", total=None)
+    with progress_bar("training") as advance:
 
         def report(status: Status) -> None:
             fpr95 = "-" if status.fpr95 is None else f"{100 * status.fpr95:.2f} %"
             text = f"{status.rate:,.0f} pairs/s  loss {status.loss:.4f}  FPR95 {fpr95}"
-            bar.update(task, completed=status.step, total=status.steps, description=text)
-            if not live:
-                print(f"step {status.step}/{status.steps}  {text}", file=sys.stderr)
+            advance(status.step, status.steps, text)
+            if not sys.stderr.isatty():
+                LOG.info("step %d/%d  %s", status.step, status.steps, text)
 
         result = train(options.recipe, out, report)
     if not options.json:
         result["validation_fpr95"] = f"{100 * result['validation_fpr95']:.2f} %"
     emit({"directory": str(out), **result}, options.json, title=f"run {out}")
+    note(out, then=f"give {out} to --describer, --relater or --model, or run the command again to go on")
     return 0

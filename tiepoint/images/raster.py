@@ -7,6 +7,7 @@ Without it, and all other formats, through OpenCV; what OpenCV cannot read or wo
 from __future__ import annotations
 
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
+LOG = logging.getLogger(__name__)
 RGB = ("red", "green", "blue")
 
 
@@ -140,7 +142,9 @@ def read_image(
             pixel, or one that needs rasterio where it is not installed.
     """
     with _open(path, band, orient, max_pixels, whole=True) as reader:
-        return reader.read()
+        raster = reader.read()
+        LOG.debug("read %s: %s, %s", path, raster.pixels.shape, raster.pixels.dtype)
+        return raster
 
 
 def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, floats: bool = True) -> Planes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from tiepoint.errors import InputError
+
+LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -20,4 +24,5 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
         raise InputError(f"device {name} is not available here: choose auto or {' or '.join(there)}") from None
+    LOG.debug("device: %s", device)
     return device

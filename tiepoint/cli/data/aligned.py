@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.data.builders.options import AlignedOptions
 
 EXAMPLES = (
@@ -35,20 +35,21 @@ def main(
     """Cut upright patches of the same points from pairs of images of two spectra and write them as a PatchSet.
 
     Args:
-        source: folder with ID_<first>.* and ID_<second>.* and, of images not aligned, ID_<first>_to_<second>.txt with
-            the 3x3 matrix, subfolders being categories; or a .csv table with the columns first, second, and if wanted
-            transform and category
-        out: folder to write; must not exist
-        spectra: names of the first and second spectrum, as in the files' names
-        licence: of the images, recorded in the manifest
-        json: print one JSON object
-        cut: which patches are cut
+        source: Folder with ID_<first>.* and ID_<second>.*, and for images that are not aligned
+            ID_<first>_to_<second>.txt with the 3x3 matrix; subfolders are categories. Or a table (.csv) with the
+            columns first, second and, if wanted, transform and category.
+        out: Folder to write. It must not exist.
+        spectra: Names of the first and the second spectrum, as in the names of the files.
+        licence: Licence of the images, recorded in the manifest.
+        json: Print one JSON object.
+        cut: Which patches are cut.
     """
     from tiepoint.data.builders.aligned import build_aligned
 
-    with progress_bar("cutting patches", quiet=json) as advance:
+    with progress_bar("cutting patches") as advance:
         patch_set = build_aligned(source, out, spectra=spectra, options=cut, licence=licence, progress=advance)
     without = len(patch_set.manifest["provenance"]["without_keypoints"])
     counts = {**patch_set.manifest["counts"], "without_keypoints": without}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    note(out, then=f"tiepoint data info {out} --sheet {out}.png")
     return 0

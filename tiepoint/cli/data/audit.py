@@ -30,12 +30,14 @@ def main(
     json: bool = False,
     search: AuditOptions = AuditOptions(),
 ) -> int:
-    """Audit PatchSets, each alone and as splits of one another. Exit code 0: no leak, 1: a leak, 2: unusable input.
+    """Audit PatchSets, each alone and as splits of one another.
+
+    Exit code 0: no leak; 1: a leak; 2: an input that cannot be used.
 
     Args:
-        data: PatchSets, such as train and test
-        json: print one JSON object
-        search: what is looked for
+        data: Folders of PatchSets, such as train and test.
+        json: Print one JSON object.
+        search: What is looked for.
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.audit import audit
@@ -45,7 +47,7 @@ def main(
         raise InputError("name at least one PatchSet to audit")
     names = _names(data)
     sets = {name: PatchSet.open(path) for name, path in zip(names, data, strict=True)}
-    with progress_bar("auditing (patches)", quiet=json) as advance:
+    with progress_bar("auditing (patches)") as advance:
         found = audit(sets, search, progress=advance)
     if json:
         emit(found.to_json(), as_json=True, title="")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 
 EXAMPLES = (
     ("tiepoint data colmap my-project --out patches", "Cut the patches of one project."),
@@ -29,20 +29,21 @@ def main(
     """Cut a patch at every observation of COLMAP projects and write them as a PatchSet.
 
     Args:
-        projects: folders with images/, sparse/ and database.db
-        out: folder to write; must not exist
-        support: width in sigmas that a describer shall see
-        margin: stored width over support; more than 1 leaves room for frame noise in training
-        licence: of the images, recorded in the manifest
-        workers: threads
-        json: print one JSON object
+        projects: COLMAP projects: folders with images/, sparse/ and database.db.
+        out: Folder to write. It must not exist.
+        support: Width, in sigmas of the keypoint, of the patch that a describer sees.
+        margin: Stored width over that width. More than 1 leaves room for the frame noise of training.
+        licence: Licence of the images, recorded in the manifest.
+        workers: Number of threads.
+        json: Print one JSON object.
     """
     from tiepoint.data.builders.colmap import build_colmap
 
-    with progress_bar("cutting patches", quiet=json) as advance:
+    with progress_bar("cutting patches") as advance:
         patch_set = build_colmap(
             projects, out, support=support, margin=margin, licence=licence, workers=workers, progress=advance
         )
     counts = patch_set.manifest["counts"]
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    note(out, then=f"tiepoint data info {out} --sheet {out}.png")
     return 0

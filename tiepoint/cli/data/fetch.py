@@ -35,15 +35,15 @@ def main(
 ) -> int:
     """Fetch a published data set, check it, and unpack it to a folder of its name.
 
-    A download that was interrupted goes on where it was. Proxies are those of http_proxy and https_proxy.
+    A download that was interrupted goes on where it stopped. Proxies are those of http_proxy and https_proxy.
 
     Args:
-        name: of the data set; --list shows them
-        out: folder for the archive and the unpacked folder
-        keep_archive: leave the archive beside the unpacked folder
-        timeout: seconds that a server may be silent
-        list: show the data sets that are known, and fetch nothing
-        json: print one JSON object
+        name: Name of the data set; --list shows the names.
+        out: Folder for the archive and the unpacked folder.
+        keep_archive: Leave the archive beside the unpacked folder.
+        timeout: Seconds for which a server may be silent.
+        list: List the data sets that are known, and fetch nothing.
+        json: Print one JSON object.
     """
     from tiepoint.data.fetching.fetch import RECORD, fetch
     from tiepoint.data.fetching.sources import SOURCES, find
@@ -55,7 +55,7 @@ def main(
         raise InputError(f"name a data set: {', '.join(SOURCES)}")
     source = find(name)
     was_there = (out / name / RECORD).is_file()
-    with progress_bar(f"{source.file} (MB)", quiet=json) as advance:
+    with progress_bar(f"{source.file} (MB)") as advance:
         record = fetch(
             source,
             out,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, emit_table, progress_bar
+from tiepoint.cli.output import emit, emit_table, note, progress_bar
 from tiepoint.data.builders.options import HomographyOptions
 
 EXAMPLES = (
@@ -32,12 +32,12 @@ def main(
     """Cut strips in the layout of HPatches from image sequences with known homographies.
 
     Args:
-        root: folder of the sequences, each a folder with the images 1 to 6 and the files H_1_2 to H_1_6
-        out: folder to write; must not exist
-        viewpoint: sequences whose viewpoint changes, written as v_<sequence>
-        illumination: sequences whose light changes, written as i_<sequence>
-        json: print one JSON object
-        cut: which patches are cut
+        root: Folder of the sequences. Each is a folder with the images 1 to 6 and the files H_1_2 to H_1_6.
+        out: Folder to write. It must not exist.
+        viewpoint: Sequences whose viewpoint changes, written as v_<sequence>.
+        illumination: Sequences whose light changes, written as i_<sequence>.
+        json: Print one JSON object.
+        cut: Which patches are cut.
     """
     from tiepoint.data.builders.homography import build_homography
     from tiepoint.errors import InputError
@@ -46,10 +46,11 @@ def main(
     if both:
         raise InputError(f"sequence {both[0]}: is named under --viewpoint and --illumination: keep one")
     kinds = dict.fromkeys(viewpoint, "v") | dict.fromkeys(illumination, "i")
-    with progress_bar("cutting sequences", quiet=json) as advance:
+    with progress_bar("cutting sequences") as advance:
         strips = build_homography(root, kinds, out, options=cut, progress=advance)
     if json:
         emit({"directory": str(out), "patches": strips.counts}, json, title="")
     else:
         emit_table(f"Strips in {out}", ("sequence", "patches a strip"), list(strips.counts.items()))
+    note(out, then=f"tiepoint evaluate hpatches {out}, or tiepoint data hpatches {out} --out PATCHES")
     return 0

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 
 EXAMPLES = (
     ("tiepoint data hpatches data/hpatches --out patches", "Read all sequences."),
@@ -33,14 +33,14 @@ def main(
     """Write the patches of HPatches as a PatchSet, for training or for checks of pairs.
 
     Args:
-        source: the folder or zip with i_*/ and v_*/ref.png, e1.png ... t5.png
-        out: folder to write; must not exist
-        sequences: those to take, such as v_graf; default: all, or those of the split
-        splits: splits.json of hpatches-benchmark, to take the sequences of a split
-        split: a, b, c, view, illum or full; with splits alone
-        part: of the split
-        licence: recorded in the manifest
-        json: print one JSON object
+        source: HPatches: a folder, or the zip, with ref.png and e1.png to t5.png in each of i_*/ and v_*/.
+        out: Folder to write. It must not exist.
+        sequences: Sequences to take, such as v_graf (default: all, or those of the split).
+        splits: The file splits.json of hpatches-benchmark, to take the sequences of a split.
+        split: Split to take: a, b, c, view, illum or full. It needs --splits.
+        part: Part of the split to take.
+        licence: Licence of the set, recorded in the manifest.
+        json: Print one JSON object.
     """
     from tiepoint.data.readers.hpatches import HPatches, build_hpatches, read_split
     from tiepoint.errors import InputError
@@ -48,8 +48,9 @@ def main(
     if splits and sequences:
         raise InputError("give --sequences or --splits, not both")
     chosen = read_split(splits, split, part) if splits else sequences or None
-    with progress_bar("reading strips", quiet=json) as advance:
+    with progress_bar("reading strips") as advance:
         patch_set = build_hpatches(HPatches.open(source), out, chosen, licence=licence, progress=advance)
     counts = {"sequences": len(patch_set.manifest["provenance"]["sequences"]), **patch_set.manifest["counts"]}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    note(out, then=f"tiepoint data info {out} --sheet {out}.png")
     return 0

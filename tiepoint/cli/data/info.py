@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiepoint.cli.output import emit, emit_table
+from tiepoint.cli.output import emit, emit_table, note
 
 if TYPE_CHECKING:
     from tiepoint.patches import PatchSet
@@ -31,10 +31,10 @@ def main(
     """Show what a PatchSet holds, and verify its hashes.
 
     Args:
-        data: a PatchSet
-        sheet: where to draw a contact sheet (.png, .jpg): one row a point, up to 8 of its patches; of two spectra pairs
-        seed: of the points that the sheet shows
-        json: print one JSON object
+        data: Folder of the PatchSet.
+        sheet: File (.png or .jpg) for a contact sheet: in each row up to 8 patches of a point, or a pair of two spectra.
+        seed: Seed of the points that the sheet shows.
+        json: Print one JSON object.
     """
     from tiepoint.data.sheet import contact_sheet
     from tiepoint.errors import InputError
@@ -52,6 +52,7 @@ def main(
         emit(result, as_json=True, title="")
     else:
         emit_table(f"PatchSet {data}", ("", ""), [(key, _plain(value)) for key, value in _flat(result)])
+    note(sheet)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 
 EXAMPLES = (
     ("tiepoint data phototour data/liberty --out phototour-liberty", "Read a published set."),
@@ -27,18 +27,19 @@ def main(
     """Write a set of UBC PhotoTour, or one that others publish in its layout, as a PatchSet with its lists of pairs.
 
     Args:
-        source: the zip as distributed, a folder of pages and info.txt, or torchvision's cache (.pt)
-        out: folder to write; must not exist
-        name: of the set; one of the six published names must be complete; default: the source's name
-        licence: recorded in the manifest
-        json: print one JSON object
+        source: The zip as distributed, a folder of pages and info.txt, or the cache of torchvision (.pt).
+        out: Folder to write. It must not exist.
+        name: Name of the set (default: that of the source). A set of one of the six published names must be complete.
+        licence: Licence of the set, recorded in the manifest.
+        json: Print one JSON object.
     """
     from tiepoint.data.readers.phototour import build_phototour
 
-    with progress_bar("reading patches", quiet=json) as advance:
+    with progress_bar("reading patches") as advance:
         patch_set = build_phototour(source, out, name=name, licence=licence, progress=advance)
     counts = {**patch_set.manifest["counts"], "pairs": patch_set.manifest["provenance"]["pairs"]}
     if not json:
         counts["pairs"] = ", ".join(f"{key}: {number:,}" for key, number in counts["pairs"].items()) or "none"
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    note(out, then=f"tiepoint data info {out} --sheet {out}.png")
     return 0

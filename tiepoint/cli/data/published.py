@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 
 Layout = Literal["visnir-csv", "os", "sen12", "vislwir", "rrlnet-npy", "kglnet-npy"]
 
@@ -39,14 +39,14 @@ def main(
     Args:
         layout: How the set is published. visnir-csv, os, sen12 and vislwir are index files and images; rrlnet-npy and
             kglnet-npy are arrays as RRL-Net's and KGL-Net's code read them.
-        root: folder of the set
-        out: folder to write; must not exist
-        sets: categories, arrays, or train and test; default: all, or the only index file
-        color: store RGB instead of grey; not for arrays
-        spectra: names of the two spectra of arrays, in their order
-        first_number: what an index of vislwir calls the first patch of an array
-        licence: recorded in the manifest
-        json: print one JSON object
+        root: Folder of the set.
+        out: Folder to write. It must not exist.
+        sets: Categories, arrays, or train and test (default: all, or the only index file).
+        color: Store RGB instead of grey; not for arrays.
+        spectra: Names of the two spectra of arrays, in their order.
+        first_number: Number by which an index of vislwir calls the first patch of an array.
+        licence: Licence of the set, recorded in the manifest.
+        json: Print one JSON object.
     """
     from tiepoint.data.published.layouts import LAYOUTS
     from tiepoint.errors import InputError
@@ -61,10 +61,11 @@ def main(
         if wrong:
             raise InputError(f"--{name.replace('_', '-')} does not go with {layout}: {reason}: leave it out")
     options = {name: value for name, (value, _, _) in given.items() if value}
-    with progress_bar("reading patches", quiet=json) as advance:
+    with progress_bar("reading patches") as advance:
         patch_set = LAYOUTS[layout](root, out, sets=sets, licence=licence, progress=advance, **options)
     assert patch_set.pairs is not None
     matches = int(patch_set.pairs[:, 2].sum())
     counts = {**patch_set.manifest["counts"], "pairs": len(patch_set.pairs), "matches": matches}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
+    note(out, then=f"tiepoint data info {out} --sheet {out}.png")
     return 0

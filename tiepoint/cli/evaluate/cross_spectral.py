@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.evaluate import selection_line
+from tiepoint.cli.output import Table, note, progress_bar, publish
 from tiepoint.evaluation.options import CrossSpectralOptions
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def main(
     """Measure relaters and describers on pairs of two spectra: the error at 95 % recall of each category.
 
     Args:
-        data: a PatchSet of two spectra; its hashes are verified
-        model: relaters and describers, names or paths, all measured on the same pairs
-        plot: where to draw the ROC curves of all categories together (.png, .pdf, .svg)
-        page: where to write the worst false matches and misses as a page (.html)
-        device: auto, cpu, cuda ...
-        json: print one JSON object, rates as fractions
-        protocol: which pairs are measured, and how
+        data: PatchSet of two spectra. Its hashes are verified.
+        model: Names or paths of relaters and describers, all measured on the same pairs.
+        plot: File (.png, .pdf or .svg) for the ROC curves of all categories together.
+        page: File (.html) for a page of the worst false matches and misses.
+        device: Where the models compute: auto, cpu, cuda or mps.
+        json: Print one JSON object, with rates as fractions.
+        protocol: Which pairs are measured, and how.
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
@@ -70,7 +70,7 @@ def main(
     on = choose_device(device)
     models: dict[str, Any] = {name: load(name, on) for name in model}
     patch_set = PatchSet.open(data, verify=True)
-    with progress_bar("measuring", quiet=json) as advance:
+    with progress_bar("measuring") as advance:
         scores = evaluate_cross_spectral(patch_set, models, protocol, progress=advance)
     origin = f"seed {protocol.seed}" if patch_set.pairs is None else "its own pairs"
     if plot:
@@ -78,35 +78,34 @@ def main(
     if page:
         write_text(page, failures_page(patch_set, scores))
     selections = {name: selection_of(found) for name, found in models.items()}
-    if json:
-        report = _report(patch_set, scores, selections, protocol)
-        print(json_lib.dumps(report, allow_nan=False))
-        return 0
-    _print_tables(scores, "FDR95 %, compare it with no FPR95" if protocol.rule == "fdr" else "FPR95 %")
-    for name, selection in selections.items():
-        if selection:
-            flatters = ": chosen on the test data, these figures flatter" if selection == "best on test" else ""
-            print(f"{name}: weights {selection}{flatters}")
     spectra = " and ".join(patch_set.manifest["spectra"])
-    print(f"{data}: {spectra}, {origin}, rule {protocol.rule}, tiepoint {__version__}")
+    lines = [
+        *(selection_line(name, selection) for name, selection in selections.items() if selection),
+        f"{data}: {spectra}, {origin}, rule {protocol.rule}, tiepoint {__version__}",
+    ]
+    rates = "FDR95 %, compare it with no FPR95" if protocol.rule == "fdr" else "FPR95 %"
+    publish(_report(patch_set, scores, selections, protocol), json, _tables(scores, rates), lines)
+    note(plot, page)
     return 0
 
 
-def _print_tables(scores: Mapping[str, CrossScore], title: str) -> None:
+def _tables(scores: Mapping[str, CrossScore], title: str) -> list[Table]:
     """One row a model: the errors of the categories and their mean; for relaters a second table, of calibration."""
     categories = list(next(iter(scores.values())).errors) if scores else []
     rows = [
         (name, *(f"{100 * error:.2f}" for error in (*score.errors.values(), score.mean, score.average_precision)))
         for name, score in scores.items()
     ]
-    emit_table(title, ("model", *categories, "mean", "AP %"), rows)
     calibrated = [
         (name, score.temperature, score.ece, score.ece_uncalibrated)
         for name, score in scores.items()
         if score.temperature is not None
     ]
+    tables: list[Table] = [(title, ("model", *categories, "mean", "AP %"), rows)]
     if calibrated:
-        emit_table("Calibration error of match probabilities", ("model", "temperature", "ECE", "at T = 1"), calibrated)
+        header = ("model", "temperature", "ECE", "at T = 1")
+        tables.append(("Calibration error of match probabilities", header, calibrated))
+    return tables
 
 
 def _plot(scores: Mapping[str, CrossScore], path: Path, title: str) -> None:

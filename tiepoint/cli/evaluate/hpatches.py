@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.output import note, progress_bar, publish
 from tiepoint.evaluation.options import HPatchesOptions
 
 if TYPE_CHECKING:
@@ -41,13 +40,13 @@ def main(
     """Measure describers on HPatches: patch verification, image matching and patch retrieval.
 
     Args:
-        patches: HPatches, a folder or the zip, with i_*/ and v_*/ref.png, e1.png ... t5.png
-        model: describers, names or paths
-        descriptors: folders of descriptor files, SEQUENCE/ref.csv, e1.csv ... t5.csv, measured as well
-        device: auto, cpu, cuda ...
-        out: JSON file to write the results to
-        json: print one JSON object, rates as fractions
-        protocol: how HPatches is measured
+        patches: HPatches: a folder, or the zip, with ref.png and e1.png to t5.png in each of i_*/ and v_*/.
+        model: Names or paths of describers.
+        descriptors: Folders of descriptor files (SEQUENCE/ref.csv and e1.csv to t5.csv) to measure as well.
+        device: Where the models compute: auto, cpu, cuda or mps.
+        out: JSON file for the results.
+        json: Print one JSON object, with rates as fractions.
+        protocol: How HPatches is measured.
     """
     from tiepoint.data.readers.hpatches import HPatches
     from tiepoint.errors import InputError
@@ -62,26 +61,27 @@ def main(
     on = choose_device(device)
     describers: dict[str, Any] = {name: load_describer(name, on) for name in model}
     describers |= {str(folder): folder for folder in descriptors}
-    with progress_bar("describing", quiet=json) as advance:
+    with progress_bar("describing") as advance:
         results = evaluate_hpatches(HPatches.open(patches), describers, protocol, progress=advance)
     report = {"protocol": "hpatches", "version": __version__, "data": str(patches), "results": results}
     if out:
         write_json(out, report)
-    if json:
-        print(json_lib.dumps(report, allow_nan=False))
-        return 0
-    tables = [_tables(result) for result in results]
-    for title, columns in tables[0].items():
-        rows = [(r["describer"], *map(_percent, t[title].values())) for r, t in zip(results, tables, strict=True)]
-        emit_table(title, ("model", *columns), rows)
+    each = [_tables(result) for result in results]
+    names = [result["describer"] for result in results]
+    tables = [
+        (title, ("model", *columns), [(n, *map(_percent, t[title].values())) for n, t in zip(names, each, strict=True)])
+        for title, columns in each[0].items()
+    ]
     settings = (
         f"{protocol.averaging} averaging, {protocol.average_precision} AP, {protocol.metric} distance, normalisation "
         f"{protocol.normalization}, resize {protocol.resize}"
     )
-    print(f"Split {protocol.split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}")
+    lines = [f"Split {protocol.split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}"]
     drawn = [task for task, origin in results[0]["tasks"].items() if origin == "generated"]
     if drawn:
-        print(f"Drawn, not read from the benchmark's files: {', '.join(drawn)}")
+        lines.append(f"Drawn, not read from the benchmark's files: {', '.join(drawn)}")
+    publish(report, json, tables, lines)
+    note(out)
     return 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.evaluate import selection_line
+from tiepoint.cli.output import progress_bar, publish
 from tiepoint.evaluation.provenance import Selection, statement
 
 if TYPE_CHECKING:
@@ -51,16 +51,18 @@ def main(
     """Measure describers on PhotoTour sets: FPR95 on the official pairs, or mean average precision over images.
 
     Args:
-        model: describers, each as SET=PATH with the set that it was trained on, such as liberty=runs/a; as a name or
-            path alone if its card names the set or it was trained elsewhere; several of one set count as their mean
-        liberty: PatchSet of `tiepoint data phototour` to test on; its hashes are verified
-        notredame: likewise
-        yosemite: likewise
-        protocol: fpr95, or revisited (brown_phototour_revisited, repaired and as released)
-        resize: antialias, or cv2, without antialiasing, as the releases of HardNet and HyNet resize
-        selection: how the weights trained on the sets were chosen; if left out, what their cards say
-        device: auto, cpu, cuda ...
-        json: print one JSON object, rates as fractions
+        model: Describers, each as SET=PATH with the set that it was trained on, such as liberty=runs/a. A name or path
+            alone will do if its card names the set, or if it was trained elsewhere. Several of one set count as their
+            mean.
+        liberty: PatchSet of `tiepoint data phototour` to test on. Its hashes are verified.
+        notredame: PatchSet of Notre Dame to test on.
+        yosemite: PatchSet of Yosemite to test on.
+        protocol: The error at 95 % recall on the official pairs (fpr95), or the mean average precision of
+            brown_phototour_revisited, repaired and as released (revisited).
+        resize: How patches are reduced: with antialiasing, or as the releases of HardNet and HyNet do, without (cv2).
+        selection: How the weights trained on the sets were chosen (default: what their cards say).
+        device: Where the models compute: auto, cpu, cuda or mps.
+        json: Print one JSON object, with rates as fractions.
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.phototour.table import HEADER, SETS, make_rows, make_tables, read_models, set_of
@@ -80,34 +82,35 @@ def main(
     for name, patch_set in sets.items():
         if set_of(patch_set.manifest) not in (None, name):
             raise InputError(f"{patch_set.directory}: holds {set_of(patch_set.manifest)}, but is given as --{name}")
-    scores = _measure(sets, models, protocol, resize, quiet=json)
+    scores = _measure(sets, models, protocol, resize)
     tables = make_tables(rows, {key: score.figures() for key, score in scores.items()})
-    if json:
-        settings = {"variant": protocol, "resize": resize}
-        report = {
-            "protocol": "phototour",
-            **settings,
-            "version": __version__,
-            "data": {name: str(path) for name, path in folders.items()},
-            "columns": HEADER,
-            "systems": _systems(rows, tables, settings),
-            "results": _results(models, scores, settings),
-        }
-        print(json_lib.dumps(report, allow_nan=False))
-        return 0
-    for name, table in tables.items():
-        lines = [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)]
-        emit_table(FIGURES[name], ("train → test", *HEADER), lines)
-    for row in rows:
-        if row.selection or row.trained:
-            flatters = ": chosen on the test data, these figures flatter" if row.selection == "best on test" else ""
-            print(f"{row.name}: weights {row.selection or 'of unknown selection'}{flatters}")
-    print(f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}")
+    settings = {"variant": protocol, "resize": resize}
+    report = {
+        "protocol": "phototour",
+        **settings,
+        "version": __version__,
+        "data": {name: str(path) for name, path in folders.items()},
+        "columns": HEADER,
+        "systems": _systems(rows, tables, settings),
+        "results": _results(models, scores, settings),
+    }
+    shown = [
+        (
+            FIGURES[name],
+            ("train → test", *HEADER),
+            [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)],
+        )
+        for name, table in tables.items()
+    ]
+    lines = [selection_line(row.name, row.selection) for row in rows if row.selection or row.trained]
+    publish(
+        report, json, shown, [*lines, f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}"]
+    )
     return 0
 
 
 def _measure(
-    sets: Mapping[str, PatchSet], models: Sequence[Model], protocol: Protocol, resize: Resize, quiet: bool
+    sets: Mapping[str, PatchSet], models: Sequence[Model], protocol: Protocol, resize: Resize
 ) -> dict[tuple[str, str], Any]:
     """Scores by (model, test set); no model is tested on the set that it was trained on."""
     from tiepoint.evaluation.phototour.fpr95 import evaluate_phototour, official_pairs
@@ -118,7 +121,7 @@ def _measure(
     scores: dict[tuple[str, str], Any] = {}
     for test, data in sets.items():
         describers = {m.name: m.describer for m in models if m.training != test}
-        with progress_bar(f"describing {test}", quiet=quiet) as advance:
+        with progress_bar(f"describing {test}") as advance:
             found: Mapping[str, Any]
             if protocol == "fpr95":
                 found = evaluate_phototour(data, describers, pairs=pairs[test], resize=resize, progress=advance)

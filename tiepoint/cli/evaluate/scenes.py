@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.output import note, progress_bar, publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +41,13 @@ def main(
     """Measure describers by the scene protocol: each track's widest pair, with noise on the second keypoint's frame.
 
     Args:
-        projects: COLMAP projects, folders with images/, sparse/ and database.db
-        model: describers, names or paths, all measured on the same patches
-        levels: of noise on the keypoint's frame
-        points: a scene
-        seed: of the points and of the noise
-        plot: where to draw the ROC curves, mean over scenes (.png, .pdf, .svg)
-        json: print one JSON object, rates as fractions
+        projects: COLMAP projects: folders with images/, sparse/ and database.db.
+        model: Names or paths of describers, all measured on the same patches.
+        levels: Levels of noise on the keypoint's frame.
+        points: Number of points of each scene.
+        seed: Seed of the points and of the noise.
+        plot: File (.png, .pdf or .svg) for the ROC curves, averaged over the scenes.
+        json: Print one JSON object, with rates as fractions.
     """
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
     from tiepoint.evaluation.provenance import selection_of, statement
@@ -59,34 +58,36 @@ def main(
     if plot:
         check_suffix(plot)
     describers = {name: load_describer(name) for name in model}
-    with progress_bar("measuring", quiet=json) as advance:
+    with progress_bar("measuring") as advance:
         scores = evaluate_scenes(projects, describers, levels=levels, points=points, seed=seed, progress=advance)
     means = mean_scores(scores)
     if plot:
         curves = [Curve(f"{s.model}, {s.level}", s.curve, RECALLS, s.fpr95) for s in means]
         plot_roc(curves, plot, f"Mean of {len(projects)} scenes, {points:,} points a scene, seed {seed}")
-    if json:
-        report = statement(
-            "scenes",
-            variant="widest pair of each track",
-            split=", ".join(project.name for project in projects),
-            projects=[str(project) for project in projects],
-            points=points,
-            seed=seed,
-            support=SUPPORT,
-            models=list(describers),
-            selections={name: selection_of(describer) for name, describer in describers.items()},
-            levels=list(levels),
-            results=[score.numbers() for score in scores],
-            mean=[score.numbers() for score in means],
-        )
-        print(json_lib.dumps(report, allow_nan=False))
-        return 0
-    for measure, title in MEASURES.items():
-        emit_table(title, ("scene", "model", *levels), _rows([*scores, *means], measure))
+    report = statement(
+        "scenes",
+        variant="widest pair of each track",
+        split=", ".join(project.name for project in projects),
+        projects=[str(project) for project in projects],
+        points=points,
+        seed=seed,
+        support=SUPPORT,
+        models=list(describers),
+        selections={name: selection_of(describer) for name, describer in describers.items()},
+        levels=list(levels),
+        results=[score.numbers() for score in scores],
+        mean=[score.numbers() for score in means],
+    )
+    tables = [
+        (title, ("scene", "model", *levels), _rows([*scores, *means], measure)) for measure, title in MEASURES.items()
+    ]
     counts = {score.scene: score.points for score in scores}
-    print("Points: " + ", ".join(f"{scene} {count:,}" for scene, count in counts.items()))
-    print(f"Scene protocol, seed {seed}, patches of {SUPPORT:g} sigmas, tiepoint {__version__}")
+    lines = (
+        "Points: " + ", ".join(f"{scene} {count:,}" for scene, count in counts.items()),
+        f"Scene protocol, seed {seed}, patches of {SUPPORT:g} sigmas, tiepoint {__version__}",
+    )
+    publish(report, json, tables, lines)
+    note(plot)
     return 0
 
 

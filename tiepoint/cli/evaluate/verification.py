@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.output import note, progress_bar, publish
 
 EXAMPLES = (
     ("tiepoint evaluate verification patches --model sdgmnet rootsift", "Compare two describers on one PatchSet."),
@@ -32,12 +31,12 @@ def main(
     """Measure describers on seeded, balanced pairs of a PatchSet: FPR95, average precision, ROC AUC.
 
     Args:
-        data: a PatchSet; its hashes are verified
-        model: describers, names or paths, all measured on the same pairs
-        count: matches, and non-matches of each kind
-        seed: of the pairs
-        plot: where to draw the ROC curves (.png, .pdf, .svg)
-        json: print one JSON object, rates as fractions
+        data: PatchSet to measure on. Its hashes are verified.
+        model: Names or paths of describers, all measured on the same pairs.
+        count: Number of matches, and of non-matches of each kind.
+        seed: Seed of the pairs.
+        plot: File (.png, .pdf or .svg) for the ROC curves.
+        json: Print one JSON object, with rates as fractions.
     """
     from tiepoint.evaluation.metrics import roc
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
@@ -50,7 +49,7 @@ def main(
         check_suffix(plot)
     describers = {name: load_describer(name) for name in model}
     patch_set = PatchSet.open(data, verify=True)
-    with progress_bar("describing", quiet=json) as advance:
+    with progress_bar("describing") as advance:
         results = evaluate_pairs(patch_set, describers, count=count, seed=seed, progress=advance)
     if plot:
         curves = [
@@ -59,24 +58,22 @@ def main(
             for kind, v in kinds.items()
         ]
         plot_roc(curves, plot, f"{data.resolve().name}: {count:,} matches, seed {seed}")
-    if json:
-        report = {
-            "protocol": "verification",
-            "version": __version__,
-            "data": str(data),
-            "counts": patch_set.manifest["counts"],
-            "count": count,
-            "seed": seed,
-            "models": list(describers),
-            "results": {name: {kind: v.numbers() for kind, v in kinds.items()} for name, kinds in results.items()},
-        }
-        print(json_lib.dumps(report, allow_nan=False))
-        return 0
+    report = {
+        "protocol": "verification",
+        "version": __version__,
+        "data": str(data),
+        "counts": patch_set.manifest["counts"],
+        "count": count,
+        "seed": seed,
+        "models": list(describers),
+        "results": {name: {kind: v.numbers() for kind, v in kinds.items()} for name, kinds in results.items()},
+    }
     rows = [
         (name, kind, v.pairs, *(f"{100 * x:.2f}" for x in (v.fpr95, v.average_precision, v.roc_auc)))
         for name, kinds in results.items()
         for kind, v in kinds.items()
     ]
     title = f"Pairs of {data}: {count:,} matches, seed {seed}, tiepoint {__version__}"
-    emit_table(title, ("model", "non-matches", "pairs", "FPR95 %", "AP %", "ROC AUC %"), rows)
+    publish(report, json, [(title, ("model", "non-matches", "pairs", "FPR95 %", "AP %", "ROC AUC %"), rows)])
+    note(plot)
     return 0
