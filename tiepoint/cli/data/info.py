@@ -32,7 +32,7 @@ def main(
 
     Args:
         data: Folder of the PatchSet.
-        sheet: File (.png or .jpg) for a contact sheet: in each row up to 8 patches of a point, or a pair of two spectra.
+        sheet: File (.png or .jpg) for a contact sheet: in each row 8 patches of a point, or a pair of two spectra.
         seed: Seed of the points that the sheet shows.
         json: Print one JSON object.
     """
