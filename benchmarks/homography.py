@@ -150,7 +150,7 @@ def main() -> None:
     scenes = {name: Scene(*read_sequence(options.folder / name)) for name in options.scenes}
     groups = chosen(options.methods)
     results: dict[str, list[Row]] = {}
-    with progress_bar("matching", options.json) as advance:
+    with progress_bar("matching") as advance:
         done, total = 0, len(scenes) * sum(len(methods) for methods in groups.values())
         for group, methods in groups.items():
             for method, function in methods.items():

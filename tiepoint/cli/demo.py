@@ -47,7 +47,7 @@ def main(
     found: dict[str, Registration] = {}
     results: dict[str, Any] = {}
     with locked(out):
-        with progress_bar("describe, match, register", quiet=json) as advance:
+        with progress_bar("describe, match, register") as advance:
             for index, (name, model) in enumerate(models.items()):
                 began = time.perf_counter()
                 found[name] = register(left, right, model)

@@ -10,8 +10,11 @@ from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Detection, Matching
 
 EXAMPLES = (
-    ("tiepoint match left.png right.png --out out/matches", "match two images and draw the matches"),
-    ("tiepoint match vis.png nir.png --describer sdgmnet-visnir --relater rrlnet-visnir", "let a relater choose"),
+    ("tiepoint match left.png right.png --out out/matches", "Match two images and draw the matches."),
+    (
+        "tiepoint match vis.png nir.png --describer sdgmnet-visnir --relater rrlnet-visnir",
+        "Let a relater choose the matches.",
+    ),
 )
 
 
@@ -50,7 +53,7 @@ def main(
     with locked(out):
         # The pixels that are matched are those that the picture shows: upright, and grey where they have many bands.
         rasters = read_image(a), read_image(b)
-        with progress_bar("matching", quiet=json) as advance:
+        with progress_bar("matching") as advance:
             found = match(*rasters, describer, detection, matching, relater=relater, device=device, progress=advance)
         result = {"a": str(a), "b": str(b), **found.to_json()}
         if out is not None:

@@ -41,10 +41,10 @@ def note(*wrote: Path | str | None, then: str = "") -> None:
 
 
 @contextmanager
-def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """Yield advance(done, total, text), whose text may be left out. With -v the time that the work took is logged.
 
-    The bar is drawn on standard error if that is a terminal, but not with `quiet`, -q or --json.
+    The bar is drawn on standard error if that is a terminal, but not with -q or --json.
     """
     import time
 
@@ -52,7 +52,7 @@ def progress_bar(label: str, quiet: bool = False) -> Iterator[Callable[..., None
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    hidden = quiet or LOG.level > logging.INFO or not console.is_terminal
+    hidden = LOG.level > logging.INFO or not console.is_terminal
     began = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:

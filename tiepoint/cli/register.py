@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from tiepoint.registration.result import Registration
 
 EXAMPLES = (
-    ("tiepoint register left.png right.png --out out/pair --report out/pair/report.html", "two images, and a page"),
-    ("tiepoint register visible/ thermal/ --out out/pairs --describer sdgmnet-visir", "images of the same names"),
+    (
+        "tiepoint register left.png right.png --out out/pair --report out/pair/report.html",
+        "Register two images and write a page.",
+    ),
+    (
+        "tiepoint register visible/ thermal/ --out out/pairs --describer sdgmnet-visir",
+        "Register images of the same names.",
+    ),
 )
 LEFT_OUT = ("tie_points", "residuals", "matrix", "pose", "warp", "reasons", "probabilities", "evidence")
 
@@ -75,10 +81,10 @@ def main(
             raise InputError(f"{warp_output}: is one of the images: name another file for the warped one")
         check_warped(warp_output, options.estimation.model)
     with locked(out):
-        with progress_bar("registering", quiet=json) as advance:
+        with progress_bar("registering") as advance:
             found = register(a, b, describer, options, relater=relater, device=device, progress=advance)
         result = {"a": str(a), "b": str(b), **found.to_json()}
-        written = _write(found, result, out, report, warp_output, quiet=json)
+        written = _write(found, result, out, report, warp_output)
     emit(result if json else _summarise(result), json, title="Registered" if found.accepted else "Not registered")
     note(*written, then=_next_step(found, written))
     return 0 if found.accepted else 1
@@ -107,7 +113,7 @@ def _many(a: Path, b: Path | None, out: Path | None, describer: str, *options: A
 
     start = time.perf_counter()
     pairs = read_table(a) if b is None else pair_folders(a, b)
-    with progress_bar("registering", quiet=json) as advance:
+    with progress_bar("registering") as advance:
         rows = register_many(pairs, out, describer, *options, progress=advance, **more)
     result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}
     if json:
@@ -130,7 +136,6 @@ def _many(a: Path, b: Path | None, out: Path | None, describer: str, *options: A
 
 def _write(
     found: Registration, result: dict[str, Any], out: Path | None, report: Path | None, warp_output: Path | None,
-    *, quiet: bool,
 ) -> list[Path]:  # fmt: skip
     """Write the pictures, tables, page and image that were asked for; of a refused registration what it has.
 
@@ -154,7 +159,7 @@ def _write(
     elif warp_output is not None and found.a.source is not None:
         from tiepoint.export.geotiff import write_warped
 
-        with progress_bar("warping", quiet=quiet) as advance:
+        with progress_bar("warping") as advance:
             write_warped(warp_output, found.a.source, found, progress=advance)
         written.append(warp_output)
     return written

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Cameras, Detection, Matching, Verification
 
 EXAMPLES = (
@@ -56,7 +56,7 @@ def main(
     listed = None if pairs == "exhaustive" else read_pairs(pairs)
     if cameras.single_camera:
         check_one_size(directory, chosen(directory, listed))
-    with progress_bar("describing and matching", quiet=json) as advance:
+    with progress_bar("describing and matching") as advance:
         found = match_folder(directory, describer, detection, matching, pairs=listed, device=device, progress=advance)
     geometries = verify_all(found, verification)
     if cameras.single_camera:
@@ -77,4 +77,5 @@ def main(
         "left_out": found.left_out if json else "; ".join(found.left_out.values()) or "none",
     }
     emit(result, json, title="Exported")
+    note(out, then=f"colmap mapper --database_path {out} --image_path {directory} --output_path MODELS")
     return 0 if geometries else 1

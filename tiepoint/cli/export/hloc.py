@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit, progress_bar
+from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Detection, Matching
 
 EXAMPLES = (
@@ -36,19 +36,19 @@ def main(
     A match's score is (1 + inner product of the descriptors) / 2. An image that cannot be used is left out and named.
 
     Args:
-        directory: images, also in subfolders
-        out: folder to write to
-        pairs: exhaustive, or a file with two image names a line, separated by a comma or a space
-        describer: name or path of a describer
+        directory: Folder of the images, which may have subfolders.
+        out: Folder to write to.
+        pairs: All pairs (exhaustive), or a file with two image names a line, separated by a comma or a space.
+        describer: Name or path of a describer.
         device: Where the describer computes: auto, cpu, cuda or mps.
-        json: print one JSON object
+        json: Print one JSON object.
     """
     from tiepoint.export.folder import chosen, match_folder, read_pairs
     from tiepoint.export.hloc import check_names, write_features, write_matches, write_pairs
 
     listed = None if pairs == "exhaustive" else read_pairs(pairs)
     check_names(chosen(directory, listed))
-    with progress_bar("describing and matching", quiet=json) as advance:
+    with progress_bar("describing and matching") as advance:
         found = match_folder(directory, describer, detection, matching, pairs=listed, device=device, progress=advance)
     write_pairs(out / "pairs.txt", found.matches)
     write_features(out / "features.h5", found.features)
@@ -63,4 +63,5 @@ def main(
         "left_out": found.left_out if json else "; ".join(found.left_out.values()) or "none",
     }
     emit(result, json, title="Exported")
+    note(out / "features.h5", out / "matches.h5", out / "pairs.txt")
     return 0

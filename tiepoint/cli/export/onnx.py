@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit
+from tiepoint.cli.output import emit, note
 
 EXAMPLES = (
     ("tiepoint export onnx sdgmnet --out sdgmnet.onnx", "Export a shipped describer."),
@@ -22,9 +22,9 @@ def main(model: Annotated[str, tyro.conf.Positional], /, *, out: Path, json: boo
     """Write a describer or a relater as ONNX, once ONNX Runtime agrees with torch on it.
 
     Args:
-        model: name of a shipped one, a .safetensors file, a run folder or a checkpoint
-        out: file to write, which ends in .onnx; its card appears beside it as .onnx.json
-        json: print one JSON object
+        model: Name of a shipped model, a .safetensors file, a run folder or a checkpoint.
+        out: File to write, which ends in .onnx. Its card appears beside it as .onnx.json.
+        json: Print one JSON object.
     """
     from json import loads
 
@@ -43,4 +43,5 @@ def main(model: Annotated[str, tyro.conf.Positional], /, *, out: Path, json: boo
     if not json:
         result |= {key: ", ".join(facts[key]) for key in ("inputs", "outputs")}
     emit(result, json, title="Exported")
+    note(path, card_path(path))
     return 0
