@@ -12,7 +12,10 @@ from tiepoint.cli import main as tiepoint
 from tiepoint.cli.parse import flags, help_text
 
 EXAMPLES = (
-    ('eval "$(tiepoint completion bash)"', "Complete in this bash; in ~/.bashrc, in every one."),
+    (
+        "tiepoint completion bash > ~/.local/share/bash-completion/completions/tiepoint",
+        "Complete in every new bash.",
+    ),
     ("tiepoint completion fish > ~/.config/fish/completions/tiepoint.fish", "Complete in fish."),
 )
 SCRIPTS = {

@@ -105,7 +105,7 @@ def test_the_command_says_what_is_wrong_in_one_line(
     assert len(complaint.splitlines()) == 1
     assert main([*words, "--any-spectra", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["model"] == "foreign"
-    for option, name, text in (("--plot", "roc.txt", "no figure"), ("--page", "worst.png", "no name of a page")):
+    for option, name, text in (("--plot", "roc.txt", "no figure"), ("--page", "worst.png", "not the name of a page")):
         assert main([*words, option, str(tmp_path / name)]) == 2
         assert text in capsys.readouterr().err
     assert main(["evaluate", "cross-spectral", str(tmp_path / "none")]) == 2
