@@ -140,8 +140,8 @@ def test_the_command_writes_table_figure_and_result(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.yaml"], "a.yaml: no such recipe"),
-        (["{0}/hynet.yaml", "{0}/hynet.yaml", "--scenes", "x"], "a second recipe of the name hynet"),
+        (["a.yaml"], "a.yaml: no such file, and no such recipe"),
+        (["{0}/hynet.yaml", "{0}/hynet.yaml", "--scenes", "x"], "a second recipe called hynet"),
         (["{0}/hynet.yaml"], "name something to measure on"),
     ],
 )
