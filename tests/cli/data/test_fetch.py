@@ -113,7 +113,7 @@ def test_what_cannot_be_checked_is_said(
         (["tiny", "--timeout", "soon"], "--timeout"),
         (
             ["liberty_harris"],
-            "liberty_harris.zip cannot be fetched (nobody is known to serve it): put the file with MD5 ",
+            "liberty_harris.zip cannot be fetched (no mirror is known): put the file with MD5 ",
         ),
     ],
 )

@@ -102,7 +102,7 @@ def test_no_mirror_answers(server: FlakyServer, tmp_path: Path) -> None:
 
 
 def test_nobody_serves_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"nobody is known to serve it\): put the file with MD5 {md5(DATA)} at"):
+    with pytest.raises(InputError, match=rf"no mirror is known\): put the file with MD5 {md5(DATA)} at"):
         fetch(source(), tmp_path)
 
 
