@@ -102,7 +102,7 @@ def test_a_uniform_selection_is_taken(folder: Path, command: str, capfd: pytest.
     ("options", "words"),
     [
         (("--rotations", "8"), "rotations is 8: they need two images and a describer of upright patches"),
-        (("--relater", "rootsift"), "rootsift: describes single patches and relates no pairs"),
+        (("--relater", "rootsift"), "rootsift: is a describer of single patches: give a relater"),
         (("--relater", "rrlnet-visnir", "--spectra", "vis", "sar"), "relates vis and nir, not vis and sar"),
         (("--top-k", "0"), "top_k is 0"),
         (("--min-probability", "2"), "min_probability is 2"),

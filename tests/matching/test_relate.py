@@ -99,7 +99,7 @@ def test_wrong_arguments_are_refused_before_the_work(pair: Pair, described: tupl
     ):
         with pytest.raises(InputError, match=words):
             match("missing.png", "missing.png", relater=relater, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="rootsift: describes single patches and relates no pairs"):
+    with pytest.raises(InputError, match="rootsift: is a describer of single patches: give a relater"):
         match(*described, relater="rootsift")
     bare = [replace(described_view, raster=None) for described_view in described]
     with pytest.raises(InputError, match="only its features are at hand"):

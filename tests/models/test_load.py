@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import kornia.feature
 import numpy as np
@@ -15,9 +15,9 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
 from tiepoint.models.describer import LearnedDescriber, prepare
-from tiepoint.models.load import load, load_describer
+from tiepoint.models.load import DescriberName, RelaterName, load, load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
-from tiepoint.models.weights import read_weights, save_weights
+from tiepoint.models.weights import WEIGHTS, read_weights, save_weights
 from tiepoint.nets.relational.qnet import QNet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
@@ -80,10 +80,25 @@ def test_a_relaters_weights_load_as_a_relater(tmp_path: Path) -> None:
     assert isinstance(read_weights(tmp_path / "w.safetensors")[0], QNet)
     relater = load(tmp_path / "w.safetensors")
     assert isinstance(relater, LearnedRelater)
-    with pytest.raises(InputError, match=r"w\.safetensors: relates pairs of patches and describes none"):
+    with pytest.raises(InputError, match=r"w\.safetensors: is a relater of patch pairs: give a describer"):
         load_describer(tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="w: relates pairs of patches and describes none"):
+    with pytest.raises(InputError, match="w: is a relater of patch pairs: give a describer"):
         describe(np.random.default_rng(0).random((64, 64)), relater)  # type: ignore[arg-type]
+
+
+def test_type_checkers_know_the_kinds_of_shipped_weights() -> None:
+    assert {path.stem for path in WEIGHTS.glob("*.safetensors")} <= {*get_args(DescriberName), *get_args(RelaterName)}
+    for name in get_args(DescriberName):
+        assert load_describer(name).name == name
+    for name in get_args(RelaterName):
+        assert load_relater(name).name == name
+
+
+def test_an_absent_device_is_refused() -> None:
+    for name in ("sift", "sdgmnet"):
+        assert load(name, "auto").name == name
+        with pytest.raises(InputError, match="device cuda:99 is not available here"):
+            load(name, "cuda:99")
 
 
 @pytest.mark.parametrize(

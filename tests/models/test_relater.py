@@ -301,12 +301,12 @@ def test_describers_and_relaters_are_not_taken_for_each_other(tmp_path: Path) ->
     assert isinstance(load_relater(path), LearnedRelater)
     sift = load_describer("sift")
     assert load_describer(sift) is sift
-    with pytest.raises(InputError, match=r"w\.safetensors: relates pairs of patches and describes none"):
+    with pytest.raises(InputError, match=r"w\.safetensors: is a relater of patch pairs: give a describer"):
         load_describer(path)
-    with pytest.raises(InputError, match="kgl: relates pairs"):
+    with pytest.raises(InputError, match="kgl: is a relater of patch pairs"):
         load_describer(small())
     for given in ("rootsift", load("rootsift")):
-        with pytest.raises(InputError, match="rootsift: describes single patches and relates no pairs"):
+        with pytest.raises(InputError, match="rootsift: is a describer of single patches: give a relater"):
             load_relater(given)
     for options in ({"precision": "bf16"}, {"compile": True}):
         with pytest.raises(InputError, match="sift: is a describer"):

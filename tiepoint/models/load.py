@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 
@@ -17,7 +18,29 @@ from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
 from tiepoint.nets.checkpoints import load_checkpoint, read_torch
 
+# The names whose kind a type checker knows; any name or path can be loaded.
+DescriberName = Literal["sdgmnet", "sdgmnet-optsar", "sdgmnet-visir", "sdgmnet-visnir", "sift", "rootsift"]
+RelaterName = Literal["rrlnet-visnir"]
 
+
+@overload
+def load(name_or_path: DescriberName, device: str | torch.device = "cpu") -> Describer: ...
+@overload
+def load(
+    name_or_path: RelaterName,
+    device: str | torch.device = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compile: bool = False,
+) -> LearnedRelater: ...
+@overload
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    precision: Precision = "fp32",
+    compile: bool = False,
+) -> Describer | LearnedRelater: ...
 def load(
     name_or_path: str | Path,
     device: str | torch.device = "cpu",
@@ -32,12 +55,13 @@ def load(
             see `tiepoint.models.opencv`), a .safetensors file with its card beside it, a run folder of `tiepoint
             train`, or a torch checkpoint (.pt, .pth, .params) by the authors or from kornia, see
             `tiepoint.nets.checkpoints.load_checkpoint`.
-        device: where to put the weights.
+        device: where to put the weights; "auto" takes a GPU where there is one.
         precision: of a relater, see `LearnedRelater`; describers take "fp32" alone.
-        compile: likewise; describers are not compiled.
+        compile: compile a relater, see `LearnedRelater`; describers are not compiled.
 
     Raises:
-        InputError: nothing of that name, a file that does not fit, or `precision` or `compile` for a describer.
+        InputError: nothing of that name, a file that does not fit, a device that is absent, or `precision` or `compile`
+            for a describer.
     """
     device = choose_device(device)
     name, path = str(name_or_path), weights_path(name_or_path)
@@ -66,8 +90,8 @@ def load(
 def load_describer(describer: str | Path | Describer | LearnedRelater, device: str | torch.device = "cpu") -> Describer:
     """Load a describer by name or path, or return a loaded one. Raises InputError for a relater, and as `load`."""
     model = load(describer, device) if isinstance(describer, str | Path) else describer
-    if isinstance(model, LearnedRelater):
-        raise InputError(f"{_title(describer)}: relates pairs of patches and describes none: give a describer")
+    if model.relates is True:
+        raise InputError(f"{_title(describer)}: is a relater of patch pairs: give a describer")
     return model
 
 
@@ -76,8 +100,8 @@ def load_relater(
 ) -> LearnedRelater:
     """Load a relater by name or path, or return a loaded one. Raises InputError for a describer, and as `load`."""
     model = load(relater, device) if isinstance(relater, str | Path) else relater
-    if not isinstance(model, LearnedRelater):
-        raise InputError(f"{_title(relater)}: describes single patches and relates no pairs: give a relater")
+    if model.relates is False:
+        raise InputError(f"{_title(relater)}: is a describer of single patches: give a relater")
     return model
 
 
