@@ -106,7 +106,10 @@ def test_a_wrong_checkpoint_names_the_key_at_fault(name: str, mark: str) -> None
 
 
 def test_weights_of_no_network_here_are_refused() -> None:
-    with pytest.raises(InputError, match=r"other: no weights of .*hardnet.* \(its first key is fc\.weight\)"):
+    with pytest.raises(
+        InputError,
+        match=r"other: no weights of a network that is known \(its first key is fc\.weight\): give .*hardnet",
+    ):
         load_checkpoint({"fc.weight": torch.zeros(2, 2)}, "other")
 
 

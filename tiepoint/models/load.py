@@ -16,7 +16,7 @@ from tiepoint.models.engine import Precision
 from tiepoint.models.opencv import KINDS, OpenCV
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
-from tiepoint.nets.checkpoints import load_checkpoint, read_torch
+from tiepoint.nets.checkpoints import KERAS_FILES, load_file
 
 # The names whose kind a type checker knows; any name or path can be loaded.
 DescriberName = Literal["sdgmnet", "sdgmnet-optsar", "sdgmnet-visir", "sdgmnet-visnir", "sift", "rootsift"]
@@ -53,8 +53,8 @@ def load(
     Args:
         name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), one of OpenCV's ("opencv-vgg",
             see `tiepoint.models.opencv`), a .safetensors file with its card beside it, a run folder of `tiepoint
-            train`, or a torch checkpoint (.pt, .pth, .params) by the authors or from kornia, see
-            `tiepoint.nets.checkpoints.load_checkpoint`.
+            train`, or a checkpoint by the authors or from kornia: torch's (.pt, .pth, .params) or Keras's (.h5, .hdf5),
+            see `tiepoint.nets.checkpoints.load_file`.
         device: where to put the weights; "auto" takes a GPU where there is one.
         precision: of a relater, see `LearnedRelater`; describers take "fp32" alone.
         compile: compile a relater, see `LearnedRelater`; describers are not compiled.
@@ -70,8 +70,10 @@ def load(
         model = SIFT(root=name == "rootsift")
     elif name in KINDS:
         model = OpenCV(name)
-    elif path.suffix in TORCH_FILES:
-        network, net = load_checkpoint(read_torch(path), name)
+    elif path.suffix in (*TORCH_FILES, *KERAS_FILES):
+        network, net = load_file(path)
+        if network in nets.RELATERS:
+            return LearnedRelater(net, path.stem, {"network": network}, precision=precision, compile=compile).to(device)
         model = LearnedDescriber(net, path.stem, {"network": network}).to(device)
     elif path.is_file():
         net, card = read_weights(path)

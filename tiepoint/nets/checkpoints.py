@@ -1,4 +1,4 @@
-"""State dicts of other projects, brought to the layout of our networks."""
+"""Checkpoints of other projects, brought to the layout of our networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.files import read_plain
 from tiepoint.nets.blocks.layers import FRN
+from tiepoint.nets.released import COMPANIONS, kglnet_state, load_keras
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 # A key by which each layout is known. Authors' and kornia's files share their layouts, and ours keep them.
@@ -25,7 +26,23 @@ MARKS = {
     "tfeat": "descr.0.weight",
     "l2net-cs": "whole.features.19.weight",
     "matchnet": "conv4.weight",
+    "kglnet": "private.vis.0.weight",
 }
+KERAS_FILES = (".h5", ".hdf5")
+
+
+def load_file(path: Path) -> tuple[str, nn.Module]:
+    """Load the network of a torch checkpoint, see `load_checkpoint`, or of Keras's weights, see `load_keras`.
+
+    KGL-Net's release is two files: the other one is looked for beside the one that is given.
+    """
+    if path.suffix in KERAS_FILES:
+        return load_keras(path)
+    state = read_torch(path)
+    other = path.with_name(COMPANIONS.get(path.name, path.name))
+    if other != path and other.is_file():
+        state |= read_torch(other)
+    return load_checkpoint(state, str(path))
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
@@ -52,15 +69,20 @@ def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tu
     """Find the network that `state` belongs to and load it, whatever its precision.
 
     Understood are our own layouts, which are those of the released HardNet, HardNet-PS, SOSNet, TFeat, HyNet and
-    SDGMNet and of kornia's HardNet, HardNet8, SOSNet, TFeat and HyNet. The last two cannot be told apart and count as
-    SDGMNet; L2-Net counts as HardNet.
+    SDGMNet and of kornia's HardNet, HardNet8, SOSNet, TFeat and HyNet, and the released KGL-Net. HyNet cannot be told
+    from SDGMNet and counts as it; L2-Net counts as HardNet.
 
     Returns the network's name and the network, in evaluation mode. Raises InputError that names the first key that is
     missing, left over or of another shape.
     """
+    if any(key.startswith(("layer1_com1.", "dif_conv.")) for key in state):
+        state = kglnet_state(state, name)
     network = next((network for network, mark in MARKS.items() if mark in state), None)
     if network is None:
-        raise InputError(f"{name}: no weights of {', '.join(MARKS)} (its first key is {next(iter(state), 'missing')})")
+        raise InputError(
+            f"{name}: no weights of a network that is known (its first key is {next(iter(state), 'missing')}): give "
+            f"weights of {', '.join(MARKS)}, or add the network to tiepoint.nets"
+        )
     with torch.device("meta"):  # no time on fresh weights
         net = nets.create(network, **_options(network, state))
     net.load_state_dict(_fitted(net, state, f"{name}: no weights of {network}"), assign=True)
@@ -81,14 +103,14 @@ def _options(network: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
 def _fitted(net: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """A copy of `state` with the keys and types of `net`.
 
-    Batch counters may be missing. The FRN of SDGMNet and HyNet keeps eps as a buffer, which here is a number of the
-    layer, and SDGMNet's release lists every layer a second time as `features.*`.
+    Batch counters may be missing. The FRN of other projects keeps eps as a buffer, which here is a number of the layer,
+    and SDGMNet's release lists every layer a second time as `features.*`.
     """
-    if MARKS["sdgmnet"] in state:
-        state = {key: value for key, value in state.items() if not key.startswith("features.")}
-        for key, module in net.named_modules():
-            if isinstance(module, FRN) and f"{key}.eps" in state and state[f"{key}.eps"].numel() == 1:
-                module.eps = float(state.pop(f"{key}.eps"))
+    twice = "features." if MARKS["sdgmnet"] in state else "\0"
+    state = {key: value for key, value in state.items() if not key.startswith(twice)}
+    for key, module in net.named_modules():
+        if isinstance(module, FRN) and f"{key}.eps" in state and state[f"{key}.eps"].numel() == 1:
+            module.eps = float(state.pop(f"{key}.eps"))
     own = net.state_dict()
     counters = {key: torch.tensor(0) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state}
