@@ -35,6 +35,7 @@ VERBS = {  # verb: (module of this package, what it does)
     "compare": ("compare", "Train several recipes under one budget and measure them alike."),
     "calibrate": ("calibrate", "Fit the verdict's weights to registrations with known truth."),
     "export onnx": ("export.onnx", "Write a describer or a relater as an ONNX file, checked against torch."),
+    "export weights": ("export.weights", "Write a describer's weights for kornia or the authors' code."),
     "export colmap": ("export.colmap", "Match and verify a folder of images and write a COLMAP database."),
     "export hloc": ("export.hloc", "Describe and match a folder of images and write hloc's files."),
     "completion": ("completion", "Print a script that completes verbs and options in bash, zsh or fish."),

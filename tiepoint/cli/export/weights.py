@@ -1,0 +1,38 @@
+"""`tiepoint export weights`: a describer's weights for kornia or the authors' code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from tiepoint.cli.output import emit
+
+EXAMPLES = (
+    ("tiepoint export weights sdgmnet --out hynet.pth", "Write weights that kornia.feature.HyNet loads."),
+    ("tiepoint export weights runs/mine --layout authors --out mine.pth", "Write a run as its network is released."),
+)
+
+
+def main(
+    model: Annotated[str, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    layout: Literal["kornia", "authors"] = "kornia",
+    json: bool = False,
+) -> int:
+    """Write a describer's weights as a torch file that another project loads.
+
+    Args:
+        model: name of a shipped describer, a .safetensors file, a run folder or a checkpoint
+        out: file to write, which ends in .pth or .pt
+        layout: kornia, for the class of kornia.feature, or authors, as the network's released checkpoint
+        json: print one JSON object
+    """
+    from tiepoint.export.weights import export_weights
+
+    loads = export_weights(model, out, layout)
+    emit({"out": str(out), "layout": layout, "loads_into": loads}, json, title="Exported")
+    return 0
