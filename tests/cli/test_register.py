@@ -15,7 +15,7 @@ from register_inputs import error, texture
 from tiepoint.cli import main
 from tiepoint.files import locked
 from tiepoint.registration.register import register
-from tiepoint.report.draw import draw_overlay, draw_registration
+from tiepoint.report.draw import draw_overlay, draw_registration, summary
 
 TRUTH = np.array([[0.98, -0.17, 46.0], [0.16, 1.02, -31.0], [8e-5, -5e-5, 1.0]])
 
@@ -111,7 +111,8 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     found = register(a, b, "rootsift")
     assert found.transform is not None
     for name, drawn in {
-        "matches.png": draw_registration(a, b, found), "overlay.png": draw_overlay(a, b, found.transform)
+        "matches.png": draw_registration(a, b, found),
+        "overlay.png": draw_overlay(a, b, found.transform, title=summary(found)),
     }.items():  # fmt: skip
         np.testing.assert_array_equal(cv2.imread(str(out / name))[..., ::-1], drawn)
     assert run("register", folder, "a.png", "other.png", "--out", str(out)) == 1

@@ -171,12 +171,13 @@ def _write_folder(
     from tiepoint.export.ties import write_ties
     from tiepoint.files import write_json
     from tiepoint.images.pixels import write_image
-    from tiepoint.report.draw import draw_overlay, draw_registration
+    from tiepoint.report.draw import draw_overlay, draw_registration, summary
 
     names = ["result.json", "matches.png"]
     write_image(out / "matches.png", draw_registration(first, second, shown))
     if shown.transform is not None:
-        write_image(out / "overlay.png", draw_overlay(first, second, shown.warp or shown.transform))
+        overlay = draw_overlay(first, second, shown.warp or shown.transform, title=summary(found))
+        write_image(out / "overlay.png", overlay)
         names.append("overlay.png")
     else:
         (out / "overlay.png").unlink(missing_ok=True)
