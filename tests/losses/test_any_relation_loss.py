@@ -59,7 +59,7 @@ def test_a_label_that_is_neither_0_nor_1_is_named(name: str, wrong: float) -> No
     batch = BATCHES[name]()
     labels = batch.labels.clone()
     labels[2] = wrong
-    with pytest.raises(ValueError, match=f"a label is {wrong:g}: they are 1"):
+    with pytest.raises(ValueError, match=f"a label is {wrong:g}: give 1 for a match"):
         value(losses.create(name), batch, labels=labels)
 
 

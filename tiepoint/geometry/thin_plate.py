@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,15 @@ class ThinPlate:
     Attributes:
         matrix: (3, 3), M: a -> b.
         controls: (K, 2) pixels of a.
-        spline: maps points (N, 2) in coordinates of unit spread to displacements (N, 2) in pixels of b.
-        centre: (2,), scale: pixels of a per unit, of the coordinates.
+        displacements: (K, 2) pixels of b from where M takes the controls, to which the spline is fitted.
+        centre: (2,), scale: pixels of a per unit, of the spline's coordinates, which have unit spread.
         smoothing: as given or chosen.
         folded: share of a grid over the image and of the tie points at which the warp mirrors the image.
     """
 
     matrix: Points
     controls: Points
-    spline: RBFInterpolator
+    displacements: Points
     centre: Points
     scale: float
     smoothing: float
@@ -132,7 +133,14 @@ class ThinPlate:
         return np.asarray(apply(self.matrix, pixels_of(window)).reshape(values.shape) + values)
 
     def _displacement(self, places: Points) -> Points:
-        return np.asarray(self.spline((places - self.centre) / self.scale))
+        return np.asarray(self._spline((places - self.centre) / self.scale))
+
+    @cached_property
+    def _spline(self) -> RBFInterpolator:
+        """Maps points (N, 2) in coordinates of unit spread to displacements (N, 2)."""
+        unit = (self.controls - self.centre) / self.scale
+        smoothing = self.smoothing * len(unit)
+        return RBFInterpolator(unit, self.displacements, smoothing=smoothing, kernel="thin_plate_spline", degree=1)
 
 
 def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None, look: Points | None) -> ThinPlate:
@@ -143,8 +151,7 @@ def _solve(places: Points, partners: Points, matrix: Points, fixed: float | None
     left = partners - apply(matrix, places)
 
     def fit(smoothing: float) -> ThinPlate:
-        spline = RBFInterpolator(unit, left, smoothing=smoothing * len(unit), kernel="thin_plate_spline", degree=1)
-        warp = ThinPlate(matrix, places, spline, centre, scale, smoothing, 0.0)
+        warp = ThinPlate(matrix, places, left, centre, scale, smoothing, 0.0)
         return warp if look is None else replace(warp, folded=folded_share(warp.map, matrix, look))
 
     if fixed is not None:
