@@ -57,7 +57,7 @@ def of_set(data: Path, name: str, count: int, ways: bool) -> Numbers:
         a, b = read_image(first).pixels, read_image(second).pixels
         if name != "visnir":
             b = cv2.warpPerspective(b, small_warp(random, b.shape), b.shape[::-1])
-        trained, key = f"sdgmnet-{name}", f"{name}/{first.stem}"
+        trained, key = f"sdgmnet-{name}", f"{name}/{first.parent.name}/{first.stem}"
         for describer in ("rootsift", trained):
             found |= numbers(f"{key}/{describer}", tiepoint.register(a, b, describer, max_keypoints=4000))
         if ways and number == 1 and name != "optsar":
