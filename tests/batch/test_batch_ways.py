@@ -89,6 +89,7 @@ def test_large_pairs_are_read_in_windows_and_the_others_whole(
     assert seen == []
 
 
+@pytest.mark.slow
 def test_the_way_is_a_choice_and_a_result_is_of_its_way(pairs: list[Pair], tmp_path: Path, seen: list[str]) -> None:
     for choice, expected, reused in [
         ("never", ["big-a 1000", "big-b 1000"], False), ("auto", ["big-a 500", "big-b 500"], False),
@@ -157,6 +158,7 @@ def turns(texture: Texture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return [Pair(str(turn), tmp_path / f"{turn}.png", tmp_path / "0.png") for turn in range(3)]
 
 
+@pytest.mark.slow
 def test_upright_patches_are_turned_pair_by_pair(turns: list[Pair], tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_keypoints": 200, "global_search": False, "refine": False}
     out = tmp_path / "out"

@@ -119,7 +119,7 @@ def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, cap
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "result.json"]  # no overlay of the run before
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["register", "match"])
 def test_one_run_at_a_time_writes_to_a_folder(
     folder: Path, tmp_path: Path, verb: str, capfd: pytest.CaptureFixture[str]

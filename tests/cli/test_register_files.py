@@ -220,6 +220,7 @@ def test_many_pairs_have_their_tables_and_warped_images(
     assert result(capfd)["reused"] == 1
 
 
+@pytest.mark.slow
 def test_large_images_are_shown_reduced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(3)
     layers = [cv2.resize(rng.normal(size=(side, side)), (1000, 1000)) for side in (25, 100, 400)]

@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_page_runs(folder: Path) -> None:
     for module in ("onnxruntime", "kornia"):
         pytest.importorskip(module)

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_page_runs(folder: Path) -> None:
     found = commands(PAGE)
     assert len(found) == 4

@@ -66,7 +66,7 @@ def test_gradients_at_scale_equal_the_full_matrix(monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6 * other.abs().max().item())
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_mining_8192_pairs_needs_less_than_200_mib() -> None:
     command = [sys.executable, str(BENCHMARKS / "mining.py"), "--worker", "chunked", "--threads", "1"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

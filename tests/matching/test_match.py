@@ -140,7 +140,7 @@ def test_wrong_input_is_refused(a: np.ndarray, b: np.ndarray, ratio: float, word
         mutual_nearest(a, b, ratio)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_ten_thousand_by_ten_thousand_fit_in_150_megabytes() -> None:
     assert bytes_of("mutual_nearest", "len(result) == 10000") < 150e6
 

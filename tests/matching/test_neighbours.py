@@ -76,7 +76,7 @@ def test_wrong_input_is_refused(a: np.ndarray, b: np.ndarray, k: int, words: str
         nearest(a, b, k)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_ten_of_ten_thousand_by_ten_thousand_fit_in_150_megabytes() -> None:
     assert bytes_of("nearest", "(result[0][:, 0] == torch.arange(10000).numpy()).all()", ", 10") < 150e6
 

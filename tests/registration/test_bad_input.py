@@ -89,6 +89,7 @@ def test_images_of_other_size_and_aspect_register(image: np.ndarray) -> None:
     assert off(register(image, image[60:140].copy(), "rootsift"), moved(0, -60)) < 0.5
 
 
+@pytest.mark.slow
 def test_the_spectra_may_be_swapped(image: np.ndarray) -> None:
     second = np.roll(other_spectrum(image), (5, -7), (0, 1))
     there, back = register(image, second, "rootsift"), register(second, image, "rootsift")
@@ -112,6 +113,7 @@ def test_one_file_may_be_both_images(folder: Path, capfd: pytest.CaptureFixture[
     np.testing.assert_allclose(json.loads(capfd.readouterr().out)["matrix"], np.eye(3), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "seed"), [("left-right", 0), ("left-right", 2), ("upside-down", 0), ("transposed", 0)])
 def test_a_mirrored_image_is_refused(texture: Texture, way: str, seed: int) -> None:
     one = texture(seed, WIDTH, HEIGHT)
@@ -129,6 +131,7 @@ def test_an_image_on_its_head_is_no_mirrored_one(image: np.ndarray) -> None:
     assert off(register(image, np.ascontiguousarray(image[::-1, ::-1]), "rootsift"), turned) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [(0, 0), (130, 66)])
 @pytest.mark.parametrize("make", ["chessboard", "bricks"])
 def test_repeated_texture_is_refused_for_it(make: str, shift: tuple[int, int]) -> None:
@@ -148,6 +151,7 @@ def test_repetition_is_said() -> None:
     assert found.reasons[1].startswith("the texture repeats every 31 px")  # half a brick along and a row down
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "seed"), [((200, 200), 1), ((200, 200), 6), ((320, 240), 1)])
 def test_images_with_nothing_in_common_are_refused(texture: Texture, seed: int, size: tuple[int, int]) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
@@ -249,7 +253,7 @@ def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_of_two_runs_on_one_folder_one_may_be_refused_and_the_files_are_whole(folder: Path, tmp_path: Path) -> None:
     """The second is done where the first had ended before it began."""
     command = [sys.executable, "-m", "tiepoint", "register", str(folder / "a.png")]

@@ -106,6 +106,7 @@ def test_numbers_are_written_with_their_spread() -> None:
     assert in_percent(0.01234, None) == "1.23"
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_figure_and_result(
     base: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_describer_trains_across_two_spectra(data: PatchSet, tmp_path: Path) -
     assert plain.step(0) != trainer(recipe, data).step(0)
 
 
+@pytest.mark.slow
 def test_training_across_spectra_separates_held_out_scenes(tmp_path: Path) -> None:
     data = cross_set(tmp_path / "set", [f"a/{k}" for k in range(10)], points=20, noise=80.0)
     optimizer, validation = Optimizer("sgd", 1.0, weight_decay=0.0, schedule="linear"), Validation(fraction=0.3)

@@ -133,6 +133,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(data: PatchSet, tmp_path: Pa
     assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "broken" / "log.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(data: PatchSet, tmp_path: Path) -> None:
     recipe = replace(recipe_for(data), steps=30, log_every=1)
     (tmp_path / "r.yaml").write_text(dump_recipe(recipe))

@@ -197,6 +197,7 @@ def test_pixels_lie_as_stored_as_in_colmap(tmp_path: Path, capfd: pytest.Capture
         assert database.read_keypoints(1)[:, 0].max() > 105
 
 
+@pytest.mark.slow
 def test_onnx_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime")
     from tiepoint.export import onnx

@@ -233,7 +233,7 @@ def test_the_verb_refuses_in_one_line(
     assert errors.count("\n") == 1
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_benchmark_runs() -> None:
     script = Path(__file__).parents[3] / "benchmarks" / "hpatches.py"
     command = [sys.executable, str(script), "--small", "--threads", "1"]
