@@ -23,7 +23,7 @@ SHORTER = {
 FEW = (
     "--steps 2 --minutes None --batch 4 --compile off --precision fp32 --validation.fraction 0.2 --validation.pairs 20"
 )
-BASE = "{data: patches, steps: 2, batch: 8, compile: off, validation: {fraction: 0.2, pairs: 50}}"
+BASE = "{data: runs/scenes-train, steps: 2, batch: 8, compile: off, validation: {fraction: 0.2, pairs: 50}}"
 
 
 def blocks(page: Path, language: str) -> list[str]:
