@@ -96,6 +96,7 @@ def test_every_network_gives_its_own_probabilities(name: str) -> None:
     half = rounded.probabilities(first[:1], second[:1])  # a processor without bfloat16 takes seconds for it
     assert half.dtype == torch.float32
     assert {code.dtype for code in rounded.encode(first[:1], "vis")} == {torch.bfloat16}
+    # Some 90 roundings one after another, each by half a unit of bfloat16's 8 bits, add up like a random walk.
     torch.testing.assert_close(half, probabilities[:1], rtol=0, atol=90**0.5 / 2**9)
     assert relater.probabilities(first[:0], second[:0]).shape == (0,)
 
