@@ -63,6 +63,7 @@ def run(pairs: list[Pair], out: Path, **options: Any) -> list[Any]:
     return register_many(pairs, out, "rootsift", **QUICK, **options)
 
 
+@pytest.mark.slow
 @needs_rasterio
 def test_large_pairs_are_read_in_windows_and_the_others_whole(
     pairs: list[Pair], tmp_path: Path, seen: list[str]

@@ -101,6 +101,7 @@ def test_a_wrong_option_exits_with_2_and_one_line(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_out_holds_the_result_and_the_pictures(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "out"
     assert run("register", folder, "a.png", "b.png", "--out", str(out), "--json") == 0
@@ -171,6 +172,7 @@ def test_the_demo_holds_its_folder_too(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["matches.png", "overlay.png", "result.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["register", "match"])
 def test_an_interruption_frees_the_folder(
     folder: Path, tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -63,6 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_of_a_page_runs(page: Path, folder: Path) -> None:
     found = commands(page)
@@ -81,6 +82,7 @@ def test_make_demo_runs(folder: Path) -> None:
     assert any((folder / "out" / "demo").iterdir())
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(folder: Path) -> None:
     code = "\n".join(blocks(ROOT / "README.md", "python"))
     assert "tiepoint.register" in code

@@ -33,6 +33,7 @@ def test_the_python_of_the_page_runs() -> None:
     assert torch.equal(names["same"], names["probabilities"])
 
 
+@pytest.mark.slow
 @pytest.mark.whole
 @pytest.mark.usefixtures("quick_weights")
 def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

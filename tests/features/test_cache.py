@@ -56,6 +56,7 @@ def test_an_image_is_described_once_for_each_content_and_key(files: Path, tmp_pa
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_cached_features_equal_and_register_alike(files: Path, tmp_path: Path, calls: list[str]) -> None:
     paths = files / "a.png", files / "b.png"
     fresh = [describe(path, "rootsift", **SETTINGS) for path in paths]  # type: ignore[arg-type]

@@ -198,6 +198,7 @@ def test_pruning_keeps_the_main_logit_bit_for_bit(name: str, net: nn.Module, see
     assert list(output.logits) == HEADS.get(name, ["match"])[:1]
 
 
+@pytest.mark.slow
 def test_constant_patches_are_related_in_half_precision(net: nn.Module) -> None:
     vis, nir = (torch.full((1, 1, int(net.input_size), int(net.input_size)), value) for value in (0.0, 0.7))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):

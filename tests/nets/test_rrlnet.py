@@ -168,6 +168,7 @@ def test_training_reaches_every_weight() -> None:
         assert parameter.grad.any(), key
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_half_precision_changes_little(net: RRLNet, pairs: tuple[Tensor, Tensor]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -98,6 +98,7 @@ def test_the_spectra_may_be_swapped(image: np.ndarray) -> None:
     assert there.confidence == pytest.approx(back.confidence, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, QUICK])
 def test_an_image_registers_to_itself_by_the_identity(image: np.ndarray, options: dict[str, Any]) -> None:
     for same in (image, image.astype(np.uint16) * 200):

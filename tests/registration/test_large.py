@@ -73,6 +73,7 @@ def test_a_known_affinity_is_found_to_a_fraction_of_a_pixel_of_the_full_size(fou
     assert found.confidence > 0.9
 
 
+@pytest.mark.slow
 def test_it_is_as_by_images_that_are_compared_whole(found: Registration, scene: Pair) -> None:
     whole = register(*scene, "rootsift", max_keypoints=1000)
     assert whole.matrix is not None
@@ -118,6 +119,7 @@ def test_no_more_than_a_tile_is_read_at_once(texture: Texture) -> None:
         assert (seen > 0).all()
 
 
+@pytest.mark.slow
 def test_a_finer_image_is_compared_at_the_size_of_the_coarser(texture: Texture) -> None:
     a = texture(8, WIDTH, HEIGHT)
     truth = np.array([[0.5, 0.03, 10.0], [-0.02, 0.49, 5.0], [2e-5, 0, 1]])
@@ -129,6 +131,7 @@ def test_a_finer_image_is_compared_at_the_size_of_the_coarser(texture: Texture) 
     assert corner_error(np.linalg.inv(back.matrix), truth, WIDTH, HEIGHT) < 0.3
 
 
+@pytest.mark.slow
 def test_what_is_nodata_gives_no_tie_points(scene: Pair) -> None:
     a, b = scene
     mask = np.ones(b.shape, dtype=bool)
@@ -153,6 +156,7 @@ def test_images_of_other_places_are_refused_when_they_are_reduced(texture: Textu
     assert steps[-1][0] == steps[-1][1]
 
 
+@pytest.mark.slow
 def test_images_alike_when_reduced_alone_are_refused_at_full_size(texture: Texture) -> None:
     common = cv2.resize(texture(11, 500, 225), SMALL, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     random = np.random.default_rng(0)
@@ -165,6 +169,7 @@ def test_images_alike_when_reduced_alone_are_refused_at_full_size(texture: Textu
     assert not found.inliers.any()
 
 
+@pytest.mark.slow
 def test_a_relater_gives_each_tie_point_a_probability(texture: Texture) -> None:
     image = texture(1, *SMALL)
     relater, _ = correlation()
@@ -184,6 +189,7 @@ def test_a_relater_gives_each_tie_point_a_probability(texture: Texture) -> None:
     assert flipped.matrix is None
 
 
+@pytest.mark.slow
 def test_a_relater_makes_the_matches_of_the_reduced_images_too(texture: Texture) -> None:
     image = texture(1, *SMALL)
     relater, _ = correlation()
@@ -192,6 +198,7 @@ def test_a_relater_makes_the_matches_of_the_reduced_images_too(texture: Texture)
     assert found.probabilities is not None
 
 
+@pytest.mark.slow
 def test_a_warp_bends_what_no_transform_explains(texture: Texture) -> None:
     a = texture(1, *SMALL)
     y, x = np.mgrid[:450, :1000].astype(np.float32)
@@ -204,6 +211,7 @@ def test_a_warp_bends_what_no_transform_explains(texture: Texture) -> None:
     assert np.median(np.linalg.norm(found.map(truth) - places, axis=1)) < 0.3
 
 
+@pytest.mark.slow
 def test_images_that_need_no_reduction_are_compared_whole(pair: Pair) -> None:
     assert (
         large(*(reader(image) for image in pair), overview=600).to_json()
@@ -211,6 +219,7 @@ def test_images_that_need_no_reduction_are_compared_whole(pair: Pair) -> None:
     )
 
 
+@pytest.mark.slow
 @needs_rasterio
 def test_files_are_read_in_windows_and_by_band(texture: Texture, tmp_path: Path) -> None:
     from geotiffs import write_geotiff
@@ -234,6 +243,7 @@ def test_files_are_read_in_windows_and_by_band(texture: Texture, tmp_path: Path)
         large(tmp_path / "a.tif", tmp_path / "b.png", band_a="3", large="always")
 
 
+@pytest.mark.slow
 def test_pictures_show_the_registration_in_reduced_pixels(scene: Pair, tmp_path: Path) -> None:
     paths = tmp_path / "a.png", tmp_path / "b.png"
     for path, image in zip(paths, scene, strict=True):

@@ -79,6 +79,7 @@ def test_deep_images_register(pair: Pair, truth: np.ndarray, dtype: type) -> Non
     assert corner_error(found.matrix, truth, 480, 360) < 0.5
 
 
+@pytest.mark.slow
 def test_paths_views_and_arrays_give_the_same(files: Path, pair: Pair, found: Registration) -> None:
     by_path = register(files / "a.png", files / "b.png", "rootsift")
     views = [View.of(image, "image") for image in pair]
@@ -148,6 +149,7 @@ def test_features_without_their_image_are_matched_alone(pair: Pair) -> None:
     assert register(*bare).to_json() == register(*pair, "rootsift", refine=False).to_json()
 
 
+@pytest.mark.slow
 def test_a_negative_registers(pair: Pair, truth: np.ndarray) -> None:
     """As near-infrared does to dark and bright, and worse: descriptors of one spectrum see nothing in common."""
     found = register(pair[0], 255 - pair[1], "rootsift")
@@ -164,6 +166,7 @@ def test_more_confidence_may_be_asked_for(pair: Pair, found: Registration) -> No
         register(*pair, "rootsift", min_confidence=1.5)
 
 
+@pytest.mark.slow
 def test_a_relater_gives_each_tie_point_a_probability(pair: Pair) -> None:
     torch.manual_seed(0)
     net = nets.create("2channel")

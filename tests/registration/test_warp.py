@@ -182,6 +182,7 @@ class Correlating:
         return ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))).clamp(0, 1)
 
 
+@pytest.mark.slow
 def test_a_relater_judges_where_the_warp_puts_the_image(images: tuple[np.ndarray, np.ndarray]) -> None:
     plain = register(*images, "rootsift", refine=False)
     views = View.of(images[0], "a"), View.of(images[1], "b")

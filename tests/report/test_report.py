@@ -244,6 +244,7 @@ def test_patches_beyond_the_border_repeat_it(pair: Pair) -> None:
     assert (sheet[-31:, -31:] == pair[1][-1, -1]).all()
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page(files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "out.html"
     arguments = ["--describer", "rootsift", "--max-keypoints", "800", "--json", "--report", str(out)]

@@ -112,6 +112,7 @@ def test_a_run_writes_its_folder_and_its_weights_load(data: PatchSet, tmp_path: 
     assert card["data"]["counts"]["points"] == 60
 
 
+@pytest.mark.slow
 def test_training_separates_held_out_points(tmp_path: Path) -> None:
     noisy = small_patch_set(tmp_path / "set", points=200, per_point=2, margin=1.5, noise=120)
     settings = {"validation": Validation(fraction=0.3, every=0.04), "optimizer": Optimizer(schedule="linear")}

@@ -34,6 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PatchSet:
     return cross_set(tmp_path_factory.mktemp("data") / "set")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["2channel", "pnnet", "kglnet", "rrlnet"])
 def test_a_run_keeps_the_main_head_of_the_network_and_its_calibration(
     network: str, data: PatchSet, tmp_path: Path
@@ -122,6 +123,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "broken" / "log.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_the_recipes_of_relaters_train(name: str, data: PatchSet) -> None:
     shortened = {"data": str(data.directory), "steps": 2, "minutes": None, "batch": 4, "compile": "off"}
