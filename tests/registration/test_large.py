@@ -239,6 +239,8 @@ def test_files_are_read_in_windows_and_by_band(texture: Texture, tmp_path: Path)
         again = large(opened, reader(b))
         opened.read(Window(0, 0, 8, 8))  # it is left open
     assert again.to_json() == found.to_json()
+    assert (found.a.source, found.a.band) == (tmp_path / "a.tif", "full")
+    assert again.a.source is None  # nothing says which band the reader was opened with
     with pytest.raises(InputError, match=r"a\.tif: has no band '3'"):
         large(tmp_path / "a.tif", tmp_path / "b.png", band_a="3", large="always")
 

@@ -27,10 +27,11 @@ MIN_REDUCED_PX = 256  # longer side that the smaller of the reduced images keeps
 
 
 class ReducedPair(NamedTuple):
-    """Both images, reduced alike, but a small one by less."""
+    """Both images, reduced alike, but a small one by less; `sources` are None for readers, whose band is not known."""
 
     a: Downsampled
     b: Downsampled
+    sources: tuple[Path | None, Path | None]
     bands: tuple[Band, Band]
 
     @property
@@ -41,9 +42,9 @@ class ReducedPair(NamedTuple):
     def read(self, steps: tuple[Progress | None, Progress | None] = (None, None)) -> tuple[View, View]:
         """Both images at their reduced size, or as they are where neither is reduced; `steps` is called for each."""
         views = []
-        for image, band, step in zip((self.a, self.b), self.bands, steps, strict=True):
+        for image, source, band, step in zip((self.a, self.b), self.sources, self.bands, steps, strict=True):
             raster = image.reader.read() if self.is_whole else image.read(progress=step)
-            views.append(View(raster, None, image.reader.name, Path(image.reader.name), band))
+            views.append(View(raster, None, image.reader.name, source, band))
         return views[0], views[1]
 
 
@@ -80,7 +81,8 @@ def open_reduced(stack: ExitStack, a: Input, b: Input, options: Options) -> Redu
     factor = -(-max(map(max, shapes)) // options.reading.overview)
     factors = [max(1, min(factor, max(shape) // MIN_REDUCED_PX)) for shape in shapes]
     first, second = (Downsampled(reader, k, options.reading.tile) for reader, k in zip(readers, factors, strict=True))
-    return ReducedPair(first, second, bands)
+    source_a, source_b = (None if isinstance(image, Reader) else Path(str(image)) for image in (a, b))
+    return ReducedPair(first, second, (source_a, source_b), bands)
 
 
 def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Registration]:
