@@ -35,13 +35,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from homography_methods import OWN, REGISTER, SAME, Found, Method
-from numpy.typing import NDArray
-
-import tiepoint
-from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.data.builders.homography import read_sequence
-from tiepoint.evaluation.homography import (
+from homography_accuracy import (
     CORNER_LIMITS_PX,
     THRESHOLDS_PX,
     MeanAccuracy,
@@ -49,6 +43,12 @@ from tiepoint.evaluation.homography import (
     mean_accuracy,
     pair_accuracy,
 )
+from homography_methods import OWN, REGISTER, SAME, Found, Method
+from numpy.typing import NDArray
+
+import tiepoint
+from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.data.builders.homography import read_sequence
 from tiepoint.geometry.robust import corner_error
 
 Images = list[NDArray[np.uint8]]

@@ -5,11 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tiepoint.errors import InputError
-from tiepoint.evaluation.homography import (
+from homography_accuracy import (
     CORNER_LIMITS_PX,
     THRESHOLDS_PX,
     PairAccuracy,
@@ -18,6 +14,10 @@ from tiepoint.evaluation.homography import (
     mean_accuracy,
     pair_accuracy,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiepoint.errors import InputError
 
 TRUTH = np.array([[0.9, -0.2, 40.0], [0.15, 1.05, -12.0], [2e-4, 1e-4, 1.0]])
 SIZE = (640, 480)
