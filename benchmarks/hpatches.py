@@ -22,11 +22,8 @@ from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table
 from tiepoint.data.readers.hpatches import STRIPS
-from tiepoint.evaluation.hpatches.generate import generate_retrieval, generate_verification
-from tiepoint.evaluation.hpatches.matching import match, summarize
-from tiepoint.evaluation.hpatches.retrieval import retrieve
-from tiepoint.evaluation.hpatches.tasks import VerificationTask
-from tiepoint.evaluation.hpatches.verification import verify
+from tiepoint.evaluation.hpatches.measures import match, retrieve, summarize, verify
+from tiepoint.evaluation.hpatches.tasks import VerificationTask, generate_retrieval, generate_verification
 
 T = TypeVar("T")
 NOISE = {"r": 0.0, "e": 0.08, "h": 0.11, "t": 0.14}  # a component's deviation, where a descriptor has length 1
@@ -83,8 +80,8 @@ def main() -> None:
     task = timed("drawing pairs", lambda: draw(dict.fromkeys(made, patches), pairs))
     contrast = [np.full(patches, 20.0)] * sequences
     asked = timed("drawing queries", lambda: generate_retrieval(contrast, queries, 2 * queries))
-    timed("verification", lambda: verify(made, task), lambda s: float(np.mean([x.ap for x in s])))
-    timed("matching", lambda: match(made), lambda s: float(np.mean([row["ap"] for row in summarize(s).values()])))
+    timed("verification", lambda: verify(made, task), lambda found: float(found["mean_ap"]))
+    timed("matching", lambda: match(made), lambda scores: float(summarize(scores)["mean_ap"]))
     timed("retrieval", lambda: retrieve(made, asked), lambda table: float(table.mean()))
     emit_table(f"{sequences} sequences of {patches} patches, 128-D", ("", "seconds", "CPU seconds", "mAP %"), rows)
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS and in KiB elsewhere

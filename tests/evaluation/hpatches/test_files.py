@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.errors import InputError
 from tiepoint.evaluation.hpatches.descriptors import read_descriptors, same_dimension, stack, strip_index
-from tiepoint.evaluation.hpatches.generate import read_or_generate
-from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
-from tiepoint.evaluation.hpatches.tasks import read_retrieval, read_verification
+from tiepoint.evaluation.hpatches.run import measured_sequences, training_sequences
+from tiepoint.evaluation.hpatches.tasks import read_or_generate, read_retrieval, read_verification
 
 COUNTS = {"i_a": 3, "v_b": 4}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.hpatches.normalization import apply, zca
+from tiepoint.evaluation.hpatches.descriptors import apply, zca
 
 
 def test_unclipped_directions_are_whitened_and_the_others_shrunk_alike() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.hpatches.ranking import AP_RULES, ap, negatives_before, rank_ap, trapezoid_ap
+from tiepoint.evaluation.hpatches.measures import AP_RULES, ap, negatives_before
 
 lists = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60).filter(
     lambda items: any(label for label, _ in items)
@@ -31,17 +31,19 @@ def test_without_ties_the_rank_rule_is_scikit_learns_and_never_below_the_trapezo
     rng = np.random.default_rng(seed)
     labels, distances = np.append(True, rng.random(size) < 0.4), rng.random(size + 1)
     before = negatives_before(labels, distances)
-    assert float(rank_ap(before, len(before))) == pytest.approx(average_precision_score(labels, -distances), abs=1e-12)
-    assert trapezoid_ap(before, len(before)) <= rank_ap(before, len(before)) + 1e-12
+    assert float(ap(before, len(before), "rank")) == pytest.approx(
+        average_precision_score(labels, -distances), abs=1e-12
+    )
+    assert ap(before, len(before)) <= ap(before, len(before), "rank") + 1e-12
 
 
 def test_a_ranking_made_by_hand() -> None:
     before = np.array([0, 1, 1])  # + - + +
-    assert float(rank_ap(before, 3)) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-    assert float(trapezoid_ap(before, 3)) == pytest.approx((1 + (1 / 2 + 2 / 3) / 2 + (2 / 3 + 3 / 4) / 2) / 3)
-    assert float(trapezoid_ap(np.array([2]), 1)) == pytest.approx(1 / 6)  # - - +: from precision 0 to 1/3
-    assert float(trapezoid_ap(np.zeros(5, dtype=int), 5)) == 1.0
-    assert float(trapezoid_ap(np.zeros(0, dtype=int), 4)) == 0.0  # nothing found
+    assert float(ap(before, 3, "rank")) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert float(ap(before, 3)) == pytest.approx((1 + (1 / 2 + 2 / 3) / 2 + (2 / 3 + 3 / 4) / 2) / 3)
+    assert float(ap(np.array([2]), 1)) == pytest.approx(1 / 6)  # - - +: from precision 0 to 1/3
+    assert float(ap(np.zeros(5, dtype=int), 5)) == 1.0
+    assert float(ap(np.zeros(0, dtype=int), 4)) == 0.0  # nothing found
 
 
 def test_equal_distances_keep_the_order_of_the_list() -> None:
@@ -57,6 +59,6 @@ def test_other_rules_are_refused() -> None:
 
 def test_leading_axes_are_kept() -> None:
     before = np.sort(np.random.default_rng(0).integers(0, 9, (4, 3, 5)), axis=-1)
-    table = trapezoid_ap(before, 5)
+    table = ap(before, 5)
     assert table.shape == (4, 3)
-    assert table[2, 1] == pytest.approx(float(trapezoid_ap(before[2, 1], 5)))
+    assert table[2, 1] == pytest.approx(float(ap(before[2, 1], 5)))

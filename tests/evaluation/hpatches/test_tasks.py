@@ -2,124 +2,93 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hpatches_oracle import matching, retrieval, verification
 from numpy.typing import NDArray
 
-from tiepoint.data.readers.hpatches import STRIPS
 from tiepoint.errors import InputError
-from tiepoint.evaluation.distances import METRICS
-from tiepoint.evaluation.hpatches.generate import generate_retrieval, generate_verification
-from tiepoint.evaluation.hpatches.matching import MatchingScore, match, summarize
-from tiepoint.evaluation.hpatches.ranking import AP_RULES
-from tiepoint.evaluation.hpatches.retrieval import retrieve
-from tiepoint.evaluation.hpatches.tasks import RetrievalTask, VerificationTask
-from tiepoint.evaluation.hpatches.verification import verify
+from tiepoint.evaluation.hpatches.tasks import generate_retrieval, generate_verification, read_or_generate
 
-COUNTS = {"i_a": 9, "v_b": 14, "v_c": 11}
-POOLS = (7, 12, 25, 60)
+COUNTS = {"a": 30, "b": 12, "c": 45}
+# The first queries of the benchmark's retr_queries_split-a.csv: place in the split's test list, patch.
+OFFICIAL = [
+    (38, 3), (28, 2), (14, 324), (7, 1263), (20, 604), (38, 795), (18, 534), (22, 1821), (10, 317), (10, 86),
+    (23, 1074), (35, 1493), (39, 831), (23, 1066), (2, 1227), (21, 346), (1, 1081), (23, 58), (29, 679), (37, 1709),
+]  # fmt: skip
 
 
-def made(ties: bool, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Descriptors whose strips differ from their reference; of few small integers, distances are often equal."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for name, count in COUNTS.items():
-        reference = rng.standard_normal((count, 6))
-        strips = reference + 0.6 * rng.standard_normal((len(STRIPS), count, 6))
-        strips[0] = reference
-        found[name] = (np.round(strips / 1.5) if ties else strips).astype(np.float32)
-        found[name][:, 3] = 0  # as of a constant patch
-    return found
+def rows(table: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    return [tuple(row) for row in table.tolist()]
 
 
-def tasks() -> tuple[VerificationTask, RetrievalTask]:
-    contrasts = [np.full(count, 20.0) for count in COUNTS.values()]
-    return generate_verification(COUNTS, 60), generate_retrieval(contrasts, 8, 22)
+def test_pairs_are_what_they_claim() -> None:
+    task = generate_verification(COUNTS, 4000)
+    assert task.origin == "generated"
+    s1, t1, i1, s2, t2, i2 = task.positive.T
+    assert (s1 == s2).all()
+    assert (i1 == i2).all()
+    assert (t1 != t2).all()
+    assert set(t1) == set(t2) == {0, 1, 2, 3, 4}  # image 5 is never drawn
+    for other in (task.inter, task.intra):
+        np.testing.assert_array_equal(other[:, [0, 1, 2, 4]], task.positive[:, [0, 1, 2, 4]])
+        assert (other[:, 5] < np.array(list(COUNTS.values()))[other[:, 3]]).all()
+    assert (task.intra[:, 3] == s1).all()
+    assert (task.intra[:, 5] != i1).all()
+    assert (task.inter[:, 3] == s1).mean() == pytest.approx(1 / 3, abs=0.05)  # may be the same sequence
+    assert np.bincount(s1) / 4000 == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
-@pytest.mark.parametrize("rule", AP_RULES)
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("ties", [False, True])
-def test_verification_is_its_definition(ties: bool, metric: str, rule: str) -> None:
-    descriptors, (task, _) = made(ties), tasks()
-    expected = verification(descriptors, task, metric, rule)
-    scores = verify(descriptors, task, metric=metric, rule=rule)
-    assert [(s.noise, s.negatives) for s in scores] == list(expected)
-    for score, (ap, auc) in zip(scores, expected.values(), strict=True):
-        assert score.ap == pytest.approx(ap, abs=1e-12)
-        assert score.auc == pytest.approx(auc, abs=1e-12)
+def test_pairs_follow_the_benchmarks_draws_one_by_one() -> None:
+    np.random.seed(42)  # noqa: NPY002
+    names = list(COUNTS)
+    sequence = np.random.choice(names, 50)  # noqa: NPY002
+    lengths = [COUNTS[s] for s in sequence]
+    patches = [np.random.choice(np.arange(k), 2, replace=False) for k in lengths]  # noqa: NPY002
+    types = [np.random.choice(np.arange(5), 2, replace=False) for _ in lengths]  # noqa: NPY002
+    other = np.random.choice(names, 50)  # noqa: NPY002
+    far = [np.random.randint(COUNTS[s]) for s in other]  # noqa: NPY002
+    task = generate_verification(COUNTS, 50)
+    np.testing.assert_array_equal(task.positive[:, 0], [names.index(s) for s in sequence])
+    np.testing.assert_array_equal(task.intra[:, [2, 5]], patches)
+    np.testing.assert_array_equal(task.positive[:, [1, 4]], types)
+    np.testing.assert_array_equal(task.inter[:, 3], [names.index(s) for s in other])
+    np.testing.assert_array_equal(task.inter[:, 5], far)
 
 
-@pytest.mark.parametrize("rule", AP_RULES)
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("ties", [False, True])
-def test_matching_is_its_definition(ties: bool, metric: str, rule: str) -> None:
-    descriptors = made(ties)
-    scores = match(descriptors, metric=metric, rule=rule)
-    found = {(s.sequence, s.noise, s.image): s.ap for s in scores}
-    assert found == pytest.approx(matching(descriptors, metric, rule), abs=1e-12)
+def test_the_first_queries_are_the_official_ones() -> None:
+    lengths = np.full(40, 2000)
+    lengths[[10, 14, 18, 35]] = 430, 1102, 720, 1500  # the few whose length decides a draw among these
+    task = generate_retrieval([np.full(length, 50.0) for length in lengths])
+    assert rows(task.queries[:20]) == OFFICIAL
+    assert (len(task.queries), len(task.distractors)) == (10_000, 20_000)
 
 
-@pytest.mark.parametrize("rule", AP_RULES)
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("ties", [False, True])
-def test_retrieval_is_its_definition(ties: bool, metric: str, rule: str) -> None:
-    descriptors, (_, task) = made(ties), tasks()
-    found = retrieve(descriptors, task, pools=POOLS, metric=metric, rule=rule)
-    np.testing.assert_allclose(found, retrieval(descriptors, task, POOLS, metric, rule), atol=1e-12)
-    assert (np.diff(found, axis=1) <= 1e-12).all()  # a larger pool is never easier
+def test_queries_and_distractors_have_contrast_and_come_once() -> None:
+    rng = np.random.default_rng(0)
+    contrasts = [rng.uniform(0, 30, count) for count in (200, 150, 300)]
+    task = generate_retrieval(contrasts, 60, 150)
+    queries, distractors = rows(task.queries), rows(task.distractors)
+    assert len(set(queries)) == len(queries) == 60
+    assert len(set(distractors)) == len(distractors) == 150
+    assert not set(queries) & set(distractors)
+    assert all(contrasts[s][i] > 10 for s, i in queries + distractors)
+    assert rows(generate_retrieval(contrasts, 60, 150).queries) == queries
 
 
-def test_ties_count_against_verification_and_for_retrieval() -> None:
-    constant = {name: np.ones_like(strips) for name, strips in made(False).items()}
-    task, asked = tasks()
-    for score in verify(constant, task):
-        assert score.auc == 0.0
-        assert score.ap < 0.11  # the matches come last: 12 after 60
-    assert (retrieve(constant, asked, pools=POOLS) == 1.0).all()
-    assert all(score.success == pytest.approx(1 / COUNTS[score.sequence]) for score in match(constant))
+def test_few_patches_give_short_lists_and_none_an_error() -> None:
+    few = generate_retrieval([np.full(6, 20.0), np.full(7, 20.0)], 10, 100)
+    assert len(few.queries) == 4
+    assert len(few.distractors) == 9
+    for contrasts in ([np.full(50, 10.0)], [np.full(2, 20.0)]):
+        with pytest.raises(InputError, match="contrast above 10"):
+            generate_retrieval(contrasts, 4, 100)
+    with pytest.raises(InputError, match="v_b: has a single patch"):
+        generate_verification({"v_a": 4, "v_b": 1}, 10)
 
 
-def test_distractors_of_the_querys_sequence_do_not_count() -> None:
-    descriptors = made(False)
-    queries = np.array([[1, 0]])
-    own = RetrievalTask(queries, np.array([[1, i] for i in range(1, 14)] + [[0, 0]]), "official")
-    other = RetrievalTask(queries, np.array([[0, 0]]), "official")
-    np.testing.assert_array_equal(retrieve(descriptors, own, pools=POOLS), retrieve(descriptors, other, pools=POOLS))
-
-
-def test_image_5_counts_in_matching_and_retrieval_and_never_in_verification() -> None:
-    descriptors, spoilt = made(False), made(False)
-    for strips in spoilt.values():
-        for noise in "eht":
-            strips[STRIPS.index(f"{noise}5")] = 0
-    task, asked = tasks()
-    assert verify(descriptors, task) == verify(spoilt, task)
-    assert match(descriptors) != match(spoilt)
-    assert (retrieve(descriptors, asked, pools=POOLS) != retrieve(spoilt, asked, pools=POOLS)).all()
-
-
-def test_averaging_weighs_pairs_or_types_of_sequence() -> None:
-    aps = {"i_a": 0.9, "v_b": 0.3, "v_c": 0.6}
-    scores = [MatchingScore(s, n, i, ap, ap) for s, ap in aps.items() for n in "eht" for i in range(1, 6)]
-    python, article = summarize(scores), summarize(scores, "article")
-    assert python["e"] == pytest.approx({"ap": 0.6, "success": 0.6, "i": 0.9, "v": 0.45})
-    assert article["t"] == pytest.approx({"ap": 0.675, "success": 0.6, "i": 0.9, "v": 0.45})
-    views = summarize([s for s in scores if s.sequence != "i_a"], "article")
-    assert views["h"] == pytest.approx({"ap": 0.45, "success": 0.45, "v": 0.45})
-    with pytest.raises(InputError, match=r"i_\.\.\. or v_"):
-        summarize([MatchingScore("graf", "e", 1, 0.5, 0.5)], "article")
-    with pytest.raises(InputError, match="averaging 'matlab': there are python, article"):
-        summarize(scores, "matlab")  # type: ignore[arg-type]
-
-
-def test_what_cannot_be_measured_is_refused() -> None:
-    descriptors, (task, asked) = made(False), tasks()
-    few = VerificationTask(task.positive[:4], task.inter[:4], task.intra[:4], "official")
-    with pytest.raises(InputError, match="4 matches, needs at least 5"):
-        verify(descriptors, few)
-    for pools in ((), (5, 10), (20, 10), (10, 10)):
-        with pytest.raises(InputError, match="rising sizes above 5"):
-            retrieve(descriptors, asked, pools=pools)
-    with pytest.raises(InputError, match="all distractors are of a query's own sequence"):
-        RetrievalTask(np.array([[0, 0], [1, 0]]), np.array([[1, 2], [1, 3]]), "generated")
+def test_both_tasks_are_drawn_where_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiepoint.evaluation.hpatches.tasks.generate_verification", lambda counts: counts)
+    patches = np.random.default_rng(0).integers(0, 255, (40, 65, 65)).astype(np.uint8)
+    patches[::2] //= 8  # a standard deviation of 9: too flat
+    verification, retrieval = read_or_generate(None, "full", {"v_a": 40, "v_b": 40}, lambda name: patches)
+    assert verification == {"v_a": 40, "v_b": 40}
+    chosen = np.concatenate([retrieval.queries, retrieval.distractors])
+    assert (chosen[:, 1] % 2 == 1).all()

@@ -1,6 +1,7 @@
 """Descriptors of HPatches, {sequence: (16, n, D)}: one strip of n patches for each name in STRIPS.
 
-They come from a describer (`describe`) or from the official files (`read_descriptors`).
+They come from a describer (`describe`) or from the official files (`read_descriptors`). `zca` and `apply` are the
+normalisation under which HPatches reports handcrafted descriptors.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.readers.hpatches import STRIPS
+from tiepoint.data.readers.hpatches import STRIPS, HPatches
 from tiepoint.errors import InputError
+from tiepoint.evaluation.options import Resize
+from tiepoint.evaluation.phototour.fpr95 import resizing
+from tiepoint.evaluation.verification import BATCH, Describe, as_float, unit_vectors
+from tiepoint.types import Progress
 
 MAX_VALUE = 1e15  # beyond it float32 cannot hold squared distances
+CLIP_SHARE = 0.6  # eigenvalues below the one at this share of their sorted list are raised to it
 Descriptors = Mapping[str, NDArray[np.float32]]
 
 
@@ -24,14 +30,98 @@ def strip_index(noise: str, image: int) -> int:
     return 0 if image == 0 else STRIPS.index(f"{noise}{image}")
 
 
+def describe(
+    patches: HPatches,
+    label: str,
+    describer: Describe,
+    sequences: Sequence[str],
+    names: Sequence[str] = STRIPS,
+    *,
+    resize: Resize = "antialias",
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Describe strips of sequences: sequence -> (len(names), n, D) float32.
+
+    Args:
+        patches: the data set.
+        label: what errors call the describer.
+        describer: (N, 1, S, S) float in 0..1 -> (N, D).
+        sequences: to describe.
+        names: of the strips.
+        resize: "antialias" hands the patches over as they are, 65 pixels wide, and the describer reduces them as it
+            does everywhere. "cv2" reduces them first to its `input_size` by OpenCV's bilinear interpolation, without
+            antialiasing, as the scripts of HardNet and HyNet do; the numbers differ.
+        progress: called with (strips described, strips in all).
+
+    Raises:
+        InputError: descriptors that hold NaN or infinity, or that `stack` refuses.
+    """
+    describer = resizing(describer, resize)
+
+    def strip_of(sequence: str, name: str) -> NDArray[np.float32]:
+        strip = patches.strip(sequence, name)
+        parts = np.split(strip, range(BATCH, len(strip), BATCH))
+        return np.concatenate([unit_vectors(label, describer, as_float(part[:, None])) for part in parts])
+
+    return _gathered({sequence: f"{label}, {sequence}" for sequence in sequences}, names, strip_of, progress)
+
+
+def read_descriptors(
+    folder: str | Path, counts: Mapping[str, int], names: Sequence[str] = STRIPS, *, progress: Progress | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Read the official layout: FOLDER/SEQUENCE/ref.csv, e1.csv ... t5.csv, one descriptor a line, no header.
+
+    Numbers are separated by ',' or ';' and become float32. The sequences read are those of `counts`, which says how
+    many patches each has; `progress` is called with (strips read, strips in all).
+
+    Raises:
+        InputError: a file is missing, no table of numbers or of another length, or as `stack` and `same_dimension`.
+    """
+    check_files(folder, counts, names)
+
+    def strip_of(sequence: str, name: str) -> NDArray[np.float32]:
+        path = Path(folder) / sequence / f"{name}.csv"
+        strip = _read_table(path)
+        if len(strip) != counts[sequence]:
+            raise InputError(f"{path}: {len(strip)} descriptors where the data have {counts[sequence]} patches")
+        return strip
+
+    return _gathered({sequence: str(Path(folder) / sequence) for sequence in counts}, names, strip_of, progress)
+
+
+def check_files(folder: str | Path, sequences: Iterable[str], names: Sequence[str] = STRIPS) -> None:
+    """Raise InputError for the first file that `read_descriptors` would miss."""
+    for sequence in sequences:
+        for name in names:
+            path = Path(folder) / sequence / f"{name}.csv"
+            if not path.is_file():
+                raise InputError(f"{path} is missing: descriptors need SEQUENCE/{path.name} for every sequence")
+
+
+def _gathered(
+    labels: Mapping[str, str],
+    names: Sequence[str],
+    strip_of: Callable[[str, str], NDArray[np.float32]],
+    progress: Progress | None,
+) -> dict[str, NDArray[np.float32]]:
+    """The strips `names` of each sequence that `labels` names for errors, joined."""
+    gathered = {}
+    for number, (sequence, label) in enumerate(labels.items()):
+        strips = {}
+        for done, name in enumerate(names, number * len(names) + 1):
+            strips[name] = strip_of(sequence, name)
+            if progress:
+                progress(done, len(labels) * len(names))
+        gathered[sequence] = stack(label, strips, names)
+    return same_dimension(gathered)
+
+
 def stack(label: str, strips: Mapping[str, NDArray[Any]], names: Sequence[str] = STRIPS) -> NDArray[np.float32]:
     """Join the strips of a sequence, (n, D) float32 each, into (len(names), n, D).
 
-    Rows of zeros, as some describers give for constant patches, are allowed and count as any other.
-
-    Raises:
-        InputError: a strip is missing, of another shape or type, or holds NaN, infinity or values beyond 1e15; the
-            message names the strip, LABEL/NAME.
+    Rows of zeros, as some describers give for constant patches, are allowed and count as any other. Raises InputError
+    that names the strip, LABEL/NAME, if one is missing, of another shape or type, or holds NaN, infinity or values
+    beyond 1e15.
     """
     for name in names:
         where = f"descriptors of {label}/{name}"
@@ -55,58 +145,41 @@ def same_dimension(descriptors: dict[str, NDArray[np.float32]]) -> dict[str, NDA
     """Return what came in. Raises InputError if it is empty or a sequence's dimension differs from the first's."""
     if not descriptors:
         raise InputError("descriptors hold no sequence")
-    first, *others = descriptors
-    for name in others:
-        if descriptors[name].shape[2] != descriptors[first].shape[2]:
-            raise InputError(
-                f"descriptors of {name}: {descriptors[name].shape[2]} dimensions where {first} has "
-                f"{descriptors[first].shape[2]}"
-            )
+    dimensions = {name: strips.shape[2] for name, strips in descriptors.items()}
+    first = next(iter(dimensions))
+    for name, dimension in dimensions.items():
+        if dimension != dimensions[first]:
+            raise InputError(f"descriptors of {name}: {dimension} dimensions where {first} has {dimensions[first]}")
     return descriptors
 
 
-def read_descriptors(
-    folder: str | Path,
-    counts: Mapping[str, int],
-    names: Sequence[str] = STRIPS,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, NDArray[np.float32]]:
-    """Read the official layout: FOLDER/SEQUENCE/ref.csv, e1.csv ... t5.csv, one descriptor a line, no header.
+def zca(train: NDArray[np.float32], label: str) -> NDArray[np.float64]:
+    """Whitening matrix (D, D) of descriptors (n, D), those of the reference patches of a split's train list.
 
-    Numbers are separated by ',' or ';' and become float32.
-
-    Args:
-        folder: of one describer.
-        counts: the sequences to read, and how many patches each has; other folders are left alone.
-        names: of the strips.
-        progress: called with (strips read, strips in all).
-
-    Raises:
-        InputError: a file is missing, no table of numbers or of another length, or as `stack` and `same_dimension`.
+    W = V diag(l^-1/2) V' of the covariance's eigenvectors and clipped eigenvalues. Its scale does not matter later on.
+    Raises InputError, which starts with `label`, for descriptors that vary along too few directions to be whitened.
     """
-    check_files(folder, counts, names)
-    read = {}
-    for number, (sequence, count) in enumerate(counts.items()):
-        strips = {}
-        for done, name in enumerate(names, number * len(names) + 1):
-            path = Path(folder) / sequence / f"{name}.csv"
-            strips[name] = _read_table(path)
-            if len(strips[name]) != count:
-                raise InputError(f"{path}: {len(strips[name])} descriptors where the data have {count} patches")
-            if progress:
-                progress(done, len(counts) * len(names))
-        read[sequence] = stack(str(Path(folder) / sequence), strips, names)
-    return same_dimension(read)
+    centred = train.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    least = values[int(CLIP_SHARE * len(values))]
+    if least <= 1e-12 * values[-1]:
+        raise InputError(f"{label}: its {len(train)} train descriptors vary along too few directions to be whitened")
+    return np.asarray((vectors / np.sqrt(np.maximum(values, least))) @ vectors.T)
 
 
-def check_files(folder: str | Path, sequences: Iterable[str], names: Sequence[str] = STRIPS) -> None:
-    """Raise InputError for the first file that `read_descriptors` would miss."""
-    for sequence in sequences:
-        for name in names:
-            path = Path(folder) / sequence / f"{name}.csv"
-            if not path.is_file():
-                raise InputError(f"{path} is missing: descriptors need SEQUENCE/{path.name} for every sequence")
+def apply(whitening: NDArray[np.float64], descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalise a strip's descriptors (n, D): centre by the strip's own mean, whiten, sign(x) sqrt|x|, unit length.
+
+    The strip's mean, not that of training, is the benchmark's rule. A vector of length zero stays zero.
+    """
+    centred = descriptors.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    white = centred @ whitening
+    powered = np.sign(white) * np.sqrt(np.abs(white))
+    lengths = np.linalg.norm(powered, axis=1, keepdims=True)
+    unit = np.divide(powered, lengths, out=np.zeros_like(powered), where=lengths > 0)
+    return np.asarray(unit, dtype=np.float32)
 
 
 def _read_table(path: Path) -> NDArray[np.float32]:
@@ -114,12 +187,9 @@ def _read_table(path: Path) -> NDArray[np.float32]:
         with path.open(encoding="utf-8") as file:
             line = file.readline()
             separator = ";" if ";" in line else ","
-            if separator not in line:
-                raise InputError(f"{path}: its first line holds no ',' or ';' between numbers")
-            file.seek(0)
-            table = np.loadtxt(file, dtype=np.float32, delimiter=separator, ndmin=2, comments=None)
+            if separator in line:
+                file.seek(0)
+                return np.loadtxt(file, dtype=np.float32, delimiter=separator, ndmin=2, comments=None)
     except ValueError as error:  # UnicodeDecodeError included
-        raise (
-            error if isinstance(error, InputError) else InputError(f"{path}: not a table of numbers ({error})")
-        ) from None
-    return np.asarray(table)
+        raise InputError(f"{path}: not a table of numbers ({error})") from None
+    raise InputError(f"{path}: its first line holds no ',' or ';' between numbers")

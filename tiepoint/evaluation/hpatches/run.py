@@ -9,22 +9,20 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.readers.hpatches import STRIPS, HPatches
+from tiepoint.data.readers.hpatches import NOISES, STRIPS, HPatches, read_split
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import constant_error, is_constant
-from tiepoint.evaluation.hpatches.describe import describe
-from tiepoint.evaluation.hpatches.descriptors import check_files, read_descriptors
-from tiepoint.evaluation.hpatches.generate import read_or_generate
-from tiepoint.evaluation.hpatches.normalization import apply, zca
-from tiepoint.evaluation.hpatches.protocol import evaluate
-from tiepoint.evaluation.hpatches.splits import measured_sequences, training_sequences
+from tiepoint.evaluation.hpatches.descriptors import apply, check_files, describe, read_descriptors, zca
+from tiepoint.evaluation.hpatches.measures import POOLS, match, retrieve, summarize, verify
+from tiepoint.evaluation.hpatches.tasks import read_or_generate
 from tiepoint.evaluation.options import HPatchesOptions, Normalization, Resize
-from tiepoint.evaluation.provenance import selection_of
+from tiepoint.evaluation.provenance import selection_of, statement
 from tiepoint.evaluation.verification import Describe
 from tiepoint.options import override
 from tiepoint.types import Progress
 
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
+PREFIXES = {"view": ("v_",), "illum": ("i_",), "full": ("v_", "i_")}
 
 
 def evaluate_hpatches(
@@ -45,7 +43,8 @@ def evaluate_hpatches(
         flat: fields of HPatchesOptions, which win over `options`.
 
     Returns:
-        For each describer what `evaluate` states.
+        For each describer `statement` with "verification", "matching", "retrieval" and "mean_ap" of the three; rates in
+        0..1.
 
     Raises:
         InputError: an input that cannot be used, named in the message.
@@ -61,14 +60,79 @@ def evaluate_hpatches(
             check_files(describer, test)
             check_files(describer, train, ("ref",))
     verification, retrieval = read_or_generate(how.tasks, how.split, counts, lambda name: patches.strip(name, "ref"))
-    return [
-        evaluate(
-            _describe(patches, name, describer, test, train, how.resize, progress), verification, retrieval,
-            describer=name, options=how, selection=selection_of(describer),
+    metric, rule = how.metric, how.average_precision
+
+    def measure(name: str, describer: Describe | Path) -> dict[str, Any]:
+        descriptors = _describe(patches, name, describer, test, train, how.resize, progress)
+        stated = statement(
+            "hpatches",
+            variant=how.averaging,
+            split=how.split,
+            selection=selection_of(describer),
+            describer=name,
+            dimension=descriptors[test[0]].shape[2],
+            distance=metric,
+            average_precision=rule,
+            sequences=len(descriptors),
+            tasks={"verification": verification.origin, "retrieval": retrieval.origin},
+            normalization=how.normalization,
             resize=None if isinstance(describer, Path) else how.resize,
         )
-        for name, describer in describers.items()
-    ]  # fmt: skip
+        results = {
+            "verification": verify(descriptors, verification, metric=metric, rule=rule),
+            "matching": summarize(match(descriptors, metric=metric, rule=rule), how.averaging),
+        }
+        table = retrieve(descriptors, retrieval, metric=metric, rule=rule)
+        by_pool = {
+            n: dict(zip(map(str, POOLS), row.tolist(), strict=True)) for n, row in zip(NOISES, table, strict=True)
+        }
+        results["retrieval"] = {**by_pool, "mean_ap": float(table.mean())}
+        return {**stated, **results, "mean_ap": {task: result["mean_ap"] for task, result in results.items()}}
+
+    return [measure(name, describer) for name, describer in describers.items()]
+
+
+def measured_sequences(split: str, sequences: Sequence[str], file: str | Path | None = None) -> list[str]:
+    """Sequences that a split measures, among those that the data set holds.
+
+    Args:
+        split: an entry of the file; without one "view", "illum" or "full", all of the data set's sequences by prefix.
+        sequences: that the data set holds.
+        file: the benchmark's splits.json.
+
+    Returns:
+        Names in the file's order, which tasks are drawn in, or sorted where there is no file.
+
+    Raises:
+        InputError: no such split, or sequences that the data set lacks.
+    """
+    if file is not None:
+        return _held(split, "test", sequences, file)
+    if split not in PREFIXES:
+        raise InputError(f"split {split!r}: only {', '.join(PREFIXES)} follow from names: give --splits splits.json")
+    names = sorted(name for name in sequences if name.startswith(PREFIXES[split]))
+    if not names:
+        raise InputError(f"split {split!r}: the data hold no sequence that starts with {PREFIXES[split][0]}")
+    return names
+
+
+def training_sequences(split: str, sequences: Sequence[str], file: str | Path | None) -> list[str]:
+    """Sequences that a split leaves for learning; view, illum and full leave none. As `measured_sequences`."""
+    if file is None:
+        raise InputError(
+            "a normalisation is learned from a split's train list: give --splits splits.json and split a, b or c"
+        )
+    return _held(split, "train", sequences, file)
+
+
+def _held(split: str, part: str, sequences: Sequence[str], file: str | Path) -> list[str]:
+    names = read_split(file, split, part)
+    held = set(sequences)
+    for name in names:
+        if name not in held:
+            raise InputError(f"{file}: split {split}, {part}: {name} is named twice or is missing in the data")
+        held.remove(name)
+    return names
 
 
 def _describe(
