@@ -8,7 +8,7 @@ against what explains it with less: a plane, or cameras that only turned.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +25,8 @@ from tiepoint.types import Points
 MAX_EXPECTED_BY_CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
 FUNDAMENTAL, ESSENTIAL = 7, 5  # matches that fix one
 SOLUTIONS = {FUNDAMENTAL: 3, ESSENTIAL: 10}
-THRESHOLD_HALVINGS, MATCH_HALVINGS = (
-    3,
-    5,
-)  # halvings, less one, of the threshold and of the matches, by which chance is tried
-PARALLAX_THRESHOLDS = (
-    2.0  # thresholds: a residual of the plane above this is parallax, below it may be noise of both images
-)
+THRESHOLD_HALVINGS, MATCH_HALVINGS = 3, 5  # less one, of the threshold and of the matches, by which chance is tried
+PARALLAX_THRESHOLDS = 2.0  # a residual of the plane above so many is parallax, below it may be noise of both images
 Sizes = Sequence[tuple[int, int]]
 
 
@@ -72,8 +67,7 @@ def estimate_fundamental(
     """Fit a fundamental matrix robustly, by OpenCV's MAGSAC++ (Barath et al., CVPR 2020). Deterministic for a seed.
 
     Args:
-        points_a: (N, 2) pixels.
-        points_b: (N, 2) pixels.
+        points_a, points_b: (N, 2) pixels.
         threshold: largest Sampson distance of an inlier, pixels.
         seed: seed of the samples.
         weights: (N,), 0 or more, as match probabilities: samples are drawn from the likeliest first (PROSAC), which
@@ -88,27 +82,17 @@ def estimate_fundamental(
         InputError: arrays that are not (N, 2) and finite, a threshold that is not positive, weights that are negative,
             not finite or all 0.
     """
-    a, b = checked_points(points_a, points_b, threshold)
-    trust = checked_weights(weights, len(a))
-    test = _Test(threshold, sizes or (_box(a), _box(b)), trust)
-    if (flaw := _too_few(a, b, threshold, FUNDAMENTAL + 1)) is not None:
-        return _refused(len(a), flaw)
-    order = _order(trust, len(a))
-    try:
-        found = cv2.findFundamentalMat(a[order], b[order], usac(threshold, seed, ordered=trust is not None))[0]
-    except cv2.error:  # points that span no model
-        found = None
-    if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
-        return _refused(len(a), "no fundamental matrix found")
-    matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
-    distances = sampson_distances(matrix, a, b)
+    matches = _Matches.checked(points_a, points_b, threshold, weights, sizes)
+    matrix, flaw = matches.solve(cv2.findFundamentalMat, seed, FUNDAMENTAL, "fundamental")
+    if matrix is None:
+        return matches.refused(flaw)
+    distances = sampson_distances(matrix, matches.a, matches.b)
     result = Epipolar(matrix, distances <= threshold, distances)
-    if (flaw := _by_chance(result, a, b, test, FUNDAMENTAL)) is not None:
-        return _refused(len(a), flaw)
-    plane = estimate(a[result.inliers], b[result.inliers], threshold=threshold, seed=seed, size=test.sizes[0])
-    if plane.matrix is None:
-        return result
-    return _unless_flat(result, plane.matrix, a, b, test, "the matches lie on a plane")
+    if (reason := matches.by_chance(result, FUNDAMENTAL)) is not None:
+        return matches.refused(reason)
+    agreeing = matches.a[result.inliers], matches.b[result.inliers]
+    plane = estimate(*agreeing, threshold=threshold, seed=seed, size=matches.sizes[0])
+    return result if plane.matrix is None else matches.unless_flat(result, plane.matrix, "the matches lie on a plane")
 
 
 def estimate_essential(
@@ -125,9 +109,8 @@ def estimate_essential(
     """Fit an essential matrix robustly, by MAGSAC++ over five-point samples, and the pose that puts points in front.
 
     Args:
-        camera_a: (3, 3) intrinsics K of a, [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, pixel centres at integers.
-            A lens's distortion has to be taken out of the points first.
-        camera_b: (3, 3) intrinsics of b.
+        camera_a, camera_b: (3, 3) intrinsics K, [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, pixel centres at
+            integers. A lens's distortion has to be taken out of the points first.
 
     Other arguments, refusals and errors as `estimate_fundamental`; 6 matches are the fewest. A plane gives a pose (from
     few points of it perhaps the second of the two that it allows); cameras that only turned give none, since the
@@ -136,34 +119,27 @@ def estimate_essential(
     Raises:
         InputError: also for intrinsics that are not of this form.
     """
-    a, b = checked_points(points_a, points_b, threshold)
-    camera_a, camera_b = _intrinsics(camera_a, "camera_a"), _intrinsics(camera_b, "camera_b")
-    trust = checked_weights(weights, len(a))
-    test = _Test(threshold, sizes or (_box(a), _box(b)), trust)
-    if (flaw := _too_few(a, b, threshold, ESSENTIAL + 1)) is not None:
-        return _refused(len(a), flaw)
-    order = _order(trust, len(a))
-    settings: Any = usac(threshold, seed, ordered=trust is not None)
-    try:
-        found: Any = cv2.findEssentialMat(a[order], b[order], camera_a, camera_b, None, None, settings)[0]
-    except cv2.error:
-        found = None
-    if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
-        return _refused(len(a), "no essential matrix found")
-    matrix = np.asarray(found / np.linalg.norm(found), dtype=np.float64)
-    distances = sampson_distances(np.linalg.inv(camera_b).T @ matrix @ np.linalg.inv(camera_a), a, b)
+    matches = _Matches.checked(points_a, points_b, threshold, weights, sizes)
+    first, second = _intrinsics(camera_a, "camera_a"), _intrinsics(camera_b, "camera_b")
+
+    def find(a: Points, b: Points, settings: Any) -> Any:
+        return cv2.findEssentialMat(a, b, first, second, None, None, settings)
+
+    matrix, flaw = matches.solve(find, seed, ESSENTIAL, "essential")
+    if matrix is None:
+        return matches.refused(flaw)
+    from_a, from_b = np.linalg.inv(first), np.linalg.inv(second)
+    distances = sampson_distances(from_b.T @ matrix @ from_a, matches.a, matches.b)
     inliers = distances <= threshold
-    rays_a, rays_b = (_rays(points, camera) for points, camera in ((a, camera_a), (b, camera_b)))
-    still = threshold / min(camera_a[0, 0], camera_a[1, 1], camera_b[0, 0], camera_b[1, 1])
+    rays_a, rays_b = _rays(matches.a, from_a), _rays(matches.b, from_b)
+    still = threshold / min(first[0, 0], first[1, 1], second[0, 0], second[1, 1])
     rotation, translation = relative_pose(matrix, rays_a[inliers], rays_b[inliers], still)
     inliers &= in_front_or_far(rotation, translation, rays_a, rays_b, still)
     result = Epipolar(matrix, inliers, distances, rotation=rotation, translation=translation)
-    if (flaw := _by_chance(result, a, b, test, ESSENTIAL)) is not None:
-        return _refused(len(a), flaw)
-    turned = (
-        camera_b @ fit_rotation(rays_a[inliers], rays_b[inliers], PARALLAX_THRESHOLDS * still) @ np.linalg.inv(camera_a)
-    )
-    return _unless_flat(result, turned, a, b, test, "the cameras only turned")
+    if (reason := matches.by_chance(result, ESSENTIAL)) is not None:
+        return matches.refused(reason)
+    turn = fit_rotation(rays_a[inliers], rays_b[inliers], PARALLAX_THRESHOLDS * still)
+    return matches.unless_flat(result, second @ turn @ from_a, "the cameras only turned")
 
 
 def sampson_distances(fundamental: Points, a: Points, b: Points) -> Points:
@@ -173,8 +149,7 @@ def sampson_distances(fundamental: Points, a: Points, b: Points) -> Points:
     lines_b, lines_a = homogeneous_a @ fundamental.T, homogeneous_b @ fundamental
     error = np.abs((homogeneous_b * lines_b).sum(axis=1))
     slope = np.sqrt((lines_a[:, :2] ** 2).sum(axis=1) + (lines_b[:, :2] ** 2).sum(axis=1))
-    distances: Points = error / np.maximum(slope, 1e-30)
-    return distances
+    return np.asarray(error / np.maximum(slope, 1e-30))
 
 
 def expected_by_chance(
@@ -197,8 +172,7 @@ def expected_by_chance(
         inliers: k.
         threshold: largest Sampson distance of an inlier, pixels.
         sizes: widths and heights of both images.
-        sample: s, of a fundamental matrix by default.
-        solutions: m.
+        sample, solutions: s and m, of a fundamental matrix by default.
     """
     # The Sampson distance shares an error between both images: in one of them, sqrt(2) times as large ones pass.
     p = max(2 * math.sqrt(2) * threshold * math.hypot(w, h) / (w * h) for w, h in sizes)
@@ -207,78 +181,94 @@ def expected_by_chance(
     return math.exp(min(logarithm + (inliers - sample) * math.log(min(p, 1.0)), 700.0))
 
 
-def _by_chance(found: Epipolar, a: Points, b: Points, test: _Test, sample: int) -> str | None:
-    count = _different(a[found.inliers], b[found.inliers])
-    if count <= sample:
-        return f"fewer than {sample + 1} inliers"
-    if (
-        test.chance(np.where(found.inliers, found.residuals, np.inf), a, b, sample, SOLUTIONS[sample])
-        > MAX_EXPECTED_BY_CHANCE
-    ):
-        return f"{count} inliers, no more than matches at random may have"
-    return None
-
-
-def _unless_flat(found: Epipolar, homography: Points, a: Points, b: Points, test: _Test, words: str) -> Epipolar:
-    """Refuse what a homography explains, but for inliers that could lie beyond it by chance.
-
-    With the homography H, F = [e] H for some e: two matches fix it, so the others beyond H are the proof.
-    """
-    distances = residuals(homography, a, b)
-    beyond = distances > PARALLAX_THRESHOLDS * test.threshold
-    left = np.where(found.inliers, found.residuals, np.inf)[beyond]
-    if test.among(beyond).chance(left, a[beyond], b[beyond], 2, 1) <= MAX_EXPECTED_BY_CHANCE:
-        return found
-    flat = int((found.inliers & ~beyond).sum())
-    reason = f"{words}: a homography explains {flat} of {int(found.inliers.sum())} inliers"
-    return replace(_refused(len(a), reason), plane=Estimate(homography, distances <= test.threshold, distances))
-
-
 @dataclass(frozen=True)
-class _Test:
-    """Inliers against chance: at the threshold and at finer ones, among all matches and the likeliest of them.
+class _Matches:
+    """Matched points (N, 2), and inliers among them held against chance."""
 
-    The least of the expected numbers is taken, times how many are compared, which keeps it an expected number.
-    """
-
+    a: Points
+    b: Points
     threshold: float
     sizes: Sizes
     weights: Points | None
 
-    def chance(self, distances: Points, a: Points, b: Points, sample: int, solutions: int) -> float:
-        order = _order(self.weights, len(a))
-        first = np.sort(np.unique(np.hstack([a, b])[order], axis=0, return_index=True)[1])
+    @classmethod
+    def checked(
+        cls, a: ArrayLike, b: ArrayLike, threshold: float, weights: ArrayLike | None, sizes: Sizes | None
+    ) -> _Matches:
+        a, b = checked_points(a, b, threshold)
+        return cls(a, b, threshold, sizes or (_box(a), _box(b)), checked_weights(weights, len(a)))
+
+    def take(self, chosen: NDArray[np.bool_]) -> _Matches:
+        weights = None if self.weights is None else self.weights[chosen]
+        return replace(self, a=self.a[chosen], b=self.b[chosen], weights=weights)
+
+    def order(self) -> NDArray[np.intp]:
+        """Rows, the likeliest first."""
+        return np.arange(len(self.a)) if self.weights is None else np.argsort(-self.weights, kind="stable")
+
+    def different(self) -> int:
+        """How many are: a keypoint of two orientations may give the same match twice, and proves it once."""
+        return len(np.unique(np.hstack([self.a, self.b]), axis=0))
+
+    def solve(self, find: Callable[..., Any], seed: int, sample: int, name: str) -> tuple[Points | None, str]:
+        """The matrix (3, 3) of norm 1 that OpenCV finds, or None and the reason."""
+        if self.different() < sample + 1:
+            return None, f"fewer than {sample + 1} different matches"
+        if is_thin(self.a, self.threshold) or is_thin(self.b, self.threshold):
+            return None, "the matches lie on a line or at one point"
+        order, settings = self.order(), usac(self.threshold, seed, ordered=self.weights is not None)
+        try:
+            found = find(self.a[order], self.b[order], settings)[0]
+        except cv2.error:  # points that span no model
+            found = None
+        if found is None or found.shape != (3, 3) or not np.isfinite(found).all():
+            return None, f"no {name} matrix found"
+        return np.asarray(found / np.linalg.norm(found), dtype=np.float64), ""
+
+    def refused(self, reason: str) -> Epipolar:
+        return Epipolar(None, np.zeros(len(self.a), dtype=bool), np.full(len(self.a), np.inf), reason)
+
+    def by_chance(self, found: Epipolar, sample: int) -> str | None:
+        """Why the inliers prove nothing; None where they do."""
+        count = self.take(found.inliers).different()
+        if count <= sample:
+            return f"fewer than {sample + 1} inliers"
+        distances = np.where(found.inliers, found.residuals, np.inf)
+        if self.chance(distances, sample, SOLUTIONS[sample]) > MAX_EXPECTED_BY_CHANCE:
+            return f"{count} inliers, no more than matches at random may have"
+        return None
+
+    def unless_flat(self, found: Epipolar, homography: Points, words: str) -> Epipolar:
+        """Refuse what a homography explains, but for inliers that could lie beyond it by chance.
+
+        With the homography H, F = [e] H for some e: two matches fix it, so the others beyond H are the proof.
+        """
+        distances = residuals(homography, self.a, self.b)
+        beyond = distances > PARALLAX_THRESHOLDS * self.threshold
+        left = np.where(found.inliers, found.residuals, np.inf)[beyond]
+        if self.take(beyond).chance(left, 2, 1) <= MAX_EXPECTED_BY_CHANCE:
+            return found
+        flat = int((found.inliers & ~beyond).sum())
+        reason = f"{words}: a homography explains {flat} of {int(found.inliers.sum())} inliers"
+        return replace(self.refused(reason), plane=Estimate(homography, distances <= self.threshold, distances))
+
+    def chance(self, distances: Points, sample: int, solutions: int) -> float:
+        """The least number expected by chance: at the threshold and finer ones, among all matches and the likeliest.
+
+        It is multiplied by how many are compared, which keeps it an expected number.
+        """
+        order = self.order()
+        first = np.sort(np.unique(np.hstack([self.a, self.b])[order], axis=0, return_index=True)[1])
         ranked = distances[order][first]
         counts = [len(ranked) >> k for k in range(1 if self.weights is None else MATCH_HALVINGS)]
         tests = [(n, self.threshold / 2**k) for n in counts for k in range(THRESHOLD_HALVINGS)]
-        best = math.inf
-        for n, threshold in tests:
-            inliers = int((ranked[:n] <= threshold).sum())
-            if inliers > sample:
-                best = min(
-                    best, expected_by_chance(n, inliers, threshold, self.sizes, sample=sample, solutions=solutions)
-                )
-        return best * len(tests)
-
-    def among(self, chosen: NDArray[np.bool_]) -> _Test:
-        return replace(self, weights=None if self.weights is None else self.weights[chosen])
-
-
-def _too_few(a: Points, b: Points, threshold: float, fewest: int) -> str | None:
-    if _different(a, b) < fewest:
-        return f"fewer than {fewest} different matches"
-    if is_thin(a, threshold) or is_thin(b, threshold):
-        return "the matches lie on a line or at one point"
-    return None
-
-
-def _different(a: Points, b: Points) -> int:
-    """Number of different matches: a keypoint of two orientations may give the same one twice, and proves it once."""
-    return len(np.unique(np.hstack([a, b]), axis=0))
-
-
-def _order(weights: Points | None, count: int) -> NDArray[np.intp]:
-    return np.arange(count) if weights is None else np.argsort(-weights, kind="stable")
+        inliers = [int((ranked[:n] <= threshold).sum()) for n, threshold in tests]
+        expected = [
+            expected_by_chance(n, k, threshold, self.sizes, sample=sample, solutions=solutions)
+            for (n, threshold), k in zip(tests, inliers, strict=True)
+            if k > sample
+        ]
+        return min(expected, default=math.inf) * len(tests)
 
 
 def _box(points: Points) -> tuple[int, int]:
@@ -288,8 +278,9 @@ def _box(points: Points) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _rays(points: Points, camera: Points) -> Points:
-    rays = np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(camera).T
+def _rays(points: Points, inverse: Points) -> Points:
+    """Unit directions (N, 3) by the inverse (3, 3) of the intrinsics."""
+    rays = np.column_stack([points, np.ones(len(points))]) @ inverse.T
     return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
@@ -303,7 +294,3 @@ def _intrinsics(camera: ArrayLike, name: str) -> Points:
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def _refused(count: int, reason: str) -> Epipolar:
-    return Epipolar(None, np.zeros(count, dtype=bool), np.full(count, np.inf), reason)
