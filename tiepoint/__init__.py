@@ -25,33 +25,20 @@ __all__ = [
     "Features", "InputError", "Matches", "PatchSet", "Registration", "__version__", "describe", "evaluation", "load",
     "load_describer", "load_relater", "losses", "match", "nets", "options", "register", "register_many",
 ]  # fmt: skip
-# Public name: module, and the name there; None where the name is the module itself.
-_HOMES: dict[str, tuple[str, str | None]] = {
-    "Features": ("features.describe", "Features"),
-    "InputError": ("errors", "InputError"),
-    "Matches": ("matching.match", "Matches"),
-    "PatchSet": ("patches", "PatchSet"),
-    "Registration": ("registration.result", "Registration"),
-    "describe": ("features.describe", "describe"),
-    "evaluation": ("evaluation", None),
-    "load": ("models.load", "load"),
-    "load_describer": ("models.load", "load_describer"),
-    "load_relater": ("models.load", "load_relater"),
-    "losses": ("losses", None),
-    "match": ("matching.match", "match"),
-    "nets": ("nets", None),
-    "options": ("options", None),
-    "register": ("registration.register", "register"),
-    "register_many": ("batch.batch", "register_many"),
-}
+# Public name: the module that has it. The other names are modules themselves.
+_HOMES = {
+    "Features": "features.describe", "InputError": "errors", "Matches": "matching.match", "PatchSet": "patches",
+    "Registration": "registration.result", "describe": "features.describe", "load": "models.load",
+    "load_describer": "models.load", "load_relater": "models.load", "match": "matching.match",
+    "register": "registration.register", "register_many": "batch.batch",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'tiepoint' has no attribute {name!r}")
-    home, inside = _HOMES[name]
-    module = importlib.import_module(f"tiepoint.{home}")
-    return module if inside is None else getattr(module, inside)
+    module = importlib.import_module(f"tiepoint.{_HOMES.get(name, name)}")
+    return getattr(module, name) if name in _HOMES else module
 
 
 def __dir__() -> list[str]:

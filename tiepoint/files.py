@@ -26,11 +26,8 @@ WINDOWS = os.name == "nt"
 def locked(folder: str | Path | None) -> Iterator[None]:
     """Hold the lock of a folder, which is made if it is missing. None, for a run that writes nothing, holds nothing.
 
-    Folders that were made for it and are empty at the end are removed again.
-
-    Raises:
-        InputError: another run holds the lock, or `folder` is a file.
-        OSError: a folder without rights, or a file system without locks.
+    Folders that were made for it and are empty at the end are removed again. Raises InputError where another run holds
+    the lock, or `folder` is a file, and what `hold` raises.
     """
     if folder is None:
         yield
@@ -55,11 +52,8 @@ def hold(lock: Path) -> Iterator[None]:
     """Hold the lock file `lock`. A file beside it says who does: process, host and since when.
 
     The operating system releases the lock when the process dies, and both files are removed when the block ends.
-    The holder is written beside the lock because Windows lets nobody read a locked file.
-
-    Raises:
-        InputError: another run holds it.
-        OSError: a folder without rights, or a file system without locks.
+    The holder is written beside the lock because Windows lets nobody read a locked file. Raises InputError where
+    another run holds it, and OSError for a folder without rights, or a file system without locks.
     """
     from filelock import FileLock, Timeout
 
@@ -68,13 +62,11 @@ def hold(lock: Path) -> Iterator[None]:
         with named(lock):
             held = FileLock(lock).acquire(timeout=0)
     except Timeout:
-        try:
+        who = ""
+        with suppress(OSError, ValueError):
             who = holder.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            who = ""
-        raise InputError(
-            f"{lock.parent}: another run is writing there ({who or 'unknown'}): wait for it, or name another folder"
-        ) from None
+        other = f"another run is writing there ({who or 'unknown'})"
+        raise InputError(f"{lock.parent}: {other}: wait for it, or name another folder") from None
     with held:
         try:
             since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

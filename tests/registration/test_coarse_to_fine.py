@@ -16,8 +16,7 @@ from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.sources import ArraySource
 from tiepoint.images.window import Window
 from tiepoint.registration.coarse_to_fine import MAX_STEP, levels
-from tiepoint.registration.grid import CELLS, plan
-from tiepoint.registration.windows import Pair
+from tiepoint.registration.windows import CELLS, Pair, plan
 
 
 def reader(image: np.ndarray, mask: np.ndarray | None = None) -> Reader:

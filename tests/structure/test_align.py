@@ -71,7 +71,6 @@ def test_correlation_finds_a_similarity_across_spectra(
     truth = similarity(angle, scale, shift, image.shape)
     best, *others = correlate(image, other_spectrum(warped(image, truth)))
     assert corner_error(best.matrix, truth, 400, 300) < 4
-    assert (best.rotation, best.scale) == (angle, scale)
     assert best.score > 0.3
     assert best.score > 2 * np.median([c.score for c in others])
 
@@ -97,7 +96,6 @@ def test_local_shifts_are_found_to_a_tenth_of_a_pixel_across_spectra(texture: Te
     assert np.median(errors) < 0.15
     assert np.quantile(errors, 0.95) < 0.5
     assert (found.scores > 0.3).mean() > 0.95
-    assert found.clear.min() > 0
 
 
 def test_places_may_be_given_and_those_without_a_whole_window_are_left_out(texture: Texture) -> None:

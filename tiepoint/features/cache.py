@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tiepoint.errors import InputError
 from tiepoint.features.describe import Features
 from tiepoint.features.view import View
 from tiepoint.files import atomic_file, named
+from tiepoint.images.header import opened
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.options import Band, Detection
 
@@ -26,13 +26,8 @@ class FeatureCache:
     """Describes image files, or reads what it described before from one file for each image.
 
     Images are known by what they hold: a copy under another name is the same image. The pixels are not kept, but read
-    from the image again.
-
-    Args:
-        folder: where the files lie; None keeps nothing.
-        model: a loaded describer.
-        detection: which keypoints are detected.
-        key: plain values that say what the features depend on besides the image: the describer's weights, the options.
+    from the image again. Without a folder nothing is kept. The key holds plain values that say what the features depend
+    on besides the image: the describer's weights, the options.
     """
 
     def __init__(self, folder: Path | None, model: Describer, detection: Detection, key: Any) -> None:
@@ -85,12 +80,5 @@ def digest(data: bytes) -> str:
 
 def digest_file(path: str | Path) -> str:
     """SHA-256 of a file. Raises InputError for one that cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder: name an image file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

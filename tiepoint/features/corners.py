@@ -18,19 +18,16 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tiepoint.types import Points
 
-def find_peaks(
-    response: NDArray[np.float32], threshold: float, radius: int = 2
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Pixels that are the largest within `radius` and above `threshold`, placed between pixels by a parabola.
+Response = NDArray[np.float32]
 
-    Args:
-        response: (H, W).
-        threshold: the lowest value a maximum must exceed.
-        radius: half the side of the square of comparison, in pixels; maxima on the image's rim are left out.
 
-    Returns:
-        Points (N, 2), x and y, each within half a pixel of its maximum, and values (N,).
+def find_peaks(response: Response, threshold: float, radius: int = 2) -> tuple[Points, Response]:
+    """Pixels of (H, W) that are the largest within `radius` px and above `threshold`, placed by a parabola.
+
+    Maxima on the image's rim are left out. Returns points (N, 2), x and y, each within half a pixel of its maximum, and
+    values (N,).
     """
     if min(response.shape) < 3:
         return np.empty((0, 2)), np.empty(0, dtype=np.float32)
@@ -47,7 +44,7 @@ def find_peaks(
 
 def parabola_vertex(before: ArrayLike, value: ArrayLike, after: ArrayLike) -> NDArray[np.floating]:
     """Where the parabola through three samples, one apart, has its maximum, from the middle one; 0 if it has none."""
-    before, value, after = np.asarray(before), np.asarray(value), np.asarray(after)
+    before, value, after = map(np.asarray, (before, value, after))
     curvature = 2 * value - before - after
     return np.asarray((after - before) / np.where(curvature > 0, 2 * curvature, np.inf))
 
@@ -57,7 +54,7 @@ FLOOR = 0.1  # f: share of the image's mean energy below which a place counts as
 ROUNDING = 1e-5  # share of the largest grey value below which gradients are float32's own
 
 
-def cornerness(image: NDArray[Any]) -> NDArray[np.float32]:
+def cornerness(image: NDArray[Any]) -> Response:
     """Response (H, W), float32 in 0..1 for all but the sharpest corners, of a grey image (H, W) of any depth."""
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), SIGMA)
     gx, gy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))

@@ -78,46 +78,46 @@ def describe(
     Args:
         image: a path, an array (H, W) or (C, H, W), uint8, uint16 or float, or a `tiepoint.images.raster.Raster`.
         describer: a name or path, as `tiepoint.load` takes, or a loaded one.
-        detection: which keypoints are detected; the defaults of `tiepoint.options.Detection` without it.
-        band: band of the image to take, by its number from 1 or by its name; see `read_image` for the default.
+        detection: the defaults of `tiepoint.options.Detection` without it.
+        band: of the image, by its number from 1 or by its name; see `read_image` for the default.
         rotation: (2, 2), for describers of upright patches: how this image is rotated and scaled against the one that
             it will be matched with. Their patches are cut with it; without it they are not rotated.
         name: what errors call an image given as an array.
         device: where a describer that is given by name computes: "auto" (cuda, mps or cpu), or a torch device.
         flat: fields of `Detection` by name, which replace those of `detection`.
 
-    Raises:
-        InputError: an unusable file or array, an image under 32 px, a constant one, or one without keypoints; an
-            unknown option; `affine` for a describer of upright patches.
+    Raises InputError for an unusable file or array, an image under 32 px, a constant one, or one without keypoints; an
+    unknown option; `affine` for a describer of upright patches.
     """
     detection = override(detection or Detection(), flat)
     raster = as_raster(image, name, band)
     grey, name = raster.pixels, raster.name
+    height, width = grey.shape
     if min(grey.shape) < MIN_SIDE_PX:
-        raise InputError(
-            f"{name}: {grey.shape[1]}x{grey.shape[0]} pixels: give an image of at least {MIN_SIDE_PX} a side"
-        )
+        raise InputError(f"{name}: {width}x{height} pixels: give an image of at least {MIN_SIDE_PX} a side")
     if grey.min() == grey.max():
         raise InputError(f"{name}: all pixels are equal: give an image with texture")
     model = load_describer(describer, device)
     check_options(model, detection.support, detection.affine)
     upright_width = model.upright_width
-    keypoints = detect(raster.to_uint8(), detection, upright=upright_width is not None, mask=raster.mask)
+    image_8bit = raster.to_uint8()
+    keypoints = detect(image_8bit, detection, upright=upright_width is not None, mask=raster.mask)
     if upright_width is not None:
         frames = upright_frames(keypoints.points, upright_width, model.support)
         if rotation is not None:
             frames[:, :, :2] = np.asarray(rotation, dtype=np.float64) @ frames[:, :, :2]
         keypoints = replace(keypoints, frames=frames, opencv=())
     support = model.support if detection.support is None else detection.support
-    reach = _half_diagonals(keypoints.frames, support)
+    x, y = np.moveaxis(keypoints.frames[:, :, :2], 2, 0)
+    # From each keypoint to the corner of its patch that lies farthest.
+    reach = np.maximum(np.linalg.norm(x + y, axis=1), np.linalg.norm(x - y, axis=1)) * support / 2
     keypoints = keypoints.take(np.flatnonzero(is_clear_of_mask(keypoints.points, raster.mask, reach)))
     if not len(keypoints):
         raise InputError(f"{name}: no keypoints found: lower the contrast threshold ({detection.contrast_threshold:g})")
     if model.on_image and not detection.affine:
-        descriptors = model.describe_keypoints(raster.to_uint8(), keypoints.to_opencv())
+        descriptors = model.describe_keypoints(image_8bit, keypoints.to_opencv())
     else:
-        descriptors = describe_patches(raster.pixels, keypoints.frames, model, support, raster.limits)
-    height, width = grey.shape
+        descriptors = describe_patches(grey, keypoints.frames, model, support, raster.limits)
     return Features(keypoints.frames, descriptors, keypoints.responses, (width, height), model.name, raster.geo)
 
 
@@ -127,12 +127,6 @@ def check_options(model: Describer, support: float | None, affine: bool) -> None
         raise InputError(f"{model.name} describes upright patches of one width: leave out affine, or name another one")
     if model.on_image and support is not None and support != model.support:
         raise InputError(f"support {support:g}: {model.name} always sees {model.support:g} sigmas: leave it out")
-
-
-def _half_diagonals(frames: NDArray[np.float64], support: float) -> NDArray[np.float64]:
-    """Distance (N,) in pixels from each keypoint to the corner of its patch that lies farthest."""
-    x, y = frames[:, :, 0], frames[:, :, 1]
-    return np.asarray(np.maximum(np.linalg.norm(x + y, axis=1), np.linalg.norm(x - y, axis=1)) * support / 2)
 
 
 def describe_patches(

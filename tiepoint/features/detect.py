@@ -37,16 +37,15 @@ def detect(
 
     Args:
         image: (H, W), uint8, uint16 or float32.
-        detection: which keypoints; the defaults of `tiepoint.options.Detection` without it. For SIFT
-            `contrast_threshold` is the contrast; what others make of it stands at their functions. For `affine` see
-            `shape.adapted`, for `uniform` `tiepoint.features.spread`.
+        detection: the defaults of `tiepoint.options.Detection` without it. For SIFT `contrast_threshold` is the
+            contrast; what others make of it stands at their functions. For `affine` see `shape.adapt_shape`, for
+            `uniform` `tiepoint.features.uniform`.
         upright: set all angles to 0, for images that are known to be rotated little.
         mask: (H, W), False where the image holds nothing; keypoints keep `MASK_CLEARANCE_SIGMAS` sigmas from there.
         flat: fields of `Detection` by name, which replace those of `detection`.
 
-    Raises:
-        InputError: an unknown detector, or one that this installation lacks; an image that is empty, of another shape
-            or type, or with NaN; an option out of its range; a mask of another shape.
+    Raises InputError for an unknown detector, or one that this installation lacks; an image that is empty, of another
+    shape or type, or with NaN; an option out of its range; a mask of another shape.
     """
     chosen = override(detection or Detection(), flat)
     _check(image, chosen, mask)

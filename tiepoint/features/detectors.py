@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,9 +18,10 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.features import corners, phase
 from tiepoint.features.corners import find_peaks
-from tiepoint.features.frames import compose, from_laf, from_opencv, sigmas
+from tiepoint.features.frames import compose, from_laf, sigmas
 from tiepoint.features.keypoints import Keypoints
 from tiepoint.options import Detection
+from tiepoint.types import Points
 
 Grey = NDArray[np.uint8]
 Detector = Callable[[Grey, float, int], Keypoints]
@@ -125,51 +128,12 @@ def detect_grid(image: Grey, contrast: float, count: int) -> Keypoints:
     return Keypoints.at(points, np.ones(len(points)))
 
 
-def detect_harris(image: Grey, contrast: float, count: int) -> Keypoints:
-    """kornia's Harris corners over scales."""
-    return _kornia("harris", image, contrast, count)
+def detect_kornia(image: Grey, contrast: float, count: int, name: str) -> Keypoints:
+    """kornia's detector over a scale pyramid from the full image down to 16 px.
 
-
-def detect_hessian(image: Grey, contrast: float, count: int) -> Keypoints:
-    """kornia's maxima of the Hessian's determinant over scales."""
-    return _kornia("hessian", image, contrast, count)
-
-
-def detect_dog(image: Grey, contrast: float, count: int) -> Keypoints:
-    """kornia's extrema of differences of Gaussians, SIFT's blobs without an orientation."""
-    return _kornia("dog", image, contrast, count)
-
-
-# Left out: KeyNet, whose weights kornia downloads.
-DETECTORS: dict[str, Detector] = {
-    "sift": detect_sift, "gradient": detect_gradient, "phase": detect_phase, "orb": detect_orb, "fast": detect_fast,
-    "gftt": detect_gftt, "mser": detect_mser, "akaze": detect_akaze, "grid": detect_grid, "harris": detect_harris,
-    "hessian": detect_hessian, "dog": detect_dog,
-}  # fmt: skip
-ORIENTED = {"sift", "orb", "akaze"}  # these measure orientations themselves
-SHAPED = {"mser"}  # and this its affine shape
-
-
-def _fast(image: Grey, threshold: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Points (N, 2) at whole pixels and responses (N,)."""
-    found = cv2.FastFeatureDetector.create(threshold).detect(image)
-    points = np.array([k.pt for k in found], dtype=np.float64).reshape(-1, 2)
-    return points, np.array([k.response for k in found], dtype=np.float32)
-
-
-def _grey_levels(contrast: float) -> int:
-    return max(1, round(255 * contrast))
-
-
-def _without_octaves(found: Sequence[cv2.KeyPoint], unit: float) -> Keypoints:
-    """OpenCV's keypoints, `unit` sigmas to a unit of their size. Their octaves would mislead SIFT's descriptor."""
-    frames = from_opencv(found)
-    frames[:, :, :2] *= 2 * unit
-    return Keypoints(frames, np.array([k.response for k in found], dtype=np.float32))
-
-
-def _kornia(name: str, image: Grey, contrast: float, count: int) -> Keypoints:
-    """kornia's detector over a scale pyramid from the full image down to 16 px."""
+    Harris corners, maxima of the Hessian's determinant, or extrema of differences of Gaussians ("dog"), SIFT's blobs
+    without an orientation.
+    """
     try:
         import kornia.feature as feature
     except ImportError:
@@ -178,10 +142,8 @@ def _kornia(name: str, image: Grey, contrast: float, count: int) -> Keypoints:
 
     # The measure, and the power to which it raises the contrast of the image.
     measure, power = {
-        "harris": (feature.CornerHarris(0.04), 4),
-        "hessian": (feature.BlobHessian(), 2),
-        "dog": (feature.BlobDoG(), 1),
-    }[name]
+        "harris": (feature.CornerHarris(0.04), 4), "hessian": (feature.BlobHessian(), 2), "dog": (feature.BlobDoG(), 1)
+    }[name]  # fmt: skip
     if min(image.shape) < MIN_KORNIA_SIDE_PX:
         return Keypoints.at(np.empty((0, 2)), np.empty(0))
     both = name == "dog"
@@ -195,3 +157,30 @@ def _kornia(name: str, image: Grey, contrast: float, count: int) -> Keypoints:
     # Its octaves' sides are rounded, which makes its circles ellipses by a percent or two.
     circles = compose(frames[:, :, 2], sigmas(frames), np.zeros(len(frames)))
     return Keypoints(circles, responses[0][kept].numpy())
+
+
+# Left out: KeyNet, whose weights kornia downloads.
+DETECTORS: dict[str, Detector] = {
+    "sift": detect_sift, "gradient": detect_gradient, "phase": detect_phase, "orb": detect_orb, "fast": detect_fast,
+    "gftt": detect_gftt, "mser": detect_mser, "akaze": detect_akaze, "grid": detect_grid,
+    **{name: partial(detect_kornia, name=name) for name in ("harris", "hessian", "dog")},
+}  # fmt: skip
+ORIENTED = {"sift", "orb", "akaze"}  # these measure orientations themselves
+SHAPED = {"mser"}  # and this its affine shape
+
+
+def _fast(image: Grey, threshold: int) -> tuple[Points, NDArray[np.float32]]:
+    """Points (N, 2) at whole pixels and responses (N,)."""
+    found = Keypoints.from_opencv(tuple(cv2.FastFeatureDetector.create(threshold).detect(image)))
+    return found.points, found.responses
+
+
+def _grey_levels(contrast: float) -> int:
+    return max(1, round(255 * contrast))
+
+
+def _without_octaves(found: Sequence[cv2.KeyPoint], unit: float) -> Keypoints:
+    """OpenCV's keypoints, `unit` sigmas to a unit of their size. Their octaves would mislead SIFT's descriptor."""
+    keypoints = Keypoints.from_opencv(tuple(found))
+    keypoints.frames[:, :, :2] *= 2 * unit
+    return replace(keypoints, opencv=())

@@ -49,13 +49,10 @@ def extract(
         support: side of a patch in sigmas.
         backend: "opencv", "torch", or "auto": OpenCV on the CPU, torch on other devices.
         device: of torch.
-        threads: of the OpenCV backend, if there are patches enough; None for as many as OpenCV itself would use.
+        threads: of OpenCV, if there are patches enough; None for as many as it would use itself.
 
-    Returns:
-        (N, C, size, size) of the image's dtype.
-
-    Raises:
-        InputError: an image that is empty, of another type or shape, frames that are not finite, or another backend.
+    Returns (N, C, size, size) of the image's dtype. Raises InputError for an image that is empty, of another type or
+    shape, frames that are not finite, or another backend.
     """
     planes = planes_of(image, frames)
     if backend not in BACKENDS:

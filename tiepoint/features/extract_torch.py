@@ -20,10 +20,7 @@ from torch.nn import functional as F
 
 from tiepoint.features.sampling_plan import Plan
 
-MAX_SAMPLES = {
-    "cpu": 1 << 18,
-    "other": 1 << 25,
-}  # places held at a time: 2 MiB, which a core's cache holds, and 256 MiB
+MAX_SAMPLES = {"cpu": 1 << 18, "other": 1 << 25}  # places at a time: 2 MiB, which a core's cache holds, and 256 MiB
 DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
 
@@ -37,18 +34,9 @@ def sample(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Cut a patch at each frame; see `tiepoint.features.extract.extract`.
+    """Cut a patch at each frame, (N, C, size, size), of an image (C, H, W); see `tiepoint.features.extract.extract`.
 
-    Args:
-        planes: (C, H, W), uint8, uint16 or float32.
-        frames: (N, 2, 3).
-        size: side of a patch in samples.
-        support: side of a patch in sigmas.
-        device: where to sample and where the result stays.
-        dtype: of the patches; grey values are rounded for whole numbers.
-
-    Returns:
-        (N, C, size, size) in the image's grey values.
+    It is sampled, and stays, on `device`, in grey values of `dtype`: rounded for whole numbers.
     """
     plan = Plan.of(planes, frames, size, support)
     device = torch.device(device)
@@ -95,17 +83,12 @@ def _cut(atlas: Tensor, grid: Tensor) -> Tensor:
 def _pack(pyramid: list[NDArray[Any]], device: torch.device) -> tuple[Tensor, NDArray[np.int64]]:
     """The levels in one image (1, C, H, W), float32, and the x and y of each one's first pixel in it."""
     height, width, bands = pyramid[0].shape
+    ends = np.cumsum([level.shape[1] for level in pyramid[1:]], dtype=np.int64).tolist()
     below = pyramid[1].shape[0] if len(pyramid) > 1 else 0
-    beside = sum(level.shape[1] for level in pyramid[1:])
-    atlas = torch.zeros((1, bands, height + below, max(width, beside)), dtype=torch.float32, device=device)
-    corners = np.zeros((len(pyramid), 2), dtype=np.int64)
-    x = 0
-    for i, level in enumerate(pyramid):
-        if i:
-            corners[i] = x, height
-            x += level.shape[1]
+    atlas = torch.zeros((1, bands, height + below, max(width, *ends, 0)), dtype=torch.float32, device=device)
+    corners = np.array([(0, 0), *((x, height) for x in (0, *ends[:-1]))][: len(pyramid)], dtype=np.int64)
+    for level, (left, top) in zip(pyramid, corners, strict=True):
         # A copy, as the caller's array may be read-only; few of torch's operations know uint16.
         pixels = torch.from_numpy(level.astype(np.float32 if level.dtype == np.uint16 else level.dtype))
-        left, top = corners[i]
         atlas[0, :, top : top + level.shape[0], left : left + level.shape[1]] = pixels.to(device).permute(2, 0, 1)
     return atlas, corners

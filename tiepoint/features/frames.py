@@ -20,11 +20,9 @@ def compose(centres: ArrayLike, sigmas: ArrayLike, angles: ArrayLike) -> NDArray
     """Frames (N, 2, 3) of keypoints with centres (N, 2) in pixels, sigmas (N,) in pixels and angles (N,) in radians."""
     sigma, angle = np.asarray(sigmas, dtype=np.float64), np.asarray(angles, dtype=np.float64)
     cos, sin = sigma * np.cos(angle), sigma * np.sin(angle)
-    frames = np.empty((len(cos), 2, 3))
-    frames[:, 0, 0], frames[:, 0, 1] = cos, sin  # y points down: counter-clockwise on the screen is -sin in rows
-    frames[:, 1, 0], frames[:, 1, 1] = -sin, cos
-    frames[:, :, 2] = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
-    return frames
+    x, y = np.asarray(centres, dtype=np.float64).reshape(-1, 2).T
+    # y points down: counter-clockwise on the screen is -sin in rows.
+    return np.stack([cos, sin, x, -sin, cos, y], axis=1).reshape(-1, 2, 3)
 
 
 def upright_frames(points: ArrayLike, width: float, support: float = 12.0) -> NDArray[np.float64]:
@@ -33,10 +31,8 @@ def upright_frames(points: ArrayLike, width: float, support: float = 12.0) -> ND
     Sample i of `size` samples sits (i + 1/2) / size of the width from the left: an even number of samples one pixel
     apart falls on pixels where a point lies half-way between them, and is interpolated at a whole pixel.
 
-    Args:
-        points: (N, 2), x and y of the patches' centres in pixels.
-        width: of a patch, px.
-        support: of the describer in sigmas, with which the frames will be cut.
+    The patches have their centres at `points` (N, 2), x and y, and are `width` px wide; the frames will be cut with the
+    `support` of the describer, in sigmas.
     """
     centres = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     return compose(centres, np.full(len(centres), width / support), np.zeros(len(centres)))
@@ -44,14 +40,12 @@ def upright_frames(points: ArrayLike, width: float, support: float = 12.0) -> ND
 
 def sigmas(frames: NDArray[np.floating]) -> NDArray[np.float64]:
     """Scale of each frame (N,) in pixels: the square root of its area."""
-    area: NDArray[np.float64] = np.abs(np.linalg.det(frames[:, :, :2].astype(np.float64)))
-    return np.sqrt(area)
+    return np.asarray(np.sqrt(np.abs(np.linalg.det(frames[:, :, :2].astype(np.float64)))))
 
 
 def angles(frames: NDArray[np.floating]) -> NDArray[np.float64]:
     """Orientation of each frame's x axis (N,), radians, counter-clockwise as seen, in (-pi, pi]."""
-    result: NDArray[np.float64] = np.arctan2(-frames[:, 1, 0].astype(np.float64), frames[:, 0, 0].astype(np.float64))
-    return result
+    return np.asarray(np.arctan2(-frames[:, 1, 0].astype(np.float64), frames[:, 0, 0].astype(np.float64)))
 
 
 def from_opencv(keypoints: Sequence[cv2.KeyPoint]) -> NDArray[np.float64]:

@@ -16,14 +16,12 @@ def is_clear_of_mask(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: 
     """Whether no pixel outside the mask lies within `margin` of a point.
 
     It is tested at the pixel nearest to the point, and the margin is widened by the pixel that this may be wrong by.
+    False for a point outside the image and for NaN, whatever the mask.
 
     Args:
         points: (N, 2), x and y in pixels.
         mask: (H, W), valid pixels; None if all are.
         margin: px, one for all points or (N,): half the diagonal of a patch is support * sigma / sqrt(2).
-
-    Returns:
-        (N,) bool; False for a point outside the image and for NaN, whatever the mask.
     """
     places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     if mask is None:
@@ -31,7 +29,7 @@ def is_clear_of_mask(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: 
     height, width = mask.shape
     with np.errstate(invalid="ignore"):
         within = (places > -0.5) & (places < np.array([width, height]) - 0.5)
-    inside: NDArray[np.bool_] = np.asarray(within.all(axis=1))
+    inside = np.asarray(within.all(axis=1))
     gaps = mask_distances(np.where(inside[:, None], places, 0), mask)
     return np.asarray(inside & (gaps > np.asarray(margin, dtype=np.float64) + 1))
 
@@ -49,9 +47,7 @@ def mask_distances(points: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDAr
 
 
 SIFT_SIGMA, SIFT_LAYERS = 1.6, 3  # of the pyramid's first level, and levels an octave
-DEFAULT_SIGMA_PX = (
-    64 / 12
-)  # of keypoints without a scale: a patch of 64 samples, 12 sigmas wide, has one sample a pixel
+DEFAULT_SIGMA_PX = 64 / 12  # of keypoints without a scale: a patch of 12 sigmas and 64 samples has one a pixel
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,8 @@ Array = NDArray[np.float32]
 def moments(image: NDArray[np.uint8] | Array) -> tuple[Array, Array]:
     """Greater and smaller moment M and m of phase congruency at each pixel; about 0 to 1, large at edges and corners.
 
-    Large images are worked on by tiles: beside the image and the results, memory does not grow with it.
-
-    Args:
-        image: (H, W), grey values of 0 to 255; neither empty nor with NaN.
-
-    Returns:
-        Two of (H, W) float32.
+    Large images are worked on by tiles: beside the image and the results, memory does not grow with it. The image is
+    (H, W), of grey values of 0 to 255, neither empty nor with NaN; the results are (H, W), float32.
     """
     height, width = image.shape
     greater, smaller = (np.empty((height, width), dtype=np.float32) for _ in range(2))
@@ -78,31 +73,24 @@ class _Tiles:
         self._image = image
 
     def window(self, y: int, x: int) -> Array:
-        rows, columns = (
-            _mirrored(start - MARGIN_PX, start - MARGIN_PX + side, n)
-            for start, side, n in zip((y, x), self.shape, self._image.shape, strict=True)
-        )
+        starts = zip((y, x), self.shape, self._image.shape, strict=True)
+        rows, columns = (_mirrored(start - MARGIN_PX, side, n) for start, side, n in starts)
         return self._image[np.ix_(rows, columns)].astype(np.float32)
 
 
-def _mirrored(start: int, stop: int, length: int) -> NDArray[np.int64]:
-    """Indices start..stop-1 reflected into 0..length-1, as ... 2 1 0 1 2 ..."""
+def _mirrored(start: int, count: int, length: int) -> NDArray[np.int64]:
+    """Indices from `start` reflected into 0..length-1, as ... 2 1 0 1 2 ..."""
     period = max(2 * (length - 1), 1)
-    folded = np.abs(np.arange(start, stop)) % period
-    return np.minimum(folded, period - folded) if length > 1 else np.zeros(stop - start, dtype=np.int64)
+    folded = np.abs(np.arange(start, start + count)) % period
+    return np.asarray(np.minimum(folded, (period - folded) % period))
 
 
 @dataclass(frozen=True)
 class _Bank:
-    """Log-Gabor filters in the frequency domain: each the product of a radial and an angular part.
+    """Log-Gabor filters in the frequency domain: each the product of a radial and an angular part."""
 
-    Attributes:
-        radial: SCALES of (H, W).
-        angular: ORIENTATIONS of (H, W).
-    """
-
-    radial: list[Array]
-    angular: list[Array]
+    radial: list[Array]  # SCALES of (H, W)
+    angular: list[Array]  # ORIENTATIONS of (H, W)
 
     @classmethod
     def create(cls, shape: tuple[int, ...]) -> _Bank:

@@ -14,17 +14,11 @@ from tiepoint.errors import InputError
 
 @dataclass(frozen=True)
 class Plan:
-    """Where the samples of patches lie in a pyramid.
+    """Where the samples of patches lie in a pyramid."""
 
-    Attributes:
-        pyramid: levels (H, W, C) of the image's dtype, each half the one before, whose pixel 2i is its pixel i.
-        levels: (N,) the level of each patch.
-        matrices: (N, 2, 3), map sample (column, row, 1) to x and y in pixels of its level.
-    """
-
-    pyramid: list[NDArray[Any]]
-    levels: NDArray[np.int64]
-    matrices: NDArray[np.float64]
+    pyramid: list[NDArray[Any]]  # levels (H, W, C) of the image's dtype, each half the last, whose pixel 2i is pixel i
+    levels: NDArray[np.int64]  # (N,) of each patch
+    matrices: NDArray[np.float64]  # (N, 2, 3), map sample (column, row, 1) to x and y in pixels of its level
 
     @classmethod
     def of(cls, planes: NDArray[Any], frames: NDArray[np.floating], size: int, support: float) -> Plan:

@@ -29,7 +29,8 @@ def turn(frames: NDArray[np.floating], turns: NDArray[np.floating]) -> Frames:
 
 def make_upright(frames: NDArray[np.floating]) -> Frames:
     """The frames of the same ellipses whose angle is 0: the x axis looks right. Circles lose their rotation alone."""
-    a, b, c = _covariances(frames)
+    axes = frames[:, :, :2].astype(np.float64)
+    (a, b), (_, c) = np.moveaxis(axes @ axes.transpose(0, 2, 1), 0, 2)
     height = np.sqrt(c)
     shear = b / height
     width = np.sqrt(np.maximum(a - shear**2, 0))
@@ -41,11 +42,7 @@ def orient(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
     """Frames turned so that their x axis lies along the gradient that prevails in their patch, one orientation each.
 
     As in SIFT (Lowe, IJCV 2004, 5): the highest peak of a histogram of gradient directions, between its bins by a
-    parabola. Flat patches keep their angle.
-
-    Args:
-        image: (H, W), uint8, uint16 or float32.
-        frames: (N, 2, 3).
+    parabola. Flat patches keep their angle. The image is (H, W), uint8, uint16 or float32.
     """
     window = _window(ORIENTATION_SIDE, ORIENTATION_SUPPORT, ORIENTATION_WINDOW)
     turns = np.zeros(len(frames))
@@ -63,11 +60,7 @@ def adapt_shape(image: NDArray[Any], frames: NDArray[np.floating]) -> Frames:
     The second-moment matrix mu of the gradients in the patch is made round by steps M <- M mu^(-1/2), det M fixed
     (Lindeberg and Garding, IVC 1997; Baumberg, CVPR 2000). Long shapes are found a little too round. A keypoint stays a
     circle if it does not become round in MAX_ITERATIONS steps, or if its ellipse grows longer than MAX_ELONGATION times
-    its width.
-
-    Args:
-        image: (H, W), uint8, uint16 or float32.
-        frames: (N, 2, 3); their shape is not used, but for its area.
+    its width. The image is (H, W), uint8, uint16 or float32; of the frames' shape the area alone is used.
     """
     circles = np.array(frames, dtype=np.float64)
     circles[:, :, :2] = np.sqrt(np.abs(np.linalg.det(circles[:, :, :2])))[:, None, None] * np.eye(2)
@@ -135,10 +128,3 @@ def _peak(counts: NDArray[Any]) -> NDArray[np.float64]:
     rows, top = np.arange(len(counts)), np.argmax(smooth, axis=1)
     offset = parabola_vertex(*(smooth[rows, (top + k) % BINS] for k in (-1, 0, 1)))
     return np.asarray((top + offset) * (2 * np.pi / BINS))
-
-
-def _covariances(frames: NDArray[np.floating]) -> tuple[NDArray[np.float64], ...]:
-    """Entries xx, xy and yy of M M'."""
-    axes = frames[:, :, :2].astype(np.float64)
-    square = axes @ axes.transpose(0, 2, 1)
-    return square[:, 0, 0], square[:, 0, 1], square[:, 1, 1]

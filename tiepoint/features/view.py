@@ -20,41 +20,23 @@ MIN_STRUCTURE_PX = 192  # a side, to hold a window and its search
 
 @dataclass(frozen=True)
 class ViewInfo:
-    """What is kept of a view in a result: everything but pixels and descriptors.
+    """What is kept of a view in a result: everything but pixels and descriptors."""
 
-    Attributes:
-        name: the file, or "image a" and "image b" for arrays.
-        size: width and height in pixels.
-        source: the file that it was read from, or None.
-        band: the band that was taken of it, by number from 1 or by name; None for the default.
-        geo: its georeference, or None.
-        keypoints: number of its keypoints.
-        factor: by which the image was reduced to be registered first; 1 for an image held whole.
-    """
-
-    name: str
-    size: tuple[int, int]
-    source: Path | None = None
-    band: Band = None
+    name: str  # the file, or "image a" and "image b" for arrays
+    size: tuple[int, int]  # width and height in pixels
+    source: Path | None = None  # the file that it was read from
+    band: Band = None  # the band that was taken of it, by number from 1 or by name; None for the default
     geo: Geo | None = None
     keypoints: int = 0
-    factor: int = 1
+    factor: int = 1  # by which the image was reduced to be registered first; 1 for an image held whole
 
 
 @dataclass(frozen=True)
 class View:
-    """One image: its raster, its features, or both.
+    """One image: its raster, its features, or both; `name`, `source` and `band` as of `ViewInfo`."""
 
-    Attributes:
-        raster: the pixels with their mask and georeference; None where only features are at hand.
-        features: its described keypoints; None before it is described.
-        name: what errors and results call it.
-        source: the file that it was read from, or None.
-        band: the band that was taken of it.
-    """
-
-    raster: Raster | None
-    features: Features | None = None
+    raster: Raster | None  # None where only features are at hand
+    features: Features | None = None  # None before it is described
     name: str = "image"
     source: Path | None = None
     band: Band = None
@@ -63,8 +45,7 @@ class View:
     def of(cls, image: Image | Raster | Features | View, name: str, band: Band = None) -> View:
         """The view of an image in any form that users have it in.
 
-        Raises:
-            InputError: an unusable image, an unknown band, or a band of an image whose band was chosen before.
+        Raises InputError for an unusable image, an unknown band, or a band of an image whose band was chosen before.
         """
         if isinstance(image, View | Raster | Features) and band is not None:
             raise InputError(f"{name}: its band was chosen when it was read: leave out band {band!r}")

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tiepoint.errors import InputError
 from tiepoint.features.uniform import select_uniform
 from tiepoint.geometry.least_squares import MIN_MATCHES, apply
-from tiepoint.images.raster import Raster
-from tiepoint.images.resample import ROUNDING, blocks_of, sample_bilinear
-from tiepoint.images.window import Window
-from tiepoint.types import Points
+from tiepoint.types import Points, Size
 
-FOLD_GRID = 40  # points a side of the grid on which folds are looked for
 STEP_PX = 0.5  # px
 MIN_SPREAD_RATIO = 1e-6  # of spread across a line to spread along it, below which points count as collinear
-Size = tuple[int, int]
 Map = Callable[[Points], Points]
 
 
@@ -29,9 +23,8 @@ def check_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tupl
     Points of a that occur more than once become one, with the mean of their partners. If there are more than `most`, a
     uniform selection of `most` is kept.
 
-    Raises:
-        InputError: arrays that are not (N, 2) and finite, fewer than 4 different points or points on a line, a matrix
-            that is not finite or has no inverse, or takes a tie point to infinity.
+    Raises InputError for arrays that are not (N, 2) and finite, fewer than 4 different points or points on a line, a
+    matrix that is not finite or has no inverse, or takes a tie point to infinity.
     """
     places, partners = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     transform = np.asarray(matrix, dtype=np.float64)
@@ -58,7 +51,7 @@ def check_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tupl
 
 
 def check_smoothing(smoothing: float) -> float:
-    """InputError unless it is finite and 0 or more."""
+    """Raise InputError unless it is finite and 0 or more."""
     if not 0 <= smoothing < np.inf:
         raise InputError(f"smoothing is {smoothing:g}: give 0 or a positive number")
     return float(smoothing)
@@ -90,34 +83,6 @@ def refuse_folds(share: float) -> None:
             f"the warp folds {share:.2%} of the image over itself: give more smoothing, leave out wrong tie points, "
             "or take the transform alone"
         )
-
-
-def resample(
-    image: Raster, locate: Callable[[Window], Points], shape: tuple[int, int], fill: float
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """An image on another's grid, block by block; `locate` maps a window's pixels (h, w, 2) to the image.
-
-    Bilinear; returns and marks what `tiepoint.images.resample.warp_image` does.
-    """
-    height, width = image.pixels.shape
-    valid = None if image.mask is None else image.mask[None]
-    pixels = np.full(shape, fill, dtype=image.pixels.dtype)
-    mask = np.zeros(shape, dtype=bool)
-    for window in blocks_of(shape):
-        u, v = np.moveaxis(locate(window), -1, 0)
-        inside = (u >= -ROUNDING) & (u <= width - 1 + ROUNDING) & (v >= -ROUNDING) & (v <= height - 1 + ROUNDING)
-        if inside.any():
-            u, v = np.where(inside, u, 0), np.where(inside, v, 0)
-            planes, good = sample_bilinear(image.pixels[None], valid, u, v, inside)
-            pixels[window.slices] = np.where(good[0], planes[0], pixels[window.slices])
-            mask[window.slices] = good[0]
-    return pixels, mask
-
-
-def pixels_of(window: Window) -> Points:
-    """Pixel coordinates (h * w, 2) of a window, row by row."""
-    y, x = np.mgrid[window.slices].astype(np.float64)
-    return np.column_stack([x.ravel(), y.ravel()])
 
 
 def _determinant(mapping: Map, places: Points) -> Points:

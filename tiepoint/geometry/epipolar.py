@@ -20,14 +20,14 @@ from tiepoint.errors import InputError
 from tiepoint.geometry.pose import fit_rotation, in_front_or_far, relative_pose
 from tiepoint.geometry.robust import Estimate, checked_points, checked_weights, estimate, is_thin, residuals, usac
 from tiepoint.options import Estimation
-from tiepoint.types import Points
+from tiepoint.types import Points, Size
 
 MAX_EXPECTED_BY_CHANCE = 1e-3  # expected number of geometries in noise, above which one is refused
 FUNDAMENTAL, ESSENTIAL = 7, 5  # matches that fix one
 SOLUTIONS = {FUNDAMENTAL: 3, ESSENTIAL: 10}
 THRESHOLD_HALVINGS, MATCH_HALVINGS = 3, 5  # less one, of the threshold and of the matches, by which chance is tried
 PARALLAX_THRESHOLDS = 2.0  # a residual of the plane above so many is parallax, below it may be noise of both images
-Sizes = Sequence[tuple[int, int]]
+Sizes = Sequence[Size]
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,8 @@ def estimate_fundamental(
     Refused, not raised: fewer than 8 different matches or inliers, points on a line, as many inliers as chance would
     give, points on a plane (then `plane` says which homography explains them).
 
-    Raises:
-        InputError: arrays that are not (N, 2) and finite, a threshold that is not positive, weights that are negative,
-            not finite or all 0.
+    Raises InputError for arrays that are not (N, 2) and finite, a threshold that is not positive, weights that are
+    negative, not finite or all 0.
     """
     matches = _Matches.checked(points_a, points_b, threshold, weights, sizes)
     matrix, flaw = matches.solve(cv2.findFundamentalMat, seed, FUNDAMENTAL, "fundamental")
@@ -88,11 +87,11 @@ def estimate_fundamental(
         return matches.refused(flaw)
     distances = sampson_distances(matrix, matches.a, matches.b)
     result = Epipolar(matrix, distances <= threshold, distances)
-    if (reason := matches.by_chance(result, FUNDAMENTAL)) is not None:
-        return matches.refused(reason)
-    agreeing = matches.a[result.inliers], matches.b[result.inliers]
-    plane = estimate(*agreeing, threshold=threshold, seed=seed, size=matches.sizes[0])
-    return result if plane.matrix is None else matches.unless_flat(result, plane.matrix, "the matches lie on a plane")
+
+    def fit_plane(a: Points, b: Points) -> Points | None:
+        return estimate(a, b, threshold=threshold, seed=seed, size=matches.sizes[0]).matrix
+
+    return matches.proven(result, FUNDAMENTAL, fit_plane, "the matches lie on a plane")
 
 
 def estimate_essential(
@@ -116,8 +115,7 @@ def estimate_essential(
     few points of it perhaps the second of the two that it allows); cameras that only turned give none, since the
     translation could have any direction.
 
-    Raises:
-        InputError: also for intrinsics that are not of this form.
+    Raises InputError also for intrinsics that are not of this form.
     """
     matches = _Matches.checked(points_a, points_b, threshold, weights, sizes)
     first, second = _intrinsics(camera_a, "camera_a"), _intrinsics(camera_b, "camera_b")
@@ -136,10 +134,11 @@ def estimate_essential(
     rotation, translation = relative_pose(matrix, rays_a[inliers], rays_b[inliers], still)
     inliers &= in_front_or_far(rotation, translation, rays_a, rays_b, still)
     result = Epipolar(matrix, inliers, distances, rotation=rotation, translation=translation)
-    if (reason := matches.by_chance(result, ESSENTIAL)) is not None:
-        return matches.refused(reason)
-    turn = fit_rotation(rays_a[inliers], rays_b[inliers], PARALLAX_THRESHOLDS * still)
-    return matches.unless_flat(result, second @ turn @ from_a, "the cameras only turned")
+
+    def fit_turn(*_: Points) -> Points:
+        return np.asarray(second @ fit_rotation(rays_a[inliers], rays_b[inliers], PARALLAX_THRESHOLDS * still) @ from_a)
+
+    return matches.proven(result, ESSENTIAL, fit_turn, "the cameras only turned")
 
 
 def sampson_distances(fundamental: Points, a: Points, b: Points) -> Points:
@@ -228,25 +227,22 @@ class _Matches:
     def refused(self, reason: str) -> Epipolar:
         return Epipolar(None, np.zeros(len(self.a), dtype=bool), np.full(len(self.a), np.inf), reason)
 
-    def by_chance(self, found: Epipolar, sample: int) -> str | None:
-        """Why the inliers prove nothing; None where they do."""
-        count = self.take(found.inliers).different()
-        if count <= sample:
-            return f"fewer than {sample + 1} inliers"
-        distances = np.where(found.inliers, found.residuals, np.inf)
-        if self.chance(distances, sample, SOLUTIONS[sample]) > MAX_EXPECTED_BY_CHANCE:
-            return f"{count} inliers, no more than matches at random may have"
-        return None
-
-    def unless_flat(self, found: Epipolar, homography: Points, words: str) -> Epipolar:
-        """Refuse what a homography explains, but for inliers that could lie beyond it by chance.
+    def proven(self, found: Epipolar, sample: int, explain: Callable[..., Points | None], words: str) -> Epipolar:
+        """Refuse what chance gives, and what a homography of the inliers explains but for some beyond it by chance.
 
         With the homography H, F = [e] H for some e: two matches fix it, so the others beyond H are the proof.
         """
+        inliers = self.take(found.inliers)
+        if (count := inliers.different()) <= sample:
+            return self.refused(f"fewer than {sample + 1} inliers")
+        left = np.where(found.inliers, found.residuals, np.inf)
+        if self.chance(left, sample, SOLUTIONS[sample]) > MAX_EXPECTED_BY_CHANCE:
+            return self.refused(f"{count} inliers, no more than matches at random may have")
+        if (homography := explain(inliers.a, inliers.b)) is None:
+            return found
         distances = residuals(homography, self.a, self.b)
         beyond = distances > PARALLAX_THRESHOLDS * self.threshold
-        left = np.where(found.inliers, found.residuals, np.inf)[beyond]
-        if self.take(beyond).chance(left, 2, 1) <= MAX_EXPECTED_BY_CHANCE:
+        if self.take(beyond).chance(left[beyond], 2, 1) <= MAX_EXPECTED_BY_CHANCE:
             return found
         flat = int((found.inliers & ~beyond).sum())
         reason = f"{words}: a homography explains {flat} of {int(found.inliers.sum())} inliers"
@@ -278,7 +274,7 @@ def _box(points: Points) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _rays(points: Points, inverse: Points) -> Points:
+def _rays(points: Points, inverse: NDArray[np.floating]) -> Points:
     """Unit directions (N, 3) by the inverse (3, 3) of the intrinsics."""
     rays = np.column_stack([points, np.ones(len(points))]) @ inverse.T
     return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tiepoint.features.uniform import select_uniform
 from tiepoint.geometry.least_squares import Model, as_complex
-from tiepoint.types import Points
+from tiepoint.types import Points, Size
 
 SMOOTH, REACH = 3.0, 0.3  # chosen on aligned training pairs, see docs/experiments.md
 TYPICAL_BEND = 0.06  # half diagonals by which the affine or projective part moves corners, typically
@@ -78,14 +78,7 @@ class Transform:
 
 
 def fit_gls(
-    a: Points,
-    b: Points,
-    model: Model,
-    start: Points,
-    size: tuple[int, int],
-    *,
-    threshold: float,
-    weights: Vector | None = None,
+    a: Points, b: Points, model: Model, start: Points, size: Size, *, threshold: float, weights: Vector | None = None
 ) -> Points | None:
     """Fit `model` to the correspondences within `threshold` of it, from the transform `start`.
 
@@ -100,7 +93,7 @@ def fit_gls(
         weights: (N,), 0 or more; None weighs all equally.
 
     Returns:
-        (3, 3), maps a pixel (x, y, 1) of a to b; None where fewer than MIN_CORRESPONDENCES correspondences agree.
+        (3, 3), a -> b; None where fewer than MIN_CORRESPONDENCES correspondences agree.
     """
     current, sample = _sampled(a, b, start, size, SEARCH_THRESHOLDS * threshold, weights)
     count = PARAMETERS[model]
@@ -123,25 +116,12 @@ def fit_gls(
 
 
 def evidence(
-    a: Points,
-    b: Points,
-    model: Model,
-    matrix: Points,
-    size: tuple[int, int],
-    *,
-    threshold: float,
-    weights: Vector | None = None,
+    a: Points, b: Points, model: Model, matrix: Points, size: Size, *, threshold: float, weights: Vector | None = None
 ) -> dict[Model, float]:
     """The log evidence that the inliers of a transform give for its model and for each simpler one.
 
     Differences of these are log odds. A model's own parameters are assumed to bend the image by about TYPICAL_BEND, and
-    those that it lacks not at all.
-
-    Args:
-        a, b: (N, 2) pixels.
-        model: the model of `matrix`.
-        matrix: (3, 3), as `fit_gls` fits it.
-        size, threshold, weights: as for `fit_gls`.
+    those that it lacks not at all. `matrix` (3, 3) is what `fit_gls` fitted to `model`; for the others see there.
     """
     current, sample = _sampled(a, b, matrix, size, threshold, weights)
     count = PARAMETERS[model]
@@ -186,7 +166,7 @@ class _Sample:
 
 
 def _sampled(
-    a: Points, b: Points, matrix: Points, size: tuple[int, int], within: float, weights: Vector | None
+    a: Points, b: Points, matrix: Points, size: Size, within: float, weights: Vector | None
 ) -> tuple[Transform, _Sample]:
     """A transform, and at most MAX_CORRESPONDENCES correspondences whose residual is at most `within` pixels."""
     frame = _frame(size)
@@ -205,7 +185,7 @@ def _whitening(sample: _Sample) -> Points:
     return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
 
 
-def _frame(size: tuple[int, int]) -> Points:
+def _frame(size: Size) -> Points:
     """(3, 3): pixels of an image of width and height `size` to half diagonals about its centre."""
     centre, half = (np.array(size) - 1) / 2, float(np.hypot(*size)) / 2
     return np.array([[1 / half, 0, -centre[0] / half], [0, 1 / half, -centre[1] / half], [0, 0, 1]])

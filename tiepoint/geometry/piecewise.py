@@ -11,13 +11,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.displacement import Size, check_smoothing, check_ties, pixels_of, refuse_folds, resample
+from tiepoint.geometry.displacement import check_smoothing, check_ties, refuse_folds
 from tiepoint.geometry.least_squares import MIN_MATCHES, apply
 from tiepoint.images.raster import Raster
-from tiepoint.types import Points
+from tiepoint.images.resample import resample
+from tiepoint.images.window import Window
+from tiepoint.types import Mask, Planes, Points, Rows, Size
 
 MAX_VERTICES = 2000
 BORDER_VERTICES = 8  # vertices a side of the image
@@ -44,7 +46,7 @@ class PiecewiseAffine:
     matrix: Points
     vertices: Points
     shifts: Points
-    triangles: NDArray[np.int64]
+    triangles: Rows
     smoothing: float
     folded: float
 
@@ -55,15 +57,13 @@ class PiecewiseAffine:
         """Fit to tie points.
 
         Args:
-            a: (N, 2) pixels, not on a line; a uniform selection of 2000 is used if there are more.
-            b: (N, 2) pixels.
+            a, b: (N, 2) pixels, not on a line; a uniform selection of 2000 is used if there are more.
             matrix: (3, 3), the transform a -> b that they come from.
             smoothing: weight of squared differences between the displacements of neighbours against those from the tie
                 points; 0 meets every tie point. None does, too, but leaves out the points at which triangles fold.
             size: width and height of image a, for vertices around its border; without it the border has no vertices.
 
-        Raises:
-            InputError: see `checked_ties` and `checked_smoothing`, or points that have no triangulation.
+        Raises InputError, see `check_ties` and `check_smoothing`, and for points that have no triangulation.
         """
         places, partners, transform = check_ties(a, b, matrix, MAX_VERTICES)
         strength = check_smoothing(smoothing or 0.0)
@@ -101,26 +101,23 @@ class PiecewiseAffine:
     def inverse(self, size: Size | None = None) -> PiecewiseAffine:
         """The warp from b to a, of the same triangles; `size` is not needed.
 
-        Exact with an affine matrix; with another, at the vertices.
-
-        Raises:
-            InputError: this warp folds.
+        Exact with an affine matrix; with another, at the vertices. Raises InputError if this warp folds.
         """
         refuse_folds(self.folded)
         back = np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
         partners = apply(self.matrix, self.vertices) + self.shifts
         return PiecewiseAffine(back, partners, self.vertices - apply(back, partners), self.triangles, 0.0, 0.0)
 
-    def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
         """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse.
 
-        Returns what `tiepoint.images.resample.warp_image` does.
-
-        Raises:
-            InputError: this warp folds.
+        Returns what `tiepoint.images.resample.warp_image` does. Raises InputError if this warp folds.
         """
-        back = self.inverse()
-        return resample(image, lambda w: back.map(pixels_of(w)).reshape(w.height, w.width, 2), shape, fill)
+        return resample(image, self.inverse()._block, shape, fill)
+
+    def _block(self, window: Window) -> tuple[Points, Points]:
+        u, v = self.map(window.pixels).T.reshape(2, window.height, window.width)
+        return u, v
 
     @cached_property
     def _finder(self) -> Any:
@@ -130,12 +127,11 @@ class PiecewiseAffine:
         try:
             return Triangulation(self.vertices[:, 0], self.vertices[:, 1], self.triangles).get_trifinder()
         except RuntimeError as error:
-            raise InputError(
-                f"the tie points have no sound triangulation ({error}): leave out those too close"
-            ) from None
+            message = f"the tie points have no sound triangulation ({error}): leave out those too close"
+            raise InputError(message) from None
 
 
-def _triangulate(points: Points) -> NDArray[np.int64]:
+def _triangulate(points: Points) -> Rows:
     """Delaunay triangles (T, 3) of points (N, 2), by qhull; those without an area are left out."""
     from matplotlib.tri import Triangulation
 
@@ -148,7 +144,7 @@ def _triangulate(points: Points) -> NDArray[np.int64]:
     return triangles[areas > 1e-12 * max(float(np.ptp(points, axis=0).prod()), 1.0)]
 
 
-def _culprits(points: Points, folds: NDArray[np.int64]) -> NDArray[np.int64]:
+def _culprits(points: Points, folds: Rows) -> Rows:
     """The vertex to leave out of each folded triangle (F, 3): that of the most folds, or of the widest angle."""
     counts = np.bincount(folds.ravel(), minlength=len(points))
     corners = points[folds]
@@ -171,16 +167,15 @@ def _relaxed(shifts: Points, pull: Points, strength: float) -> Points:
     return np.vstack([shifts, rest])
 
 
-def _areas(points: Points, triangles: NDArray[np.int64]) -> Points:
+def _areas(points: Points, triangles: Rows) -> Points:
     one, two = points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]]
     return np.asarray(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])
 
 
-def _laplacian(triangles: NDArray[np.int64], count: int) -> Points:
+def _laplacian(triangles: Rows, count: int) -> Points:
     """Of the graph of the triangles' edges (count, count): degrees less adjacency."""
     adjacent = np.zeros((count, count))
-    for k in range(3):
-        one, two = triangles[:, k], triangles[:, (k + 1) % 3]
+    for one, two in zip(triangles.T, np.roll(triangles, -1, axis=1).T, strict=True):
         adjacent[one, two] = adjacent[two, one] = 1
     return np.asarray(np.diag(adjacent.sum(axis=1)) - adjacent)
 
@@ -189,7 +184,6 @@ def _border(places: Points, size: Size) -> Points:
     """Points around an image's border that are clear of the tie points."""
     at = np.linspace(0, 1, BORDER_VERTICES, endpoint=False)
     zero, one = np.zeros(BORDER_VERTICES), np.ones(BORDER_VERTICES)
-    unit = np.column_stack([np.concatenate([at, one, 1 - at, zero]), np.concatenate([zero, at, one, 1 - at])])
-    border = unit * (np.array(size) - 1)
+    border = np.hstack([(at, zero), (one, at), (1 - at, one), (zero, 1 - at)]).T * (np.array(size) - 1)
     apart = np.sqrt(((border[:, None] - places) ** 2).sum(axis=2)).min(axis=1)
     return np.asarray(border[apart > MIN_BORDER_DISTANCE_PX])

@@ -23,21 +23,15 @@ class Pose(NamedTuple):
 def relative_pose(essential: Points, rays_a: Points, rays_b: Points, still: float) -> tuple[Points, Points]:
     """The rotation (3, 3) and unit translation (3,), of the four an essential matrix has, that most points face.
 
-    Source: Hartley and Zisserman, Multiple View Geometry, 2nd edition, 9.6.2.
-
-    Args:
-        essential: (3, 3), b^T E a = 0.
-        rays_a: (N, 3) unit directions.
-        rays_b: (N, 3) of the matches.
-        still: angle in radians below which a parallax is noise; such points have no say.
+    Source: Hartley and Zisserman, Multiple View Geometry, 2nd edition, 9.6.2. The essential matrix is (3, 3), with
+    b^T E a = 0 for the unit directions `rays_a` and `rays_b` (N, 3) of the matches; below the angle `still`, radians, a
+    parallax is noise, and such points have no say.
     """
     u, _, vt = np.linalg.svd(essential)
     u, vt = u * np.sign(np.linalg.det(u)), vt * np.sign(np.linalg.det(vt))
     poses = [(u @ turn @ vt, sign * u[:, 2]) for turn in (TURN, TURN.T) for sign in (1, -1)]
-    votes = [
-        int((_in_front(*pose, rays_a, rays_b) & ~_parallel(pose[0], rays_a, rays_b, still)).sum()) for pose in poses
-    ]
-    return poses[int(np.argmax(votes))]
+    votes = [_in_front(*pose, rays_a, rays_b) & ~_parallel(pose[0], rays_a, rays_b, still) for pose in poses]
+    return poses[int(np.argmax([vote.sum() for vote in votes]))]
 
 
 def in_front_or_far(

@@ -60,8 +60,7 @@ def estimate(
     matches are right.
 
     Args:
-        points_a: (N, 2) pixels.
-        points_b: (N, 2) pixels.
+        points_a, points_b: (N, 2) pixels.
         model: "homography", "affine" or "similarity".
         threshold: largest residual of an inlier, pixels of b.
         seed: seed of the samples.
@@ -71,9 +70,8 @@ def estimate(
     Refused, not raised: fewer than four matches, points on one line, no model, a transform that mirrors or folds the
     image or scales a part of it more than tenfold.
 
-    Raises:
-        InputError: arrays that are not (N, 2) and finite, an unknown model, a threshold that is not positive, weights
-            that are negative, not finite or all 0.
+    Raises InputError for arrays that are not (N, 2) and finite, an unknown model, a threshold that is not positive,
+    weights that are negative, not finite or all 0.
     """
     if model not in MODELS:
         raise InputError(f"no model {model!r}: there are {', '.join(MODELS)}")
@@ -106,15 +104,15 @@ def estimate(
 
 def residuals(matrix: Points, a: ArrayLike, b: ArrayLike) -> Points:
     """Distances (N,) in pixels between mapped points of a and those of b."""
-    difference: Points = apply(matrix, a) - np.asarray(b, dtype=np.float64)
-    distances: Points = np.sqrt((difference**2).sum(axis=1))
-    return distances
+    difference = apply(matrix, a) - np.asarray(b, dtype=np.float64)
+    return np.asarray(np.sqrt((difference**2).sum(axis=1)))
 
 
 def corner_error(matrix: ArrayLike, truth: ArrayLike, width: int, height: int) -> float:
     """Mean distance in pixels of b between the corner pixels of a width x height image a mapped by two transforms."""
-    mapped = apply(np.asarray(matrix, dtype=np.float64), _corners(width, height))
-    return float(residuals(np.asarray(truth, dtype=np.float64), _corners(width, height), mapped).mean())
+    corners = _corners(width, height)
+    mapped = apply(np.asarray(matrix, dtype=np.float64), corners)
+    return float(residuals(np.asarray(truth, dtype=np.float64), corners, mapped).mean())
 
 
 def checked_points(points_a: ArrayLike, points_b: ArrayLike, threshold: float) -> tuple[Points, Points]:
@@ -133,18 +131,17 @@ def checked_weights(weights: ArrayLike | None, count: int) -> Points | None:
         return None
     values = np.asarray(weights, dtype=np.float64)
     if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any():
-        raise InputError(
-            f"weights have shape {values.shape} for {count} matches: give ({count},), finite and 0 or more"
-        )
+        wrong = f"weights have shape {values.shape} for {count} matches"
+        raise InputError(f"{wrong}: give ({count},), finite and 0 or more")
     if count and not values.any():
         raise InputError("all weights are 0: give None to weigh all matches equally")
     return values
 
 
-def usac(threshold: float, seed: int, *, ordered: bool = False, iterations: int = 10_000) -> cv2.UsacParams:
+def usac(threshold: float, seed: int, *, ordered: bool = False) -> cv2.UsacParams:
     """Settings of OpenCV's MAGSAC++; `ordered` draws its samples from the first points first (PROSAC)."""
     settings = cv2.UsacParams()
-    settings.threshold, settings.confidence, settings.maxIterations = threshold, 0.9999, iterations
+    settings.threshold, settings.confidence, settings.maxIterations = threshold, 0.9999, 10_000
     settings.randomGeneratorState = seed
     settings.score, settings.loMethod = cv2.SCORE_METHOD_MAGSAC, cv2.LOCAL_OPTIM_SIGMA
     if ordered:
@@ -190,7 +187,7 @@ def _robust(a: Points, b: Points, model: Model, threshold: float, seed: int, wei
     return None if matrix is None else from_linear(matrix[:, :2], matrix[:, 2])
 
 
-def _msac_similarity(a: Points, b: Points, threshold: float, seed: int, weights: Points | None = None) -> Points | None:
+def _msac_similarity(a: Points, b: Points, threshold: float, seed: int, weights: Points | None) -> Points | None:
     """As complex numbers a similarity is b = s a + t: two points fix it, and all hypotheses are scored at once."""
     za, zb = as_complex(a), as_complex(b)
     random = np.random.default_rng(seed)

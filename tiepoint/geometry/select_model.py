@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,9 +11,8 @@ from numpy.typing import ArrayLike
 from tiepoint.geometry.gls import PARAMETERS, evidence, fit_gls
 from tiepoint.geometry.robust import Estimate, Model, estimate, extent, find_flaw, residuals
 from tiepoint.options import Estimation
-from tiepoint.types import Points
 
-SIMPLEST_FIRST = tuple(PARAMETERS)  # the simplest first
+SIMPLEST_FIRST = tuple(PARAMETERS)
 LOG_ODDS_PER_TWO_PARAMETERS = 20.0  # as logarithms, by which two more parameters have to win; see docs/experiments.md
 
 
@@ -47,18 +47,16 @@ def select_model(
     costs = [(np.minimum(fit.residuals, threshold) ** 2 * (1 if trust is None else trust)).sum() for fit, _, _ in sound]
     start = sound[int(np.argmin(costs))][2]
 
-    def settled(model: Model) -> Points | None:
-        return fit_gls(a, b, model, start, (width, height), threshold=threshold, weights=trust)
-
+    settled = partial(fit_gls, a, b, start=start, size=(width, height), threshold=threshold, weights=trust)
     candidates = sorted((m for _, m, _ in sound), key=PARAMETERS.__getitem__)
     model, richest = candidates[0], candidates[-1]
-    found = settled(richest)
+    found = settled(model=richest)
     if found is not None and model != richest:
         spoken = evidence(a, b, richest, found, (width, height), threshold=threshold, weights=trust)
         worth = {m: spoken[m] - 0.5 * LOG_ODDS_PER_TWO_PARAMETERS * PARAMETERS[m] for m in candidates}
         model = max(candidates, key=worth.__getitem__)
         if model != richest:
-            found = settled(model)
+            found = settled(model=model)
     if found is not None and find_flaw(found, width, height) is None:
         distances = residuals(found, a, b)
         return Estimate(found, distances <= threshold, distances), model

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial.distance import cdist
 from scipy.special import xlogy
 
-from tiepoint.geometry.displacement import (
-    FOLD_GRID,
-    Size,
-    check_smoothing,
-    check_ties,
-    folded_share,
-    make_lattice,
-    pixels_of,
-    refuse_folds,
-    resample,
-)
+from tiepoint.geometry.displacement import check_smoothing, check_ties, folded_share, make_lattice, refuse_folds
 from tiepoint.geometry.least_squares import apply
 from tiepoint.images.raster import Raster
+from tiepoint.images.resample import resample
 from tiepoint.images.window import Window
-from tiepoint.types import Points
+from tiepoint.types import Mask, Planes, Points, Size
 
 MAX_CONTROLS = 500
+FOLD_GRID = 40  # points a side of the grid on which folds are looked for
 SMOOTHINGS = (0.0, *(10.0 ** (k / 2) for k in range(-18, 7)))
 EVALUATION_STEP_PX = 8  # px between the points at which the spline is evaluated when an image is warped
 INVERSE_GRID = 12  # points a side of the grid that holds the inverse, beside the tie points
@@ -69,15 +60,13 @@ class ThinPlate:
         """Fit to tie points.
 
         Args:
-            a: (N, 2) pixels, not on a line; a uniform selection of 500 is used if there are more.
-            b: (N, 2) pixels.
+            a, b: (N, 2) pixels, not on a line; a uniform selection of 500 is used if there are more.
             matrix: (3, 3), the transform a -> b that they come from.
             smoothing: 0 or more; None takes what predicts each tie point best from the others (leave-one-out, in closed
                 form), or the least above it that does not fold.
             size: width and height of image a, where folds are looked for; the tie points' bounding box if None.
 
-        Raises:
-            InputError: see `checked_ties` and `checked_smoothing`.
+        Raises InputError, see `check_ties` and `check_smoothing`.
         """
         places, partners, transform = check_ties(a, b, matrix, MAX_CONTROLS)
         fixed = None if smoothing is None else check_smoothing(smoothing)
@@ -92,34 +81,25 @@ class ThinPlate:
     def inverse(self, size: Size | None = None) -> ThinPlate:
         """The warp from b to a: a spline through where this one takes its tie points and a grid over image a.
 
-        Args:
-            size: width and height of image a; without it the grid covers the tie points alone.
-
-        Raises:
-            InputError: this warp folds.
+        Without the `size` of image a the grid covers the tie points alone. Raises InputError if this warp folds.
         """
         refuse_folds(self.folded)
         places = np.vstack([self.controls, make_lattice(self.controls, size, INVERSE_GRID)])
-        mapped = self.map(places)
-        mapped, first = np.unique(mapped, axis=0, return_index=True)
+        mapped, first = np.unique(self.map(places), axis=0, return_index=True)
         kept = np.isfinite(mapped).all(axis=1)
         back = np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
         return _solve(mapped[kept], places[first[kept]], back, 0.0, None)
 
-    def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
         """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse.
 
-        The spline is evaluated every 8 px and interpolated between. Returns what
-        `tiepoint.images.resample.warp_image` does.
-
-        Raises:
-            InputError: this warp folds.
+        The spline is evaluated every 8 px and interpolated between. Returns what `tiepoint.images.resample.warp_image`
+        does. Raises InputError if this warp folds.
         """
         height, width = image.pixels.shape
-        back = self.inverse((width, height))
-        return resample(image, back._block, shape, fill)
+        return resample(image, self.inverse((width, height))._block, shape, fill)
 
-    def _block(self, window: Window) -> Points:
+    def _block(self, window: Window) -> tuple[Points, Points]:
         x = np.arange(0, window.width + EVALUATION_STEP_PX, EVALUATION_STEP_PX)
         y = np.arange(0, window.height + EVALUATION_STEP_PX, EVALUATION_STEP_PX)
         nodes = np.stack(np.meshgrid(x + window.x, y + window.y), axis=-1).reshape(-1, 2).astype(np.float64)
@@ -130,7 +110,8 @@ class ThinPlate:
         values = (1 - part) * values[row] + part * values[row + 1]
         part = (right / EVALUATION_STEP_PX)[None, :, None]
         values = (1 - part) * values[:, column] + part * values[:, column + 1]
-        return np.asarray(apply(self.matrix, pixels_of(window)).reshape(values.shape) + values)
+        u, v = np.moveaxis(apply(self.matrix, window.pixels).reshape(values.shape) + values, -1, 0)
+        return u, v
 
     def _displacement(self, places: Points) -> Points:
         return np.asarray(self._spline((places - self.centre) / self.scale))

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tiepoint.errors import InputError
-from tiepoint.geometry.displacement import Size
 from tiepoint.geometry.piecewise import PiecewiseAffine as PiecewiseAffine
 from tiepoint.geometry.thin_plate import ThinPlate as ThinPlate
-from tiepoint.types import Points
+from tiepoint.types import Points, Size
 
 Warp = ThinPlate | PiecewiseAffine
 WARPS: dict[str, type[ThinPlate] | type[PiecewiseAffine]] = {"thin-plate": ThinPlate, "piecewise": PiecewiseAffine}
@@ -26,21 +25,13 @@ WARPS: dict[str, type[ThinPlate] | type[PiecewiseAffine]] = {"thin-plate": ThinP
 
 @dataclass(frozen=True)
 class WarpTrial:
-    """Whether a warp tells where tie points lie better than the transform does.
+    """Whether a warp tells where tie points lie better than the transform does, in pixels of b."""
 
-    Attributes:
-        kind: of the warp, one of WARPS.
-        points: tie points that it was tried on.
-        before: median residual of the transform at them, pixels of b; None where there were too few to try.
-        after: median distance from where a warp of the others takes them, pixels of b; None likewise.
-        reason: why the transform stays, in words; None where the warp was taken.
-    """
-
-    kind: str
-    points: int
-    before: float | None = None
-    after: float | None = None
-    reason: str | None = None
+    kind: str  # of the warp, one of WARPS
+    points: int  # tie points that it was tried on
+    before: float | None = None  # median residual of the transform at them; None where there were too few to try
+    after: float | None = None  # median distance from where a warp of the others takes them; None likewise
+    reason: str | None = None  # why the transform stays, in words; None where the warp was taken
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -72,11 +63,9 @@ def held_out(
 
     Args:
         warp: "thin-plate" or "piecewise"; other arguments as of its `fit`.
-        folds: number of parts that are held out one after another.
-        seed: seed of the division into parts.
+        folds: number of parts that are held out one after another, divided by the `seed`.
 
-    Raises:
-        InputError: no such warp, fewer than 2 folds, or what `fit` refuses of a part.
+    Raises InputError for no such warp, fewer than 2 folds, or what `fit` refuses of a part.
     """
     if warp not in WARPS:
         raise InputError(f"no warp {warp!r}: there are {', '.join(WARPS)}")

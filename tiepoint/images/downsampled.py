@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tiepoint.images.pixels import value_range
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.window import Window, scaling
-from tiepoint.types import Mask
+from tiepoint.types import Mask, Progress
 
 MAX_TILE_PX = 2048  # px
 VALID_FRACTION = 0.999  # of a resampled mask: only valid pixels went into a pixel above it
@@ -27,10 +26,7 @@ class Downsampled:
     Only valid pixels go into a mean, which is valid if at least half of its pixels are. The last column and row of the
     image are repeated to fill the last means.
 
-    Attributes:
-        reader: the image.
-        factor: 1 reads it as it is.
-        tile: the largest side of a window of the image that is read at once, px.
+    `factor` 1 reads it as it is; `tile` is the largest side of a window of the image that is read at once, px.
     """
 
     reader: Reader
@@ -48,12 +44,12 @@ class Downsampled:
         """(3, 3), maps its pixels (x, y, 1) to the image's; pixel centres are at integers in both."""
         return scaling(self.factor)
 
-    def read(self, window: Window | None = None, progress: Callable[[int, int], None] | None = None) -> Raster:
+    def read(self, window: Window | None = None, progress: Progress | None = None) -> Raster:
         """A window, float32, or the whole, whose `limits` are then its own: means spread less than the pixels do.
 
         `progress` is called with (blocks done, blocks in all).
         """
-        place = Window(0, 0, self.shape[1], self.shape[0]) if window is None else window
+        place = window or Window.whole(self.shape)
         pixels = np.empty((place.height, place.width), dtype=np.float32)
         mask = np.ones(pixels.shape, dtype=bool)
         step = max(1, self.tile // self.factor)

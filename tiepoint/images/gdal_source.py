@@ -17,6 +17,7 @@ from tiepoint.images.window import Window
 
 MAX_BANDS = 4096  # a damaged header may claim 65535, and the default grey reads each
 DRIVERS = {"tiff": "GTiff", "jp2": "JP2OpenJPEG"}
+UNNAMED = ("undefined", "gray", "grey", "palette")  # colours that name no band
 
 
 class GdalSource:
@@ -25,8 +26,7 @@ class GdalSource:
     Bands are named by the file's descriptions, else by their colour, else by their number. Pages of one size and depth,
     one band each, are bands. A palette becomes the luma of its colours.
 
-    Raises:
-        InputError: without rasterio, and for a file that GDAL cannot read.
+    Raises InputError without rasterio, and for a file that GDAL cannot read.
     """
 
     def __init__(self, path: str | Path, header: Header, max_pixels: int | None = None) -> None:
@@ -51,20 +51,16 @@ class GdalSource:
         """See `tiepoint.images.sources.BandSource`."""
         where = self._rasterio.windows.Window(window.x, window.y, window.width, window.height)
         size = (-(-window.height // step), -(-window.width // step))
-        planes, masks, partial = [], [], False
+        places, masks = [self._places[band] for band in bands], []
         try:
             with gdal(self._rasterio):
-                for dataset, index in (self._places[band] for band in bands):
-                    planes.append(dataset.read(index, window=where, out_shape=size))
-                    partial |= "all_valid" not in {flag.name for flag in dataset.mask_flag_enums[index - 1]}
-                if partial:
-                    for dataset, index in (self._places[band] for band in bands):
-                        masks.append(dataset.read_masks(index, window=where, out_shape=size) > 0)
+                values = np.stack([dataset.read(index, window=where, out_shape=size) for dataset, index in places])
+                flags = [{flag.name for flag in dataset.mask_flag_enums[index - 1]} for dataset, index in places]
+                if not all("all_valid" in names for names in flags):
+                    masks = [dataset.read_masks(index, window=where, out_shape=size) > 0 for dataset, index in places]
         except self._errors as error:
-            raise InputError(
-                f"{self.name}: is truncated or damaged ({error.__cause__ or error}): copy it again"
-            ) from None
-        values = np.stack(planes)
+            reason = error.__cause__ or error
+            raise InputError(f"{self.name}: is truncated or damaged ({reason}): copy it again") from None
         if self._table is not None:
             values = self._table[values.clip(0, len(self._table) - 1)]
         return values, np.stack(masks) if masks else None
@@ -95,18 +91,17 @@ class GdalSource:
         first = self._datasets[0]
         rows, columns = first.block_shapes[0]  # GDAL decodes no less than a block
         check_size(columns, rows, f"{self.name}: a block", max_pixels, ", or save it in tiles")
-        if first.count > MAX_BANDS:
-            raise InputError(
-                f"{self.name}: claims {first.count} bands, more than {MAX_BANDS}: copy it again or divide it"
-            )
+        if (count := first.count) > MAX_BANDS:
+            raise InputError(f"{self.name}: claims {count} bands, more than {MAX_BANDS}: copy it again or divide it")
         self.shape: tuple[int, int] = first.shape
-        kinds = [(d, i, kind.name) for d in self._datasets for i, kind in enumerate(d.colorinterp, 1)]
-        used = [place for place in kinds if place[2] != "alpha"]
-        if not used:
+        kinds = [((d, i), kind.name) for d in self._datasets for i, kind in enumerate(d.colorinterp, 1)]
+        self._places = [place for place, kind in kinds if kind != "alpha"]
+        interpretations = [kind for _, kind in kinds if kind != "alpha"]
+        if not self._places:
             raise InputError(f"{self.name}: holds an alpha channel alone: give an image with a band")
-        self._places = [(dataset, index) for dataset, index, _ in used]
-        interpretations = [kind for _, _, kind in used]
-        self.bands = _names([dataset.descriptions[index - 1] for dataset, index in self._places], interpretations)
+        names = [str(i) if kind in UNNAMED else kind for i, kind in enumerate(interpretations, 1)]
+        texts = [dataset.descriptions[index - 1] for dataset, index in self._places]
+        self.bands = tuple(text or name for text, name in zip(texts, names, strict=True))
         rgb = [interpretations.index(c) for c in ("red", "green", "blue") if c in interpretations]
         self.colours = (rgb[0], rgb[1], rgb[2]) if len(rgb) == 3 else None
         self.geo = self._geo(first)
@@ -116,10 +111,9 @@ class GdalSource:
         """The georeference, or None without a transform. Ground control points alone do not count as a georeference."""
         if dataset.transform.is_identity:
             return None
+        transform: Any = tuple(dataset.transform)[:6]
         with gdal(self._rasterio):
-            crs, epsg = (dataset.crs.to_wkt(), dataset.crs.to_epsg()) if dataset.crs else ("", None)
-        a, b, c, d, e, f = tuple(dataset.transform)[:6]
-        return Geo((a, b, c, d, e, f), crs, epsg)
+            return Geo(transform, dataset.crs.to_wkt(), dataset.crs.to_epsg()) if dataset.crs else Geo(transform)
 
     def _palette(self, dataset: Any) -> NDArray[np.uint8] | None:
         """Grey of each index of the palette; images of one bit have one too."""
@@ -131,9 +125,3 @@ class GdalSource:
         for index, colour in colours.items():
             table[index, 0] = colour[:3]
         return np.asarray(cv2.cvtColor(table, cv2.COLOR_RGB2GRAY)[:, 0], dtype=np.uint8)
-
-
-def _names(descriptions: Sequence[str | None], interpretations: Sequence[str]) -> tuple[str, ...]:
-    plain = ("undefined", "gray", "grey", "palette")
-    coloured = [str(i) if colour in plain else colour for i, colour in enumerate(interpretations, 1)]
-    return tuple(text or colour for text, colour in zip(descriptions, coloured, strict=True))

@@ -6,7 +6,7 @@ import errno
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,13 @@ class Geo:
     """Where an image lies on a map.
 
     Convention: `transform` is the file's own, as GDAL and rasterio hold it: (a, b, c, d, e, f) with
-    X = a x + b y + c and Y = d x + e y + f, x and y counted from the top-left pixel's *corner*. `matrix`, `to_map` and
-    `to_pixels` count from its centre, as all of this package.
-
-    Attributes:
-        transform: six numbers.
-        crs: coordinate reference system as WKT; "" where the file names none.
-        epsg: its EPSG number, None where it has none.
+    X = a x + b y + c and Y = d x + e y + f, x and y counted from the top-left pixel's *corner*. `matrix` and `to_map`
+    count from its centre, as all of this package.
     """
 
     transform: tuple[float, float, float, float, float, float]
-    crs: str = ""
-    epsg: int | None = None
+    crs: str = ""  # coordinate reference system as WKT; "" where the file names none
+    epsg: int | None = None  # its EPSG number
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -49,11 +44,8 @@ class Geo:
 
     def to_map(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map coordinates (N, 2) of pixels (N, 2)."""
-        return _apply(self.matrix, points)
-
-    def to_pixels(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Pixels (N, 2) of map coordinates (N, 2)."""
-        return _apply(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64), points)
+        matrix = self.matrix
+        return np.asarray(points, dtype=np.float64).reshape(-1, 2) @ matrix[:2, :2].T + matrix[:2, 2]
 
     def shifted(self, x: int, y: int) -> Geo:
         """The georeference of the part of the image whose top-left pixel is (x, y)."""
@@ -148,13 +140,10 @@ def geotiff_writer(
         except gdal_errors(rasterio) as error:
             raise OSError(errno.EIO, f"could not be written ({error})", str(path)) from None
         # Blocks that GDAL writes as it closes the file fail without an exception.
-        try:
-            with temporary.open("rb") as file:
-                whole = not read_tags(file).sparse
-        except Damaged:
-            whole = False
-        if not whole:
-            raise OSError(errno.EIO, "could not be written whole", str(path))
+        with suppress(Damaged), temporary.open("rb") as file:
+            if not read_tags(file).sparse:
+                return
+        raise OSError(errno.EIO, "could not be written whole", str(path))
 
 
 @contextmanager
@@ -168,8 +157,3 @@ def quiet(rasterio: Any) -> Iterator[None]:
 def _held(value: float, dtype: np.dtype[Any]) -> bool:
     limits = np.iinfo(dtype)
     return float(value).is_integer() and limits.min <= value <= limits.max
-
-
-def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
-    rows = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    return rows @ matrix[:2, :2].T + matrix[:2, 2]

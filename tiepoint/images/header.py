@@ -8,10 +8,12 @@ trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or b
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -23,14 +25,9 @@ from tiepoint.images.tiff import SIGNATURES, Damaged, Tiff, read_tags
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn a stored image (..., H, W) upright: a view, of (..., W, H) for the orientations 5 to 8."""
-    rows, columns = slice(None), slice(None)
-    if orientation in (3, 4, 7, 8):
-        rows = slice(None, None, -1)
-    if orientation in (2, 3, 6, 7):
-        columns = slice(None, None, -1)
     # 5 to 8 swap the axes first, so what is flipped is the upright image.
     turned = image.swapaxes(-1, -2) if orientation >= 5 else image
-    return turned[..., rows, columns]
+    return turned[..., :: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
 
 
 Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "other"]
@@ -54,7 +51,7 @@ class Header:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BinaryIO]:
+def opened(path: str | Path) -> Iterator[BufferedReader]:
     """Open a file to read it; raises InputError for one that is missing, a folder or unreadable."""
     try:
         with Path(path).open("rb") as file:
@@ -91,43 +88,37 @@ def inspect(file: BinaryIO, name: str | Path) -> Header:
         file.seek(0)
         return _jpeg2000(file.read(MAX_BOXES_BYTES))
     if head.startswith(b"BM") and len(head) >= 26:
-        wide = int.from_bytes(head[14:18], "little") != 12
-        places = ((18, 22), (22, 26)) if wide else ((18, 20), (20, 22))
-        width, height = (abs(int.from_bytes(head[a:b], "little", signed=wide)) for a, b in places)
-        return Header("bmp", width, height)
+        width, height = struct.unpack_from("<2H" if head[14:18] == b"\x0c\0\0\0" else "<2i", head, 18)
+        return Header("bmp", abs(width), abs(height))
     if head.startswith((b"GIF87a", b"GIF89a")):
-        return Header("gif", int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
+        width, height = struct.unpack_from("<2H", head.ljust(10, b"\0"), 6)
+        return Header("gif", width, height)
     return Header("other")
 
 
 def check_size(width: int, height: int, name: str | Path, max_pixels: int | None = None, remedy: str = "") -> None:
     """Raise InputError for an image of more pixels than `max_pixels`, or than the limit of this run if None."""
     limit = pixel_limit() if max_pixels is None else max_pixels
-    if width * height > limit:
-        raise InputError(
-            f"{name}: is {width} x {height} px, more than the limit of {limit} pixels: if you trust the file, set "
-            f"{VARIABLE} or max_pixels to {width * height}{remedy}"
-        )
+    if (pixels := width * height) > limit:
+        larger = f"is {width} x {height} px, more than the limit of {limit} pixels"
+        raise InputError(f"{name}: {larger}: if you trust the file, set {VARIABLE} or max_pixels to {pixels}{remedy}")
 
 
 def check_opencv(header: Header, name: str | Path) -> None:
     """Raise InputError for an image that is larger than OpenCV reads."""
-    if header.width * header.height > MAX_OPENCV_PIXELS or max(header.width, header.height) > MAX_OPENCV_SIDE_PX:
-        raise InputError(
-            f"{name}: is {header.width} x {header.height} px: OpenCV reads {MAX_OPENCV_PIXELS} pixels and "
-            f"{MAX_OPENCV_SIDE_PX} a side at most: save it as a tiled TIFF and read it with rasterio "
-            "(pip install 'tiepoint[geo]')"
-        )
+    width, height = header.width, header.height
+    if width * height > MAX_OPENCV_PIXELS or max(width, height) > MAX_OPENCV_SIDE_PX:
+        limits = f"OpenCV reads {MAX_OPENCV_PIXELS} pixels and {MAX_OPENCV_SIDE_PX} a side at most"
+        remedy = "save it as a tiled TIFF and read it with rasterio (pip install 'tiepoint[geo]')"
+        raise InputError(f"{name}: is {width} x {height} px: {limits}: {remedy}")
 
 
 def pixel_limit() -> int:
     """The most pixels that an image may have: TIEPOINT_MAX_PIXELS, else 2^29."""
     text = os.environ.get(VARIABLE, "")
-    if not text:
-        return MAX_PIXELS
-    if not text.isdecimal() or not int(text):
+    if text and (not text.isdecimal() or not int(text)):
         raise InputError(f"{VARIABLE} is {text!r}: give a whole number of pixels above 0")
-    return int(text)
+    return int(text or MAX_PIXELS)
 
 
 def complete(data: bytes) -> bool:
@@ -141,40 +132,40 @@ def _png(file: BinaryIO, head: bytes) -> Header:
     if len(head) < 24:
         raise Damaged
     orientation, at = 1, 8
-    while True:
-        file.seek(at)
-        start = file.read(8)
-        if len(start) < 8 or start[4:] == b"IEND":
-            break
+    while len(start := _bytes(file, at, 8)) == 8 and start[4:] != b"IEND":
         length = int.from_bytes(start[:4], "big")
         if start[4:] == b"eXIf":
             orientation = _exif_orientation(file.read(length))
             break
         at += 12 + length
-    return Header("png", int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"), orientation)
+    width, height = struct.unpack_from(">2I", head, 16)
+    return Header("png", width, height, orientation)
 
 
 def _jpeg(file: BinaryIO) -> Header:
     """Follow the segments to the frame's header; 0 x 0 where there is none."""
     orientation, at = 1, 2
-    while True:
-        file.seek(at)
-        start = file.read(4)
-        if len(start) < 4 or start[0] != 0xFF:
-            return Header("jpeg", orientation=orientation)
+    while len(start := _bytes(file, at, 4)) == 4 and start[0] == 0xFF:
         marker, length = start[1], int.from_bytes(start[2:], "big")
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:  # fill bytes and markers without a length
-            at += 1 if marker == 0xFF else 2
-            continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             frame = file.read(5)
-            sides = (int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big"))
-            return Header("jpeg", *sides, orientation=orientation)
-        if marker == 0xE1:
-            segment = file.read(max(length - 2, 0))
-            if segment.startswith(EXIF):
-                orientation = _exif_orientation(segment[len(EXIF) :])
-        at += 2 + max(length, 2)
+            return Header("jpeg", int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big"), orientation)
+        if marker == 0xE1 and (segment := file.read(max(length - 2, 0))).startswith(EXIF):
+            orientation = _exif_orientation(segment[len(EXIF) :])
+        at += _step(marker, length, bare=(0x01, 0xFF))
+    return Header("jpeg", orientation=orientation)
+
+
+def _bytes(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
+
+
+def _step(marker: int, length: int, bare: tuple[int, ...]) -> int:
+    """Bytes from a marker of a JPEG to the next; fill bytes, restarts and those of `bare` have no length."""
+    if marker in bare or 0xD0 <= marker <= 0xD8:
+        return 1 if marker == 0xFF else 2
+    return 2 + max(2, length)
 
 
 def _exif_orientation(data: bytes) -> int:
@@ -195,10 +186,10 @@ def _jpeg2000(data: bytes) -> Header:
     if data.startswith(CODESTREAM):
         x, y, left, top = (int.from_bytes(data[a : a + 4], "big") for a in (8, 12, 16, 20))
         return Header("jp2", max(x - left, 0), max(y - top, 0))
-    at = data.find(b"ihdr")
-    if at < 0:
+    at = data.find(b"ihdr") + 4
+    if at < 4:
         return Header("jp2")
-    return Header("jp2", int.from_bytes(data[at + 8 : at + 12], "big"), int.from_bytes(data[at + 4 : at + 8], "big"))
+    return Header("jp2", int.from_bytes(data[at + 4 : at + 8], "big"), int.from_bytes(data[at : at + 4], "big"))
 
 
 def _png_ends(data: bytes) -> bool:
@@ -218,9 +209,7 @@ def _jpeg_ends(data: bytes) -> bool:
     """Follow the segments to the end marker. Its bytes may also stand inside a segment, as of an EXIF thumbnail."""
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        marker = data[at + 1]
-        if marker == 0xD9:
+        if data[at + 1] == 0xD9:
             return True
-        bare = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8  # stuffing, fill bytes, restarts: no length
-        at += (1 if marker == 0xFF else 2) if bare else 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+        at += _step(data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big"), bare=(0x00, 0x01, 0xFF))  # 0: stuffing
     return False

@@ -90,9 +90,8 @@ def to_uint8(image: NDArray[Any], limits: tuple[float, float] | None = None) -> 
     """
     if image.dtype == np.uint8:
         return np.asarray(image, dtype=np.uint8)
-    limits = value_range(image) if limits is None else limits
-    stretched: NDArray[np.uint8] = np.rint(to_unit(image, limits).clip(0, 1) * 255).astype(np.uint8)
-    return stretched
+    stretched = to_unit(image, limits or value_range(image)).clip(0, 1)
+    return np.asarray(np.rint(stretched * 255), dtype=np.uint8)
 
 
 def _as_stored(data: NDArray[np.uint8], header: Header, path: str | Path) -> NDArray[np.uint8]:

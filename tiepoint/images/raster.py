@@ -10,7 +10,6 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,13 +19,13 @@ from tiepoint.errors import InputError
 from tiepoint.images.gdal_source import GdalSource
 from tiepoint.images.geo import Geo
 from tiepoint.images.header import Header, check_size, inspect, opened, upright
-from tiepoint.images.pixels import decode_as, to_uint8, to_unit, value_range
+from tiepoint.images.pixels import decode_as, to_uint8, value_range
 from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step, to_depth
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
 LOG = logging.getLogger(__name__)
-RGB = ("red", "green", "blue")
+RGB: tuple[str, ...] = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -57,37 +56,24 @@ class Raster:
         """An 8-bit version for detectors and for display, stretched by `limits`; uint8 as it is."""
         return to_uint8(self.pixels, self.limits)
 
-    def to_unit(self) -> NDArray[np.float32]:
-        """`limits` mapped to 0 and 1, float32, not clipped."""
-        return to_unit(self.pixels, self.limits)
-
 
 class Reader:
     """An image that is read in windows, each with the grey and the limits of the whole. A context manager.
 
     Statistics are those of about a million pixels, evenly spaced: limits, ranges of bands, and the median.
 
-    Attributes:
-        source: the bands.
-        shape: rows and columns, upright.
-        limits: see `Raster`.
-        bands: names of all bands.
-        geo: georeference or None.
-        name: what errors call it.
-
-    Raises:
-        InputError: an unknown band, or an image without a valid pixel.
+    `shape` are the upright rows and columns; `source`, `bands`, `geo` and `name` are of `tiepoint.images.sources`, and
+    `limits` see `Raster`. Raises InputError for an unknown band, or an image without a valid pixel.
     """
 
     def __init__(
         self, source: BandSource, band: int | str | None = None, orientation: int = 1, max_pixels: int | None = None
     ) -> None:
-        self.source, self.shape, self.bands, self.geo, self.name = (
-            source, source.shape, source.bands, source.geo, source.name,
-        )  # fmt: skip
+        self.source, self.shape, self.bands, self.geo = source, source.shape, source.bands, source.geo
+        self.name = source.name
         self._orientation, self._max_pixels = orientation, max_pixels
         self._grey = choose_grey(source, band)
-        pixels, mask = render(source, self._grey, self._whole(), sampling_step(self.shape))
+        pixels, mask = render(source, self._grey, Window.whole(self.shape), sampling_step(self.shape))
         values = pixels.reshape(-1) if mask is None else pixels[mask]
         if not len(values):
             raise InputError(f"{self.name}: holds no valid pixel: all are nodata, transparent or NaN")
@@ -96,7 +82,7 @@ class Reader:
 
     def read(self, window: Window | None = None) -> Raster:
         """A window, or the whole image, which must not have more pixels than the limit of `tiepoint.images.header`."""
-        window = self._whole() if window is None else window
+        window = window or Window.whole(self.shape)
         check_size(window.width, window.height, self.name, self._max_pixels, ", or read it by tiles")
         pixels, mask = render(self.source, self._grey, window)
         if mask is not None:
@@ -109,15 +95,10 @@ class Reader:
         """Close the file."""
         self.source.close()
 
-    def _whole(self) -> Window:
-        return Window(0, 0, self.shape[1], self.shape[0])
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -137,9 +118,8 @@ def read_image(
             image with a georeference lies as its georeference says and is never turned.
         max_pixels: refuse larger images before they are decoded; None for the limit of `tiepoint.images.header`.
 
-    Raises:
-        InputError: a file that is missing, empty, truncated, damaged, too large or no image, an unknown band, no valid
-            pixel, or one that needs rasterio where it is not installed.
+    Raises InputError for a file that is missing, empty, truncated, damaged, too large or no image, an unknown band, no
+    valid pixel, or one that needs rasterio where it is not installed.
     """
     with _open(path, band, orient, max_pixels, whole=True) as reader:
         raster = reader.read()
@@ -151,16 +131,12 @@ def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, f
     """Read an image all of whose pixels are valid, as training needs it.
 
     Args:
-        path: PNG, JPEG, TIFF, JPEG 2000 ...
         color: RGB, a grey image repeated, instead of the grey of `read_image`.
         orient: see `read_image`. Coordinates that came with a data set count in the image as stored: False.
         floats: whether float32 is allowed, beside uint8 and uint16.
 
-    Returns:
-        (1, H, W), or (3, H, W) with `color`.
-
-    Raises:
-        InputError: see `read_image`, or an image with pixels that are nodata, transparent or NaN.
+    Returns (1, H, W), or (3, H, W) with `color`. Raises InputError, see `read_image`, and for an image with nodata,
+    transparent or NaN pixels.
     """
     with _open(path, None, orient, None, whole=True) as reader:
         raster = reader.read()
@@ -169,8 +145,7 @@ def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, f
             raise InputError(f"{path}: holds pixels that are nodata, transparent, NaN or infinite: fill them first")
         planes = raster.pixels[None]
         if colours is not None:
-            window = Window(0, 0, reader.shape[1], reader.shape[0])
-            planes = to_depth(reader.source.read(colours, window)[0], reader.name)
+            planes = to_depth(reader.source.read(colours, Window.whole(reader.shape))[0], reader.name)
     if planes.dtype == np.float32 and not floats:
         raise InputError(f"{path}: grey values are {planes.dtype}: give uint8 or uint16")
     return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])) if color else planes)
@@ -222,10 +197,8 @@ def as_raster(image: str | Path | NDArray[Any] | Raster, name: str = "image", ba
     if isinstance(image, str | Path):
         return read_image(image, band)
     array = np.asanyarray(image)
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
-    planes = array if array.ndim == 3 else array[None]
-    if planes.ndim == 3 and planes.shape[2] <= 4 < min(planes.shape[:2]):
+    planes = array[None] if array.ndim == 2 else array
+    if planes.ndim != 3 or 0 in planes.shape or planes.shape[2] <= 4 < min(planes.shape[:2]):
         raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
     mask = None
     if isinstance(planes, np.ma.MaskedArray):
@@ -245,19 +218,17 @@ def _decoded(image: NDArray[Any], header: Header, path: str | Path) -> ArraySour
         return ArraySource(str(path), image[None], ("1",), nodata=nodata)
     if image.shape[2] not in (3, 4):
         raise InputError(f"{path}: has {image.shape[2]} bands: convert it to a TIFF")
-    planes = image[..., 2::-1].transpose(2, 0, 1)
-    if image.shape[2] == 3:
-        return ArraySource(str(path), planes, RGB, (0, 1, 2), nodata=nodata)
-    last = image[..., 3]
-    if tags is not None and not tags.alpha:
-        return ArraySource(str(path), np.concatenate([planes, last[None]]), (*RGB, "4"), (0, 1, 2), nodata=nodata)
-    return ArraySource(str(path), planes, RGB, (0, 1, 2), mask=last > 0, nodata=nodata)
+    planes, bands, mask = image[..., 2::-1].transpose(2, 0, 1), RGB, None
+    if image.shape[2] == 4 and tags is not None and not tags.alpha:
+        planes, bands = np.concatenate([planes, image[None, ..., 3]]), (*RGB, "4")
+    elif image.shape[2] == 4:
+        mask = image[..., 3] > 0
+    return ArraySource(str(path), planes, bands, (0, 1, 2), mask, nodata)
 
 
 def _turned(source: BandSource, orientation: int) -> ArraySource:
     """The source as an array in memory, upright."""
-    window = Window(0, 0, source.shape[1], source.shape[0])
-    planes, valid = source.read(range(len(source.bands)), window)
+    planes, valid = source.read(range(len(source.bands)), Window.whole(source.shape))
     source.close()
     mask = None if valid is None else np.ascontiguousarray(upright(np.asarray(valid.any(axis=0)), orientation))
     planes = np.ascontiguousarray(upright(planes, orientation))

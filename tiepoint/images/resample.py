@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.images.geo import BLOCK_PX, Geo, geotiff_writer
 from tiepoint.images.raster import Raster, Reader
+from tiepoint.images.sources import BandSource
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
 
 MAX_VALUES = 2**24  # values of the source that a block may need at once
 ROUNDING = 1e-6  # px beyond the border, or weight of a pixel that is not valid, that rounding alone may give
-Read = Callable[[Window], tuple[Planes, Mask | None]]
+Floats = NDArray[np.float64]
+Locate = Callable[[Window], tuple[Floats, Floats]]
 
 
 def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
@@ -32,25 +34,27 @@ def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: f
         shape: rows and columns of the other image.
         fill: the value of pixels that show nothing of the image.
 
-    Returns:
-        (H, W) of the image's dtype, and (H, W) bool: False where a pixel lies outside the image, where any pixel that
-        it is interpolated from is not valid, or beyond the horizon of the matrix.
-
-    Raises:
-        InputError: a matrix that is not finite or has no inverse.
+    Returns (H, W) of the image's dtype, and (H, W) bool: False where a pixel lies outside the image, where any pixel
+    that it is interpolated from is not valid, or beyond the horizon of the matrix. Raises InputError for a matrix that
+    is not finite or has no inverse.
     """
+    inverse = _inverse(matrix, image.pixels.shape)
+    return resample(image, lambda window: _located(inverse, window), shape, fill)
 
-    def read(window: Window) -> tuple[Planes, Mask | None]:
-        return image.pixels[window.slices][None], None if image.mask is None else image.mask[window.slices][None]
 
-    height, width = image.pixels.shape
-    inverse = _inverse(matrix, (height, width))
+def resample(image: Raster, locate: Locate, shape: tuple[int, int], fill: float) -> tuple[Planes, Mask]:
+    """An image on another's grid, see `warp_image`; `locate` gives the image's x and y (h, w) of a window's pixels."""
+    valid = None if image.mask is None else image.mask[None]
     pixels = np.full(shape, fill, dtype=image.pixels.dtype)
     mask = np.zeros(shape, dtype=bool)
     for window in blocks_of(shape):
-        for part, planes, valid in _warp(read, (height, width), inverse, window):
-            pixels[part.slices] = np.where(valid[0], planes[0], pixels[part.slices])
-            mask[part.slices] = valid[0]
+        u, v = locate(window)
+        inside = _inside(u, v, image.pixels.shape)
+        if inside.any():
+            u, v = np.where(inside, u, 0), np.where(inside, v, 0)
+            planes, good = sample_bilinear(image.pixels[None], valid, u, v, inside)
+            pixels[window.slices] = np.where(good[0], planes[0], pixels[window.slices])
+            mask[window.slices] = good[0]
     return pixels, mask
 
 
@@ -61,7 +65,7 @@ def warp_to_geotiff(
     """Resample all bands of an image onto the grid of another and write them, in bounded memory.
 
     Args:
-        reader: the image that is resampled, from `tiepoint.images.raster.open_image`; its bands keep their depth.
+        reader: the image that is resampled; its bands keep their depth.
         matrix: (3, 3), maps its upright pixels to the other image's.
         shape: rows and columns of the other image.
         path: GeoTIFF to write, atomically.
@@ -69,8 +73,7 @@ def warp_to_geotiff(
         nodata: value of pixels without one; None writes a mask into the file instead, one for all bands.
         progress: called with (blocks done, blocks in all).
 
-    Raises:
-        InputError: what `warp_image` and `geotiff_writer` refuse.
+    Raises InputError for what `warp_image` and `geotiff_writer` refuse.
     """
     source = reader.source
     bands = range(len(source.bands))
@@ -81,9 +84,7 @@ def warp_to_geotiff(
         for done, window in enumerate(blocks, 1):
             pixels = np.full((len(bands), window.height, window.width), 0 if nodata is None else nodata, first.dtype)
             held = np.zeros((window.height, window.width), dtype=bool)
-            for part, planes, valid in _warp(
-                lambda w: source.read(bands, w), source.shape, inverse, window, len(bands)
-            ):
+            for part, planes, valid in _warp(source, inverse, window):
                 rows, columns = Window(part.x - window.x, part.y - window.y, part.width, part.height).slices
                 pixels[:, rows, columns] = np.where(valid, planes, pixels[:, rows, columns])
                 held[rows, columns] = valid.any(axis=0)
@@ -95,48 +96,50 @@ def warp_to_geotiff(
                 progress(done, len(blocks))
 
 
-def _warp(
-    read: Read, size: tuple[int, int], inverse: NDArray[np.float64], window: Window, bands: int = 1
-) -> Iterator[tuple[Window, Planes, Mask]]:
+def _warp(source: BandSource, inverse: Floats, window: Window) -> Iterator[tuple[Window, Planes, Mask]]:
     """Yield the parts of a window that show the source, with pixels and validity (C, h, w)."""
-    y, x = np.mgrid[window.slices].astype(np.float64)
-    u, v, w = (row[0] * x + row[1] * y + row[2] for row in inverse)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u, v = u / w, v / w
-        inside = (w > 0) & (u >= -ROUNDING) & (u <= size[1] - 1 + ROUNDING)
-        inside &= (v >= -ROUNDING) & (v <= size[0] - 1 + ROUNDING)
+    u, v = _located(inverse, window)
+    inside = _inside(u, v, source.shape)
     if not inside.any():
         return
+    bands, (height, width) = range(len(source.bands)), source.shape
     left, top = int(max(u[inside].min(), 0)), int(max(v[inside].min(), 0))
-    right, bottom = int(min(u[inside].max() + 1, size[1] - 1)), int(min(v[inside].max() + 1, size[0] - 1))
+    right, bottom = int(min(u[inside].max() + 1, width - 1)), int(min(v[inside].max() + 1, height - 1))
     needed = Window(left, top, right - left + 1, bottom - top + 1)
-    if needed.width * needed.height * bands > MAX_VALUES and max(window.width, window.height) > 1:
+    if needed.width * needed.height * len(bands) > MAX_VALUES and max(window.width, window.height) > 1:
         for part in _halves(window):
-            yield from _warp(read, size, inverse, part, bands)
+            yield from _warp(source, inverse, part)
         return
-    planes, valid = read(needed)
+    planes, valid = source.read(bands, needed)
     u, v = (np.where(inside, a, start) - start for a, start in ((u, left), (v, top)))
     yield window, *sample_bilinear(planes, valid, u, v, inside)
 
 
-def sample_bilinear(
-    planes: Planes, valid: Mask | None, u: NDArray[np.float64], v: NDArray[np.float64], inside: Mask
-) -> tuple[Planes, Mask]:
+def _located(inverse: Floats, window: Window) -> tuple[Floats, Floats]:
+    """Source x and y (h, w) of a window's pixels, NaN beyond the horizon."""
+    y, x = np.mgrid[window.slices].astype(np.float64)
+    u, v, w = (row[0] * x + row[1] * y + row[2] for row in inverse)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(w > 0, u / w, np.nan), np.where(w > 0, v / w, np.nan)
+
+
+def _inside(u: Floats, v: Floats, shape: tuple[int, ...]) -> Mask:
+    height, width = shape
+    across = (u >= -ROUNDING) & (u <= width - 1 + ROUNDING)
+    return np.asarray(across & (v >= -ROUNDING) & (v <= height - 1 + ROUNDING))
+
+
+def sample_bilinear(planes: Planes, valid: Mask | None, u: Floats, v: Floats, inside: Mask) -> tuple[Planes, Mask]:
     """Pixels and validity (C, h, w) at (u, v), each (h, w)."""
     height, width = planes.shape[1:]
     u, v = u.clip(0, width - 1), v.clip(0, height - 1)
     left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     a, b = u - left, v - top
-    corners = (
-        (top, left, (1 - a) * (1 - b)),
-        (top, right, a * (1 - b)),
-        (bottom, left, (1 - a) * b),
-        (bottom, right, a * b),
-    )
-    values = np.zeros((len(planes), *u.shape))
-    lost = np.zeros((len(planes), *u.shape))
-    for rows, columns, weight in corners:
+    values, lost = np.zeros((2, len(planes), *u.shape))
+    for rows, columns, weight in (
+        (top, left, (1 - a) * (1 - b)), (top, right, a * (1 - b)), (bottom, left, (1 - a) * b), (bottom, right, a * b),
+    ):  # fmt: skip
         held = planes[:, rows, columns].astype(np.float64)
         good = np.isfinite(held) if valid is None else np.isfinite(held) & valid[:, rows, columns]
         values += weight * np.where(good, held, 0)
@@ -146,7 +149,7 @@ def sample_bilinear(
     return values.astype(planes.dtype), inside & (lost <= ROUNDING)
 
 
-def _inverse(matrix: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
+def _inverse(matrix: ArrayLike, size: tuple[int, ...]) -> Floats:
     """Target pixels to source pixels, its third coordinate above 0 for all that the middle of the source can see."""
     forward = np.asarray(matrix, dtype=np.float64)
     if forward.shape != (3, 3) or not np.isfinite(forward).all():

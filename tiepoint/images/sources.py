@@ -21,11 +21,7 @@ MAX_SAMPLES = 1_000_000
 class BandSource(Protocol):
     """Bands of an image that can be read in parts.
 
-    Attributes:
-        name: what errors call it.
-        bands: names, without an alpha channel.
-        colours: the indices of red, green and blue in a colour image, else None.
-        geo: georeference or None.
+    `bands` are names, without an alpha channel; `colours` are the indices of red, green and blue in a colour image.
     """
 
     name: str
@@ -82,18 +78,15 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Grey:
-    """How an image becomes grey.
+    """How an image becomes grey: one band as stored; the luma of red, green and blue (ITU-R BT.601); or a mean.
 
-    Attributes:
-        kind: one band as stored; luma of red, green and blue (ITU-R BT.601); or the mean of the bands, each mapped by
-            its range to 0 and 1 and clipped there, so that no band outweighs the others and no band is left out.
-        bands: indices of the bands that take part.
-        ranges: for the mean, each band's 0.1 and 99.9 percentiles over valid pixels.
+    For the mean of bands each is mapped by its range to 0 and 1 and clipped there, so that no band outweighs the others
+    and no band is left out.
     """
 
     kind: Literal["band", "luma", "mean"]
-    bands: tuple[int, ...]
-    ranges: tuple[tuple[float, float], ...] = ()
+    bands: tuple[int, ...]  # indices of those that take part
+    ranges: tuple[tuple[float, float], ...] = ()  # for the mean, their 0.1 and 99.9 percentiles over valid pixels
 
 
 def choose_grey(source: BandSource, band: int | str | None) -> Grey:
@@ -108,7 +101,7 @@ def choose_grey(source: BandSource, band: int | str | None) -> Grey:
         return Grey("band", (0,))
     used, ranges = [], []
     for index in range(len(source.bands)):
-        planes, valid = source.read((index,), _whole(source), sampling_step(source.shape))
+        planes, valid = source.read((index,), Window.whole(source.shape), sampling_step(source.shape))
         plane = to_depth(planes[0], source.name)
         low, high = percentile_range(plane, _finite(plane, None if valid is None else valid[0]))
         if high > low:
@@ -187,14 +180,7 @@ def _index(source: BandSource, band: int | str) -> int:
         return names.index(band.casefold())
     number = int(band) if not isinstance(band, str) or band.isdecimal() else 0
     if not 1 <= number <= len(names):
-        raise InputError(f"{source.name}: has no band {band!r}: it holds {_listed(source.bands)}")
+        listed = [f"{i} {name!r}" if name != str(i) else name for i, name in enumerate(source.bands[:12], 1)]
+        more = f" ... {len(names)}" if len(names) > 12 else ""
+        raise InputError(f"{source.name}: has no band {band!r}: it holds {', '.join(listed)}{more}")
     return number - 1
-
-
-def _listed(names: Sequence[str]) -> str:
-    listed = ", ".join(f"{i} {name!r}" if name != str(i) else name for i, name in enumerate(names[:12], 1))
-    return listed + (f" ... {len(names)}" if len(names) > 12 else "")
-
-
-def _whole(source: BandSource) -> Window:
-    return Window(0, 0, source.shape[1], source.shape[0])

@@ -28,39 +28,22 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Tiff:
-    """What the first directory says.
-
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        bands: samples of a pixel, alpha included.
-        dtype: numpy's name of a sample's type, uint8 for fewer bits; "" for one that numpy does not have.
-        photometric: TIFF's number: 0 and 1 grey, 2 RGB, 3 palette, 6 YCbCr ...
-        planar: the bands are stored apart.
-        alpha: 0 no alpha band, 1 colours are multiplied by it, 2 they are not.
-        nodata: the value that marks pixels without data, or None.
-        georeferenced: has a pixel scale, a matrix or GeoTIFF keys.
-        pages: directories of this size that are neither an overview nor a mask.
-        orientation: 1 to 8, as in EXIF.
-        orientation_at: where its two bytes lie in the file, None without the tag.
-        little: little-endian.
-        sparse: a strip or tile of any directory is not in the file and stands for zeros.
-    """
+    """What the first directory says."""
 
     width: int
     height: int
-    bands: int
-    dtype: str
-    photometric: int
-    planar: bool
-    alpha: int
-    nodata: float | None
-    georeferenced: bool
-    pages: int
-    orientation: int
-    orientation_at: int | None
-    little: bool
-    sparse: bool
+    bands: int  # samples of a pixel, alpha included
+    dtype: str  # numpy's name of a sample's type, uint8 for fewer bits; "" for one that numpy does not have
+    photometric: int  # TIFF's number: 0 and 1 grey, 2 RGB, 3 palette, 6 YCbCr ...
+    planar: bool  # the bands are stored apart
+    alpha: int  # 0 no alpha band, 1 colours are multiplied by it, 2 they are not
+    nodata: float | None  # the value that marks pixels without data
+    georeferenced: bool  # has a pixel scale, a matrix or GeoTIFF keys
+    pages: int  # directories of this size that are neither an overview nor a mask
+    orientation: int  # 1 to 8, as in EXIF
+    orientation_at: int | None  # where its two bytes lie in the file, None without the tag
+    little: bool  # little-endian
+    sparse: bool  # a strip or tile of any directory is not in the file and stands for zeros
 
     @property
     def plain(self) -> bool:
@@ -76,9 +59,9 @@ class Tiff:
 def read_tags(file: BinaryIO) -> Tiff:
     """Read the directories of a TIFF. Raises Damaged also where a strip or tile lies beyond the end of the file."""
     size = file.seek(0, os.SEEK_END)
-    order, first, big = _start(file)
+    order, at, big = _start(file)
     directories: list[dict[int, _Entry]] = []
-    at, seen = first, set[int]()
+    seen = set[int]()
     while at and len(directories) < MAX_DIRECTORIES:
         if at in seen or at >= size:
             raise Damaged
@@ -125,11 +108,11 @@ def _start(file: BinaryIO) -> tuple[str, int, bool]:
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
         raise Damaged
-    version, big = int(np.frombuffer(head, order + "u2", 1, 2)[0]), len(head) == 16
-    if version not in (42, 43) or (version == 43 and not big):
+    version = int(np.frombuffer(head, order + "u2", 1, 2)[0])
+    if version not in (42, 43) or (version == 43 and len(head) < 16):
         raise Damaged
-    at = np.frombuffer(head, order + "u4", 1, 4) if version == 42 else np.frombuffer(head, order + "u8", 1, 8)
-    return order, int(at[0]), version == 43
+    kind, where = ("u4", 4) if version == 42 else ("u8", 8)
+    return order, int(np.frombuffer(head, order + kind, 1, where)[0]), version == 43
 
 
 def _directory(file: BinaryIO, at: int, size: int, order: str, big: bool) -> tuple[dict[int, _Entry], int]:
@@ -171,11 +154,8 @@ def _number(tags: dict[int, _Entry], tag: int, default: int) -> int:
 def _check_extents(tags: dict[int, _Entry], size: int) -> None:
     for where, length in EXTENTS:
         if where in tags and length in tags:
-            offsets, counts = tags[where].numbers, tags[length].numbers
-            if len(offsets) != len(counts):
-                raise Damaged
-            ends = offsets.astype(np.float64) + counts.astype(np.float64)  # whole numbers up to 9e15, with no overflow
-            if (ends > size).any():
+            offsets, counts = (tags[tag].numbers.astype(np.float64) for tag in (where, length))  # exact up to 9e15
+            if len(offsets) != len(counts) or (offsets + counts > size).any():
                 raise Damaged
 
 

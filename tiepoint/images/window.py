@@ -20,10 +20,21 @@ class Window:
     width: int
     height: int
 
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Window:
+        """All of an image of `shape` rows and columns."""
+        return cls(0, 0, shape[1], shape[0])
+
     @property
     def slices(self) -> tuple[slice, slice]:
         """To index an array (..., H, W)."""
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+    @property
+    def pixels(self) -> Matrix:
+        """Coordinates (height * width, 2), x and y, row by row."""
+        y, x = np.mgrid[self.slices].astype(np.float64)
+        return np.column_stack([x.ravel(), y.ravel()])
 
 
 def scaling(factor: float) -> Matrix:

@@ -29,13 +29,7 @@ TOP_K = 5  # candidates of each keypoint where nothing else is asked for
 
 @dataclass(frozen=True)
 class Matches:
-    """Two images' features and their matches.
-
-    Attributes:
-        a: features of image a.
-        b: features of image b.
-        rows: which of them match, how alike they are, and, by a relater, how probably they match.
-    """
+    """Two images' features, and which rows of them match, how alike they are, and, by a relater, how probably."""
 
     a: Features
     b: Features
@@ -93,20 +87,16 @@ def match(
     and 0.5 GB of memory, see `relate_pairs`.
 
     Args:
-        a: a path, an array, a `Raster`, a `View`, or `Features` of `describe`, which are then used as they are.
-        b: the other image, in any of these forms.
-        describer: a name, a path or a loaded one.
-        detection: which keypoints are detected; the defaults of `tiepoint.options.Detection` without it.
-        matching: how they are matched; the defaults of `tiepoint.options.Matching` without it.
-        relater: a name, a path or a loaded one.
+        a, b: a path, an array, a `Raster`, a `View`, or `Features` of `describe`, which are then used as they are.
+        describer, relater: a name, a path or a loaded one.
+        detection, matching: the defaults of `tiepoint.options` without them.
         bands: band of a and of b to take, see `describe`.
         device: where models that are given by name compute: "auto" (cuda, mps or cpu), or a torch device.
         progress: called with the steps done and their number; with a relater, pairs are steps.
         flat: fields of `Detection` and `Matching` by name, which replace those of the objects.
 
-    Raises:
-        InputError: an unusable image, see `describe`; an unknown or unfit option; rotations for a describer that
-            rotates its patches itself, or for features; features of two describers.
+    Raises InputError for an unusable image, see `describe`; an unknown or unfit option; rotations for a describer that
+    rotates its patches itself, or for features; features of two describers.
     """
     detection, matching = _split(detection or Detection(), matching or Matching(), flat)
     judge = None if relater is None else load_relater(relater, device)
@@ -128,9 +118,9 @@ def describe_views(
     progress: Progress | None = None,
 ) -> tuple[View, View]:
     """Both views with features, those of b rotated and scaled as upright patches need it. Raises InputError."""
-    images = a.features is None and b.features is None
-    model = None if a.features is not None and b.features is not None else load_describer(describer, device)
-    turning = images and model is not None and sees_upright(model)
+    has_images = [view.features is None for view in (a, b)]
+    model = load_describer(describer, device) if any(has_images) else None
+    turning = all(has_images) and model is not None and sees_upright(model)
     if matching.rotations > 1 and not turning:
         raise InputError(f"rotations is {matching.rotations}: they need two images and a describer of upright patches")
     first = a if model is None else a.described(model, detection)
@@ -139,9 +129,8 @@ def describe_views(
     rotation = _rotation(first, b, model, detection, matching) if turning and model is not None else None
     second = b if model is None else b.described(model, detection, rotation)
     if first.known.describer != second.known.describer:
-        raise InputError(
-            f"features of {first.known.describer} and {second.known.describer}: use one describer for both images"
-        )
+        names = f"{first.known.describer} and {second.known.describer}"
+        raise InputError(f"features of {names}: use one describer for both images")
     if progress:
         progress(2, 3)
     return first, second
@@ -157,8 +146,7 @@ def match_views(
         places = (first.points, second.points) if matching.ratio_rule == "fginn" else None
         found = mutual_nearest(first.descriptors, second.descriptors, matching.ratio, places=places)
     else:
-        top_k = TOP_K if matching.top_k is None else matching.top_k
-        listed = shortlist(first.descriptors, second.descriptors, top_k, matching.ratio)
+        listed = shortlist(first.descriptors, second.descriptors, matching.top_k or TOP_K, matching.ratio)
         probabilities = relate_pairs(
             a, b, listed.indices, relater, matching.spectra, rotation=rotation_between(a, b, matching.ratio),
             progress=(lambda done, total: progress(2 + done, 3 + total)) if progress else None,

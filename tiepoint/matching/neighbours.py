@@ -64,29 +64,23 @@ def mutual_nearest(
     keypoints of one blob, or one with several orientations, do not spoil each other's ratio.
 
     Args:
-        a: (N, D), unit vectors or of any length.
-        b: (K, D), of the same kind.
+        a, b: (N, D) and (K, D), unit vectors or of any length.
         ratio: the largest allowed, in (0, 1].
         chunk: side of the block of the similarity matrix held at a time; 2048 takes 16 MiB, and about as much again.
         places: (N, 2) and (K, 2) pixels of the keypoints.
         apart: px between two places from which on they are no longer one.
 
-    Raises:
-        InputError: vectors of other shapes or not finite, or a ratio outside (0, 1].
+    Raises InputError for vectors of other shapes or not finite, or a ratio outside (0, 1].
     """
     check_ratio(ratio)
     left, right = vectors(a, b)
     if not len(left) or not len(right):
-        return RowMatches(
-            np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32)
-        )
+        return RowMatches(np.empty((0, 2), np.int64), *np.empty((2, 0), np.float32))
     unit = are_unit(left, right)
     depth = 2 if places is None else FGINN_DEPTH
     forward, backward = _nearest(*((left, right) if unit else _for_distances(left, right)), chunk, depth)
     if places is not None:
-        forward, backward = (
-            _apart(found, points, apart) for found, points in ((forward, places[1]), (backward, places[0]))
-        )
+        forward, backward = _apart(forward, places[1], apart), _apart(backward, places[0], apart)
     rows = torch.arange(len(left), device=left.device)
     mutual = rows[backward[forward[:, 0], 0] == rows]
     partner = forward[mutual, 0]
@@ -104,19 +98,11 @@ def nearest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k rows of b that are nearest to each row of a by L2 distance, the nearest first.
 
-    Memory: the result, and two blocks as in `mutual_nearest`.
+    Memory: the result, and two blocks as in `mutual_nearest`, of which are the other arguments. Where b has fewer than
+    k rows it is all of them.
 
-    Args:
-        a: (N, D), unit vectors or of any length.
-        b: (K, D), of the same kind.
-        k: how many; all of b if it has no more.
-        chunk: see `mutual_nearest`.
-
-    Returns:
-        Indices (N, min(k, K)) into b, int64, and similarity of the same shape, float32, see `RowMatches`.
-
-    Raises:
-        InputError: vectors of other shapes or not finite, or k under 1.
+    Returns indices (N, min(k, K)) into b, int64, and similarity of the same shape, float32, see `RowMatches`. Raises
+    InputError for vectors of other shapes or not finite, or k under 1.
     """
     if k < 1:
         raise InputError(f"k is {k}: give a positive number of neighbours")
@@ -137,7 +123,7 @@ def nearest(
 
 def vectors(a: ArrayLike | Tensor, b: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
     """Two sets of descriptors as float32 tensors. Raises InputError unless they are finite, (N, D) and (K, D)."""
-    left, right = _vectors(a, "a"), _vectors(b, "b")
+    left, right = _finite(a, "a"), _finite(b, "b")
     if left.shape[1] != right.shape[1]:
         raise InputError(f"descriptors have {left.shape[1]} and {right.shape[1]} numbers: use one describer for both")
     return left, right
@@ -217,7 +203,7 @@ def _ratio(a: Tensor, b: Tensor, rows: Tensor, nearest: Tensor) -> Tensor:
     return torch.where(alone, 0.0, torch.where(second > 0, first / second, 1.0))
 
 
-def _vectors(vectors: ArrayLike | Tensor, name: str) -> Tensor:
+def _finite(vectors: ArrayLike | Tensor, name: str) -> Tensor:
     tensor = vectors if isinstance(vectors, Tensor) else torch.from_numpy(np.ascontiguousarray(vectors))
     if tensor.ndim != 2:
         raise InputError(f"descriptors {name} have shape {tuple(tensor.shape)}: give (N, D)")

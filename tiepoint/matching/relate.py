@@ -6,9 +6,6 @@ one pixel a sample, the place at sample 32. A relater of smaller input reduces t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
@@ -22,18 +19,15 @@ from tiepoint.images.pixels import to_unit, value_range
 from tiepoint.matching.shortlist import batches
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.patches import SIZE
+from tiepoint.types import Matrix, Planes, Points, Progress
 
 CHUNK = 256  # places at a time
 MEMORY = 256_000_000  # bytes of codes
+Spectra = tuple[str, str] | None
 
 
 def relate_places(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    matrix: NDArray[np.float64],
-    places: NDArray[np.float64],
-    relater: LearnedRelater,
-    spectra: tuple[str, str] | None = None,
+    a: Planes, b: Planes, matrix: Matrix, places: Points, relater: LearnedRelater, spectra: Spectra = None
 ) -> NDArray[np.float64]:
     """Probability (N,), in 0..1, that a and b show the same at each place.
 
@@ -46,10 +40,7 @@ def relate_places(
         matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
         places: (N, 2) pixels of b.
         relater: a loaded one.
-        spectra: of a and of b; the relater's own in their order if None.
-
-    Raises:
-        InputError: spectra that the relater was not trained for.
+        spectra: of a and of b; the relater's own in their order if None. InputError for others than these.
     """
     order = order_of(relater, spectra)
     if not len(places):
@@ -59,12 +50,12 @@ def relate_places(
     y, x = np.meshgrid(offsets, offsets, indexing="ij")
     grid = np.stack([x, y], axis=2).reshape(1, -1, 2)
     back = np.linalg.inv(matrix)
-    images = [to_unit(image, value_range(image)).clip(0, 1) for image in (a, b)]
+    first, second = (to_unit(image, value_range(image)).clip(0, 1) for image in (a, b))
     parts = []
     for start in range(0, len(places), CHUNK):
         where = np.asarray(np.rint(places[start : start + CHUNK])[:, None] + grid, np.float64)
         in_a = np.asarray(cv2.perspectiveTransform(where.reshape(-1, 1, 2), back), np.float64).reshape(where.shape)
-        patches = [_sample(image, spots, size) for image, spots in zip(images, (in_a, where), strict=True)]
+        patches = [_sample(first, in_a, size), _sample(second, where, size)]
         if order != relater.spectra:
             patches.reverse()
         parts.append(relater.probabilities(*patches).double().cpu().numpy())
@@ -76,11 +67,11 @@ def relate_pairs(
     b: View,
     pairs: NDArray[np.int64],
     relater: LearnedRelater,
-    spectra: tuple[str, str] | None = None,
+    spectra: Spectra = None,
     *,
     rotation: ArrayLike | None = None,
     memory: int = MEMORY,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Probability (M,), in 0..1, that the keypoints of each pair show the same.
 
@@ -91,15 +82,13 @@ def relate_pairs(
     Args:
         a, b: described views whose images are at hand.
         pairs: (M, 2), rows of a and of b.
-        relater: a loaded one.
-        spectra: of a and of b; the relater's own in their order if None.
+        relater, spectra: see `relate_places`.
         rotation: (2, 2), how b is rotated and scaled against a, see `tiepoint.matching.rotation`; it cuts its patches.
             None for the identity.
         memory: of the codes, bytes.
         progress: called with pairs done and their number.
 
-    Raises:
-        InputError: spectra that the relater was not trained for, or views without their image.
+    Raises InputError for spectra that the relater was not trained for, or views without their image.
     """
     order = order_of(relater, spectra)
     sides = [_Side(view, linear) for view, linear in ((a, None), (b, rotation))]
@@ -125,7 +114,7 @@ def relate_pairs(
     return probabilities
 
 
-def order_of(relater: LearnedRelater, spectra: tuple[str, str] | None) -> tuple[str, str]:
+def order_of(relater: LearnedRelater, spectra: Spectra) -> tuple[str, str]:
     """Spectra of two images. Raises InputError for others than the relater was trained for."""
     order = relater.spectra if spectra is None else spectra
     if sorted(order) != sorted(relater.spectra):
@@ -138,9 +127,8 @@ class _Side:
 
     def __init__(self, view: View, rotation: ArrayLike | None) -> None:
         if view.raster is None:
-            raise InputError(
-                f"{view.name}: only its features are at hand: a relater cuts patches of its own, give a view"
-            )
+            few = "only its features are at hand: a relater cuts patches of its own, give a view"
+            raise InputError(f"{view.name}: {few}")
         linear = np.eye(2) if rotation is None else np.asarray(rotation, dtype=np.float64)
         self.frames = upright_frames(view.known.points - linear @ [0.5, 0.5], SIZE, SIZE)  # the point is at sample 32
         self.frames[:, :, :2] = linear @ self.frames[:, :, :2]
@@ -152,7 +140,7 @@ class _Side:
         return np.asarray(extract(self.image, self.frames[rows], size=SIZE, support=SIZE), dtype=np.float32)
 
 
-def _sample(image: NDArray[np.float32], where: NDArray[np.float64], size: int) -> torch.Tensor:
+def _sample(image: NDArray[np.float32], where: Points, size: int) -> torch.Tensor:
     maps = where.reshape(len(where) * size, size, 2).astype(np.float32)  # OpenCV maps at most 32,767 rows in one call
     x, y = maps[:, :, 0], maps[:, :, 1]
     sampled = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

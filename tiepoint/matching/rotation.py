@@ -24,11 +24,7 @@ MIN_INLIERS = 12  # that fix a rotation
 def rotation_from_structure(a: Raster, b: Raster, about: float = 0.0) -> NDArray[np.float64]:
     """The rotation and scale (2, 2) of b against a by correlation of structure, see `correlate`.
 
-    Rotations within 18 degrees of `about` are tried.
-
-    Args:
-        a, b: images.
-        about: degrees, counter-clockwise as seen on the screen.
+    Rotations within 18 degrees of `about` are tried, counter-clockwise as seen on the screen.
     """
     rotations = [about + rotation for rotation in ROTATIONS]
     return correlate(a.pixels, b.pixels, rotations=rotations, masks=(a.mask, b.mask))[0].matrix[:2, :2]
@@ -44,12 +40,9 @@ def search_rotation(a: Features, b: Raster, model: Describer, detection: Detecti
         a: features described upright.
         b: an image.
         model: a describer of upright patches.
-        detection: which keypoints are detected.
+        detection: which keypoints are detected. Raises InputError, see `describe`.
         matching: its `rotations` is their number: 8 leave at most 22.5 degrees to the correlation, 12 leave 15; its
             `ratio` is that of the ratio test.
-
-    Raises:
-        InputError: see `describe`.
     """
     # The strongest keypoints of both images are the likeliest to show the same.
     strongest = override(detection, {"uniform": False, "max_keypoints": min(MAX_KEYPOINTS, detection.max_keypoints)})
@@ -70,12 +63,8 @@ def rotation_between(a: View, b: View, ratio: float) -> NDArray[np.float64]:
     """How b is rotated and scaled against a (2, 2), as their features say.
 
     Where all frames of an image are alike, as those of upright describers are, it is that of b's against a's.
-    Otherwise it is that of the similarity that explains the matches, if 12 agree; or else by structure, where both
-    images are at hand; or else the identity.
-
-    Args:
-        a, b: views described by one describer.
-        ratio: largest ratio of distances that passes the ratio test.
+    Otherwise it is that of the similarity that explains the matches by `ratio`, if 12 agree; or else by structure,
+    where both images are at hand; or else the identity.
     """
     linear = [view.known.frames[:, :, :2] for view in (a, b)]
     if all(len(axes) and np.ptp(axes, axis=0).max() == 0 for axes in linear):

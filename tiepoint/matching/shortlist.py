@@ -33,17 +33,11 @@ def shortlist(
     candidate these are the mutual nearest neighbours, of which then none is dropped by the ratio test.
 
     Args:
-        a: (N, D), unit vectors or of any length.
-        b: (K, D), of the same kind.
+        a, b, chunk: see `mutual_nearest`.
         candidates: of each row of both, at most.
         ratio: of L2 distances, in (0, 1]; at 1 only ties are left open.
-        chunk: see `mutual_nearest`.
 
-    Returns:
-        The pairs by row of a, then of b.
-
-    Raises:
-        InputError: as `mutual_nearest`, or fewer than one candidate.
+    Returns the pairs by row of a, then of b. Raises InputError as `mutual_nearest`, and for fewer than one candidate.
     """
     if candidates < 1:
         raise InputError(f"candidates is {candidates}: give a positive number")
@@ -56,10 +50,8 @@ def shortlist(
     mutual = np.intersect1d(forth, back[:, :candidates] * width + np.arange(len(right))[:, None], assume_unique=True)
     pairs = np.stack([mutual // width, mutual % width], axis=1)
     distance = _distances(left, right, pairs)
-    least, other = (
-        np.stack(sides)
-        for sides in zip(_around(left, right, there, pairs), _around(right, left, back, pairs[:, ::-1]), strict=True)
-    )
+    sides = _around(left, right, there, pairs), _around(right, left, back, pairs[:, ::-1])
+    least, other = np.stack(sides, axis=1)
     near = distance * np.float32(ratio) <= least.min(axis=0)
     pairs, distance, other = pairs[near], distance[near], other[:, near]
     ratios = np.divide(distance, other, out=np.ones_like(other), where=other > 0).max(axis=0)
@@ -115,22 +107,18 @@ def batches(pairs: Rows, limit: int) -> Iterator[Rows]:
         yield np.array(batch, dtype=np.int64)
 
 
-def _around(a: Tensor, b: Tensor, found: Rows, pairs: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of each pair the distance (M,) of its row of a to its nearest, and to the nearest of others than the pair's.
+def _around(a: Tensor, b: Tensor, found: Rows, pairs: Rows) -> NDArray[np.float32]:
+    """Of each pair (2, M) the distance of its row of a to its nearest, and to the nearest of others than the pair's.
 
     `found` are the neighbours (N, depth) of each row of a in b. Infinite where there is no other.
     """
-    rows = np.arange(len(a))
-    first, second = (
-        _distances(a, b, np.stack([rows, found[:, k]], axis=1))
-        if found.shape[1] > k
-        else np.full(len(a), np.inf, dtype=np.float32)
-        for k in (0, 1)
-    )
+    first, second = np.full((2, len(a)), np.inf, dtype=np.float32)
+    for distances, column in zip((first, second), found.T, strict=False):
+        distances[:] = _distances(a, b, np.column_stack([np.arange(len(a)), column]))
     own, partner = pairs.T
     if not len(own):
-        return np.empty(0, np.float32), np.empty(0, np.float32)
-    return first[own], np.where(found[own, 0] == partner, second[own], first[own])
+        return np.empty((2, 0), np.float32)
+    return np.stack([first[own], np.where(found[own, 0] == partner, second[own], first[own])])
 
 
 def _distances(a: Tensor, b: Tensor, pairs: Rows) -> NDArray[np.float32]:

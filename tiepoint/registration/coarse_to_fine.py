@@ -1,7 +1,7 @@
 """From the registration of two reduced images to that of the full ones.
 
 1. Both images were averaged to about `overview` px a side, and registered so. A pair that was refused is refused.
-2. The transform is carry over to larger sizes, the full one at last. At each of them the structure of both images is
+2. The transform is carried over to larger sizes, the full one at last. At each of them the structure of both images is
    correlated in up to 20 x 20 windows spread over the overlap, each read alone, and the transform is fitted anew to
    what all of them say.
 3. What speaks for the transform at full size makes the confidence, as of images that are compared whole.
@@ -17,21 +17,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from tiepoint.features.describe import Features
 from tiepoint.features.frames import carry
 from tiepoint.geometry.robust import apply, residuals
 from tiepoint.geometry.select_model import select_model
 from tiepoint.images.downsampled import Downsampled
 from tiepoint.matching.match import Matches
 from tiepoint.registration.decide import Decision, judge, select_tie_points
-from tiepoint.registration.grid import plan
 from tiepoint.registration.large import ReducedPair
 from tiepoint.registration.result import Registration
 from tiepoint.registration.task import Task
 from tiepoint.registration.verdict import gathered
-from tiepoint.registration.windows import RADIUS, WINDOW, Pair, compare, compare_at, relate
+from tiepoint.registration.windows import RADIUS, WINDOW, Pair, compare, compare_at, plan, relate
 from tiepoint.structure.align import coverage, independent_windows
-from tiepoint.structure.local_search import Refined
+from tiepoint.structure.local_search import Refined, weights_of
 from tiepoint.types import Matrix, Points, Progress
 
 MAX_STEP = 4  # between sizes: 4 px of the smaller size, to which a transform is surely good, are RADIUS px
@@ -40,10 +38,8 @@ LAST_RADIUS = 8  # px, of the comparison that the verdict rests on, as of images
 
 def levels(factor: int) -> tuple[int, ...]:
     """Factors of the sizes at which images are compared that were reduced by `factor`; the last one twice."""
-    factors: list[int] = []
-    while not factors or factors[-1] > 1:
-        factors.append(-(-(factors[-1] if factors else factor) // MAX_STEP))
-    return (*factors, 1)
+    smaller = -(-factor // MAX_STEP)
+    return (smaller, *levels(smaller)) if smaller > 1 else (1, 1)
 
 
 def refine_at_full_size(
@@ -55,17 +51,16 @@ def refine_at_full_size(
         reduced: the registration of the reduced images; refused if it is.
         pair: the images, as they were reduced.
         task: of the reduced images; its relater judges the tie points of the full ones.
-        steps: called with what is done, one for each of `levels`, and one for the way back.
+        steps: one for each of `levels`, and one for the way back.
     """
     a, b = pair.a, pair.b
     assert task.a.raster is not None
     assert task.b.raster is not None
     full = _enlarged(task, pair)
-    infos = (
+    first, second = (
         replace(info, size=image.reader.shape[::-1], geo=image.reader.geo, factor=image.factor)
         for info, image in ((task.a.info, a), (task.b.info, b))
     )
-    first, second = infos
     if reduced.matrix is None:
         sizes = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in (a, b))
         points = np.hstack([apply(a.up, reduced.points[:, :2]), apply(b.up, reduced.points[:, 2:])])
@@ -82,9 +77,10 @@ def refine_at_full_size(
         shifts = compare(sides, cells, LAST_RADIUS if last else RADIUS, steps[number])
         fit, model = select_model(
             shifts.a, shifts.b, task.models, threshold=estimation.max_residual * factor, seed=estimation.seed,
-            size=a.reader.shape[::-1], weights=shifts.weights,
+            size=a.reader.shape[::-1], weights=weights_of(shifts.scores),
         )  # fmt: skip
-        lead = Decision(fit.matrix, model, _points(shifts), shifts.scores, fit.inliers, fit.residuals)
+        points = np.hstack([shifts.a, shifts.b])
+        lead = Decision(fit.matrix, model, points, shifts.scores, fit.inliers, fit.residuals)
         if fit.matrix is None:
             reason = f"no transform fits the structure of the images at 1/{factor} of their size ({fit.reason})"
             return replace(select_tie_points(full, lead._replace(reasons=(reason,))), a=first, b=second)
@@ -110,9 +106,8 @@ def _judge(task: Task, shifts: Refined, pair: Pair, lead: Decision, factor: int,
     )  # fmt: skip
     lead = lead._replace(matrix=matrix, inliers=inliers, residuals=distances)
     decision = judge(lead, evidence, task.options.verdict.min_confidence)
-    if not decision.reasons:
-        return decision
-    return decision._replace(reasons=(*decision.reasons, "that is at full size: reduced, the images register"))
+    more = ("that is at full size: reduced, the images register",) if decision.reasons else ()
+    return decision._replace(reasons=(*decision.reasons, *more))
 
 
 def _roundtrip(pair: Pair, places: Points, progress: Progress | None) -> float:
@@ -132,20 +127,9 @@ def _alike(a: Downsampled, factor: int, matrix: Matrix) -> Downsampled:
 
 def _enlarged(task: Task, pair: ReducedPair) -> Task:
     """The task with its keypoint matches in pixels of the full images, which are not at hand."""
-    sides = [
-        _enlarged_features(features, image) for features, image in ((task.matches.a, pair.a), (task.matches.b, pair.b))
-    ]
-    views = (replace(view, raster=None, features=side) for view, side in zip((task.a, task.b), sides, strict=True))
-    first, second = views
-    matches = Matches(sides[0], sides[1], task.matches.rows)
-    return replace(task, a=first, b=second, matches=matches)
-
-
-def _enlarged_features(features: Features, image: Downsampled) -> Features:
-    height, width = image.reader.shape
-    frames = carry(features.frames, image.up)
-    return replace(features, frames=frames, size=(width, height), geo=image.reader.geo)
-
-
-def _points(shifts: Refined) -> Points:
-    return np.hstack([shifts.a, shifts.b])
+    first, second = (
+        replace(known, frames=carry(known.frames, image.up), size=image.reader.shape[::-1], geo=image.reader.geo)
+        for known, image in ((task.matches.a, pair.a), (task.matches.b, pair.b))
+    )
+    a, b = replace(task.a, raster=None, features=first), replace(task.b, raster=None, features=second)
+    return replace(task, a=a, b=b, matches=Matches(first, second, task.matches.rows))

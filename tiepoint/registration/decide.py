@@ -99,10 +99,7 @@ def judge(lead: Decision, evidence: Evidence, least: float) -> Decision:
 def select_tie_points(task: Task, decision: Decision, relate: Relate | None = None) -> Registration:
     """The registration that a decision gives: accepted with its tie points, or refused with its reasons.
 
-    Args:
-        task: the pair.
-        decision: over its transform.
-        relate: gives points of b their match probabilities; inliers below `min_probability` are then no tie points.
+    `relate` gives points of b their match probabilities; inliers below `min_probability` are then no tie points.
     """
     inliers, reasons, probabilities = decision.inliers, decision.reasons, decision.probabilities
     if probabilities is not None:
@@ -110,7 +107,9 @@ def select_tie_points(task: Task, decision: Decision, relate: Relate | None = No
     if relate is not None and decision.matrix is not None and not reasons:
         found = relate(decision.matrix, decision.points[inliers, 2:])
         inliers, probabilities = keep_probable(inliers, found, task.options.matching.min_probability)
-        reasons = explain_too_few(inliers)
+        if (count := int(inliers.sum())) < MIN_CORRESPONDENCES:
+            few = f"the relater takes {count} of the tie points for matches; {MIN_CORRESPONDENCES} would be needed"
+            reasons = (few,)
     accepted = decision.matrix is not None and not reasons
     if not accepted:
         inliers, probabilities = np.zeros_like(inliers), None
@@ -150,11 +149,3 @@ def keep_probable(
     kept = inliers.copy()
     kept[inliers] = probable
     return kept, probabilities[probable]
-
-
-def explain_too_few(inliers: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Why what a relater left is no registration, in words; empty where it is enough."""
-    count = int(inliers.sum())
-    if count >= MIN_CORRESPONDENCES:
-        return ()
-    return (f"the relater takes {count} of the tie points for matches; {MIN_CORRESPONDENCES} would be needed",)

@@ -52,15 +52,12 @@ def is_read_in_windows(a: Input, b: Input, options: Options, has_relater: bool) 
     """Whether a pair is registered at a reduced size first, and not held whole.
 
     Readers always are. Files are if `large` says so: always, never, or, with auto, where either has more than
-    MAX_WHOLE_PX pixels by its header and the other options allow it.
-
-    Raises:
-        InputError: a file that is missing or damaged, or options that do not allow what was asked for.
+    MAX_WHOLE_PX pixels by its header and the other options allow it. Raises InputError for a file that is missing or
+    damaged, or options that do not allow what was asked for.
     """
     files = [image for image in (a, b) if isinstance(image, str | Path)]
-    readers = isinstance(a, Reader) or isinstance(b, Reader)
     reason = options.whole_only(has_relater)
-    if readers or options.reading.large == "always":
+    if isinstance(a, Reader) or isinstance(b, Reader) or options.reading.large == "always":
         if reason is not None:
             raise InputError(reason)
         if any(not isinstance(image, str | Path | Reader) for image in (a, b)):
@@ -90,8 +87,7 @@ def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Regis
 
     Images that were read in windows come reduced. Other fields stay, the residuals in pixels of b.
 
-    Raises:
-        InputError: an image that was not a file, or a file that cannot be read any more.
+    Raises InputError for an image that was not a file, or a file that cannot be read any more.
     """
     files = []
     for view in (registration.a, registration.b):
@@ -112,11 +108,8 @@ def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Regis
         np.hstack([apply(to_a, pixels[:, :2]), apply(to_b, pixels[:, 2:])])
         for pixels in (registration.points, registration.matches)
     )
-    infos = (
-        replace(info, size=raster.pixels.shape[::-1]) for info, raster in ((registration.a, a), (registration.b, b))
-    )
-    first_info, second_info = infos
-    shown = replace(registration, matrix=matrix, points=points, matches=matches, a=first_info, b=second_info, warp=None)
+    infos = [replace(registration.a, size=a.pixels.shape[::-1]), replace(registration.b, size=b.pixels.shape[::-1])]
+    shown = replace(registration, matrix=matrix, points=points, matches=matches, a=infos[0], b=infos[1], warp=None)
     return a, b, shown
 
 

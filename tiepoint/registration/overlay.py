@@ -41,8 +41,7 @@ def overlay(
     """Image a over image b.
 
     Args:
-        a: (H, W) grey; 16-bit and float images are stretched to 8 bits.
-        b: (H, W) grey, of any size.
+        a, b: (H, W) grey, of any size; 16-bit and float images are stretched to 8 bits.
         mapping: takes pixels of the full image a to pixels of the full image b.
         style: "colours" shows a in red and b in cyan, so that grey means that both agree. "checkerboard" alternates
             squares of a and b, and shows b alone where a does not reach.
@@ -73,9 +72,8 @@ def warped(a: Picture, mapping: Mapping, size: Size, shown: Size, full: Size | N
     Args:
         a: (H, W), uint8.
         mapping: takes pixels of the full image a to pixels of the full image b.
-        size: width and height of the full image b.
+        size, full: width and height of the full images b and a; None if a is no reduced copy.
         shown: width and height of the result.
-        full: width and height of the full image a, if a is a reduced copy.
     """
     full = full or a.shape[::-1]
     matrix = mapping if isinstance(mapping, np.ndarray) else mapping.matrix
@@ -101,17 +99,13 @@ def outline(mapping: Mapping, size: Size) -> Points:
         ahead = np.roll(edges, -1, axis=0)
         return mapping.map(np.vstack([(1 - along) * one + along * two for one, two in zip(edges, ahead, strict=True)]))
     corners = np.column_stack([edges, np.ones(4)]) @ mapping.T
-    mapped: Points = corners[:, :2] / corners[:, 2:]
-    return mapped
+    return np.asarray(corners[:, :2] / corners[:, 2:])
 
 
 def _warped_back(source: Picture, back: Warp, shown: Size, from_shown: Matrix, to_source: Matrix) -> Picture:
     """The source sampled where `back`, from b to a, maps the pixels of the page; linear between its nodes."""
     width, height = shown
-    x, y = (
-        np.arange(0, width + NODE_PX, NODE_PX),
-        np.arange(0, height + NODE_PX, NODE_PX),
-    )
+    x, y = (np.arange(0, side + NODE_PX, NODE_PX) for side in shown)
     nodes = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float64)
     sampled = apply(to_source, back.map(apply(from_shown, nodes)))
     sampled = np.clip(np.nan_to_num(sampled, nan=-1e6), -1e6, 1e6).reshape(len(y), len(x), 2)

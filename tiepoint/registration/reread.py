@@ -23,13 +23,8 @@ Input = Image | Raster
 def read_picture(view: ViewInfo, image: Input | None, longest: int) -> NDArray[np.uint8]:
     """A registered image as 8-bit grey, reduced to about `longest` px a side if it is a larger file.
 
-    Args:
-        view: what was registered.
-        image: the image itself, in any form; the file that it was read from if None.
-        longest: pixels.
-
-    Raises:
-        InputError: no file to read, one that cannot be read any more, or an image of another size.
+    It is `image`, in any form, or the file that was read if None. Raises InputError for no file to read, for one that
+    cannot be read any more, or an image of another size.
     """
     given = _given(view, image)
     if not isinstance(given, str | Path):
@@ -68,8 +63,7 @@ def _read_bands(image: Input) -> tuple[Planes, Mask | None]:
         return image.pixels[None], None if image.mask is None else image.mask[None]
     if isinstance(image, str | Path):
         with open_image(image) as reader:
-            height, width = reader.shape
-            return reader.source.read(range(len(reader.bands)), Window(0, 0, width, height))
+            return reader.source.read(range(len(reader.bands)), Window.whole(reader.shape))
     array = np.ma.asanyarray(image)
     planes = array.reshape(-1, *array.shape[-2:])
     return planes.data, ~np.ma.getmaskarray(planes) if np.ma.is_masked(planes) else None
@@ -84,7 +78,5 @@ def _given(view: ViewInfo, image: Input | None) -> Input:
 
 def _check_size(view: ViewInfo, shape: tuple[int, ...]) -> None:
     if shape[::-1] != view.size:
-        raise InputError(
-            f"{view.name}: has {shape[1]}x{shape[0]} pixels, but what was registered has "
-            f"{view.size[0]}x{view.size[1]}: give the registered image"
-        )
+        has, wanted = f"{shape[1]}x{shape[0]} pixels", "x".join(map(str, view.size))
+        raise InputError(f"{view.name}: has {has}, but what was registered has {wanted}: give the registered image")

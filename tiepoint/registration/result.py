@@ -34,12 +34,11 @@ class Registration:
         matrix: (3, 3), maps a pixel (x, y, 1) of a to b; None if refused. Of the models "fundamental" and "essential"
             it maps nothing: it is the fundamental matrix F, for which x_b^T F x_a = 0 in pixels. `transform` is None
             then.
-        a: what is known of image a.
-        b: what is known of image b.
-        describer: name of the describer.
+        a, b: what is known of the images.
+        describer: its name.
         matches: (K, 4) the keypoint matches, xa, ya, xb, yb in pixels.
-        points: (M, 4) correspondences that the geometry was given, xa, ya, xb, yb in pixels: the points whose structure
-            was compared, or without refinement the keypoint matches.
+        points: (M, 4) likewise, what the geometry was given: the points whose structure was compared, or without
+            refinement the keypoint matches.
         scores: (M,) how alike they are: correlation of the structure, or similarity of the descriptors.
         inliers: (M,) bool over the correspondences; all False if refused.
         residuals: (T,) pixels of b, one for each tie point; of F Sampson distances; with a warp the distance of each
@@ -100,15 +99,13 @@ class Registration:
     def map(self, points: ArrayLike) -> Points:
         """Pixels (N, 2) of a to those of b, by the warp if there is one, else by the transform.
 
-        Raises:
-            InputError: a refused registration, or one by a fundamental matrix, which maps a point to a line.
+        Raises InputError for a refused registration, or one by a fundamental matrix, which maps a point to a line.
         """
+        if self.matrix is None:
+            raise InputError("the registration was refused: nothing maps its points")
         if self.mapping is None:
-            raise InputError(
-                "the registration was refused: nothing maps its points"
-                if self.matrix is None
-                else "a fundamental matrix maps no points: register with a homography, an affinity or a similarity"
-            )
+            remedy = "register with a homography, an affinity or a similarity"
+            raise InputError(f"a fundamental matrix maps no points: {remedy}")
         pixels = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         return apply(self.mapping, pixels) if isinstance(self.mapping, np.ndarray) else self.mapping.map(pixels)
 
@@ -147,9 +144,7 @@ class Registration:
         """Plot image a over image b with the tie points and their residuals; without a transform b with its matches.
 
         Images that are not given are read from their files again. `ax` are the axes to plot into; new ones if None.
-
-        Raises:
-            InputError: an image that is not given and cannot be read again, or one of another size.
+        Raises InputError for an image that is not given and cannot be read again, or one of another size.
         """
         levels = read_picture(self.a, a, MAX_SIDE_PX), read_picture(self.b, b, MAX_SIDE_PX)
         axes = show.plot_registration(levels, (self.a.size, self.b.size), self.mapping, *self._shown(), ax)
@@ -167,10 +162,8 @@ class Registration:
         """All bands of image a on the pixel grid of b: (H, W), or (C, H, W) of more than one band, in the dtype of a,
         masked where a does not reach or is not valid. An image that is not given is read from its file again.
 
-        `tiepoint.export.geotiff.write_warped` writes it as a GeoTIFF, in bounded memory.
-
-        Raises:
-            InputError: a registration that maps no points, no image, or one of another size.
+        `tiepoint.export.geotiff.write_warped` writes it as a GeoTIFF, in bounded memory. Raises InputError for a
+        registration that maps no points, for no image, or one of another size.
         """
         if self.mapping is None:
             self.map([])  # says why

@@ -36,9 +36,8 @@ def write_fields(path: str | Path, values: Mapping[str, Any]) -> None:
 def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
     """Read the fields of a registration, whose names must be `names`.
 
-    Raises:
-        InputError: a file that is missing, damaged or no saved registration, or one of another version of the format
-            or of the options.
+    Raises InputError for a file that is missing, damaged or no saved registration, or one of another version of the
+    format or of the options.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -50,20 +49,17 @@ def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged or no saved registration: give a file that Registration.save wrote")
     version, saver = content.get("version"), content.get("tiepoint")
     if version != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: is of version {version} of the format, and this tiepoint reads version {FORMAT_VERSION}: "
-            f"register again, or load it with tiepoint {saver}"
-        )
+        other = f"is of version {version} of the format, and this tiepoint reads version {FORMAT_VERSION}"
+        raise InputError(f"{path}: {other}: register again, or load it with tiepoint {saver}")
     try:
         values = {name: _decode(value) for name, value in content["registration"].items()}
         if values.keys() != names:
             raise ValueError
         given, known = values["options"], plain(Options())
         if different := sorted(given.keys() ^ known.keys()):
-            raise InputError(
-                f"{path}: was made with the options of another version, tiepoint {saver} ({', '.join(different)} "
-                f"{'differs' if len(different) == 1 else 'differ'}): register again, or load it with that version"
-            )
+            names_differ = f"{', '.join(different)} {'differs' if len(different) == 1 else 'differ'}"
+            other = f"was made with the options of another version, tiepoint {saver} ({names_differ})"
+            raise InputError(f"{path}: {other}: register again, or load it with that version")
         values["options"] = override(Options(), given)
     except InputError:
         raise
@@ -79,7 +75,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, np.generic):
         return _encode(value.item())
     if isinstance(value, Pose):
-        return {"object": "Pose", **{name: _encode(v) for name, v in value._asdict().items()}}
+        return {"object": "Pose", **_encode(value._asdict())}
     if is_dataclass(value):
         return {"object": type(value).__name__, **{f.name: _encode(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, dict):

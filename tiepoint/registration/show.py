@@ -14,7 +14,7 @@ from tiepoint.features.view import ViewInfo
 from tiepoint.images.data_url import data_url_within
 from tiepoint.registration.overlay import MAX_SIDE_PX, Mapping, overlay
 from tiepoint.registration.reread import read_picture
-from tiepoint.types import Points
+from tiepoint.types import Picture, Points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,15 +43,12 @@ def embed_overlay(a: ViewInfo, b: ViewInfo, mapping: Mapping) -> str | None:
 def draw_residuals(size: tuple[int, int], points: Points, mapped: Points | None) -> str:
     """An SVG of points (N, 2) in the frame of b, each with a line from where its partner in a is mapped (N, 2)."""
     rows = np.unique(np.linspace(0, len(points) - 1, min(len(points), MAX_ARROWS)).astype(int))
-    scale = 1 if mapped is None else arrow_scale(size, points - mapped)
     starts = points if mapped is None else mapped
-    lines = [
-        f"M{x:.1f} {y:.1f}l{scale * dx:.1f} {scale * dy:.1f}"
-        for (x, y), (dx, dy) in zip(starts[rows].tolist(), (points - starts)[rows].tolist(), strict=True)
-    ]
-    dots = [f"M{x:.1f} {y:.1f}h0" for x, y in starts[rows].tolist()]
-    colour = f"rgb{AGREES}"
-    stroke = f'fill="none" stroke="{colour}" stroke-linecap="round" vector-effect="non-scaling-stroke"'
+    scale = 1 if mapped is None else arrow_scale(size, points - mapped)
+    arrows = np.hstack([starts, points - starts])[rows].tolist()
+    lines = [f"M{x:.1f} {y:.1f}l{scale * dx:.1f} {scale * dy:.1f}" for x, y, dx, dy in arrows]
+    dots = [f"M{x:.1f} {y:.1f}h0" for x, y, _, _ in arrows]
+    stroke = f'fill="none" stroke="rgb{AGREES}" stroke-linecap="round" vector-effect="non-scaling-stroke"'
     title = "Points in image b" if mapped is None else f"Residuals in image b, drawn {scale} times as long"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="320" viewBox="-0.5 -0.5 {size[0]} {size[1]}" role="img">'
@@ -77,7 +74,7 @@ def arrow_scale(size: tuple[int, int], vectors: Points) -> int:
 
 
 def plot_registration(
-    levels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    levels: tuple[Picture, Picture],
     sizes: tuple[tuple[int, int], tuple[int, int]],
     mapping: Mapping | None,
     points: Points,
@@ -86,13 +83,8 @@ def plot_registration(
 ) -> Axes:
     """Plot image a over image b, or b alone where nothing maps a, with points of b and their residuals.
 
-    Args:
-        levels: both images as `read_picture` returns them.
-        sizes: width and height of the full images.
-        mapping: takes pixels of a to pixels of b.
-        points: (N, 2) pixels of b.
-        mapped: (N, 2) where the points of a are mapped; None if they are not.
-        ax: axes to plot into; new ones if None.
+    `levels` are both images as `read_picture` returns them, and `sizes` those of the full ones; `points` (N, 2) are
+    pixels of b, and `mapped` those where a's are mapped. `ax` are the axes to plot into; new ones if None.
     """
     from matplotlib import pyplot  # matplotlib takes long to import
 

@@ -27,15 +27,7 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What the stages of a registration share.
-
-    Attributes:
-        a: the first view, described.
-        b: the second view, described.
-        matches: their keypoint matches.
-        options: of the registration.
-        relater: which judges tie points, or None.
-    """
+    """What the stages of a registration share; the views are described, and the relater judges tie points."""
 
     a: View
     b: View

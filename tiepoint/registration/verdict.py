@@ -25,30 +25,19 @@ FEATURES = ("log_matches", "match_share", "log_windows", "support", "coverage", 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a transform.
+    """What speaks for a transform; shares are in 0..1."""
 
-    Attributes:
-        matches: keypoint matches that agree with it.
-        match_share: their share of all matches, in 0..1.
-        places: places of the overlap where the structure agrees with it, see `tiepoint.structure.align`.
-        windows: the area that the windows compared there cover, in windows; less than places where they overlap.
-        support: their share of all places tried, in 0..1.
-        coverage: share of the overlap's cells in which a place agrees, in 0..1.
-        score: median correlation of the structure at these places, in -1..1.
-        roundtrip: median distance, px, by which places miss themselves on the way from b to a and back, each way
-            correlated by itself; infinite where there are none.
-        spread: root mean square of the residuals of the places, px.
-    """
-
-    matches: int
-    match_share: float
-    places: int
-    windows: float
-    support: float
-    coverage: float
-    score: float
+    matches: int  # keypoint matches that agree with it
+    match_share: float  # of all matches
+    places: int  # of the overlap where the structure agrees with it, see `tiepoint.structure.align`
+    windows: float  # the area that the windows compared there cover, in windows; less than places where they overlap
+    support: float  # share of the places in all that were tried
+    coverage: float  # share of the overlap's cells in which a place agrees
+    score: float  # median correlation of the structure at these places, in -1..1
+    # Median distance, px, by which places miss themselves on the way from b to a and back, each way correlated by
+    # itself; infinite where there are none.
     roundtrip: float
-    spread: float
+    spread: float  # root mean square of the residuals of the places, px
 
     def features(self) -> NDArray[np.float64]:
         """The numbers that the confidence is made of, in the order of FEATURES."""
@@ -73,17 +62,9 @@ def gathered(
     coverage: float,
     roundtrip: float,
 ) -> Evidence:
-    """The evidence of M keypoint matches, of which some agree, and of N places.
+    """The evidence of matches, of which those of `agree` (M,) do, and of N places.
 
-    Args:
-        agree: (M,) the matches that agree with the transform.
-        inliers: (N,) the places that do.
-        residuals: (N,) of the places, px.
-        scores: (N,) their correlation.
-        windows: see `Evidence`, as the others.
-        support: likewise.
-        coverage: likewise.
-        roundtrip: likewise.
+    Of these `inliers` agree; `residuals` are in px, and `scores` their correlations. For the others see `Evidence`.
     """
     kept = residuals[inliers]
     return Evidence(

@@ -36,13 +36,8 @@ def apply_if_better(
     tie points are then those it was fitted to, and with a relater of these the ones that it takes for matches where the
     warp puts a.
 
-    Args:
-        registration: accepted, by a transform, with options that name a warp; any other is returned as it is.
-        views: its images.
-        relater: judges the tie points, where the images are at hand; None takes all.
-
-    Returns:
-        The registration with its `trial`, and where the warp was taken with the warp.
+    The registration is returned with its `trial`, and where the warp was taken with the warp; as it is unless it was
+    accepted, by a transform, with options that name a warp. The relater needs the images; None takes all tie points.
     """
     options = registration.options
     kind, limit = options.estimation.warp, options.estimation.max_residual

@@ -5,22 +5,24 @@ So a comparison at full size reads a small part of the pixels, and holds one chi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.geometry.robust import apply
-from tiepoint.images.downsampled import Downsampled
+from tiepoint.geometry.least_squares import apply, from_linear
+from tiepoint.images.downsampled import VALID_FRACTION, Downsampled
 from tiepoint.images.raster import Raster
 from tiepoint.images.window import Window
 from tiepoint.matching.relate import relate_places
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.patches import SIZE
-from tiepoint.registration.grid import Cell
-from tiepoint.structure.local_search import Refined, local_shifts
+from tiepoint.structure.local_search import Refined, local_shifts, strongest_points
+from tiepoint.structure.orientation_field import orientation_field, shrink_mask
 from tiepoint.types import Points, Progress
 
 WINDOW = 96  # px that are correlated around a place
@@ -28,6 +30,52 @@ RADIUS = 16  # px: the largest shift that is looked for
 SEARCH = 128  # px a side, of which the strongest corner becomes the place of a chip
 MARGIN = 32  # px around a chip that are read too, for the smoothing of the structure
 MOST = 2**24  # px of image a that a chip may need: more are needed beside a horizon alone
+CELLS = 20  # along the longer side, as of images that are compared whole
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of image b, in pixels (2,) of its full size: a place with structure, and bounds of no other cell."""
+
+    place: Points
+    low: Points
+    high: Points
+
+
+def plan(a: Raster, b: Raster, matrix: Points, up: Points, border: int) -> list[Cell]:
+    """The cells of b in which both images have valid pixels, from their reduced versions.
+
+    Args:
+        a, b: the reduced images.
+        matrix: (3, 3), maps pixels of the reduced a to those of the reduced b.
+        up: (3, 3), maps pixels of the reduced b to those of b.
+        border: px of the reduced b, at its border, that no cell reaches.
+    """
+    height, width = b.pixels.shape
+    moved = cv2.warpPerspective(a.pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    seen = np.ones(a.pixels.shape, np.float32) if a.mask is None else a.mask.astype(np.float32)
+    covered = cv2.warpPerspective(seen, matrix, (width, height)) > VALID_FRACTION
+    field = orientation_field(moved, mask=covered)
+    inside = shrink_mask(covered if b.mask is None else covered & b.mask)
+    side = max(8.0, max(height, width) / CELLS)
+    rows, columns = (_edges(length, border, side) for length in (height, width))
+    found = []
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            part = slice(top, bottom), slice(left, right)
+            places = strongest_points(field[part], inside[part], 1, 0) if inside[part].any() else np.empty((0, 2))
+            if len(places):
+                corners = np.array([[left, top], [right, bottom]]) - 0.5
+                found.append(Cell(*apply(up, np.vstack([places[0] + np.array([left, top]), corners]))))
+    return found
+
+
+def _edges(length: int, border: int, side: float) -> list[int]:
+    """Where cells about `side` long begin and end between the borders; one number where nothing is between them."""
+    inner = length - 2 * border
+    if inner < 1:
+        return [border]
+    return [round(v) for v in np.linspace(border, length - border, max(1, round(inner / side)) + 1)]
 
 
 @dataclass(frozen=True)
@@ -76,8 +124,7 @@ class Pair:
         at_a = _window(np.floor(mapped.min(axis=0)) - MARGIN, np.ceil(mapped.max(axis=0)) + MARGIN + 1, self.a.shape)
         if at_a is None or at_a.width * at_a.height > MOST:
             return None
-        into, out = np.eye(3), np.eye(3)
-        into[:2, 2], out[:2, 2] = (at_a.x, at_a.y), (-at_b.x, -at_b.y)
+        into, out = from_linear(np.eye(2), (at_a.x, at_a.y)), from_linear(np.eye(2), (-at_b.x, -at_b.y))
         matrix = np.asarray(out @ self.scaled @ into)
         return Chip(self.a.read(at_a), self.b.read(at_b), matrix, at_a, at_b)
 
@@ -89,35 +136,24 @@ class Pair:
 def compare(pair: Pair, cells: Sequence[Cell], radius: int = RADIUS, progress: Progress | None = None) -> Refined:
     """Correlate both images around one place of each cell: see `tiepoint.structure.local_search.local_shifts`.
 
-    Args:
-        pair: the images, and a transform that is good to `radius`.
-        cells: of b.
-        radius: largest shift along x and y, px of this b.
-        progress: called with (cells done, cells in all).
-
-    Returns:
-        Correspondences in pixels of the full sizes. A place whose window does not lie inside both images is not tried.
+    The transform of the pair has to be good to `radius`, the largest shift along x and y, px of this b. Correspondences
+    are in pixels of the full sizes. A place whose window does not lie inside both images is not tried.
     """
-    parts = []
-    for done, cell in enumerate(cells, 1):
+    reach = WINDOW // 2 + radius
+
+    def chip(cell: Cell) -> Chip | None:
         place, low, high = apply(pair.down, np.vstack([cell.place, cell.low, cell.high]))
         start = np.maximum(np.ceil(low), np.minimum(np.rint(place) - SEARCH // 2, np.floor(high) + 1 - SEARCH))
-        stop = np.minimum(np.floor(high) + 1, start + SEARCH)
-        reach = WINDOW // 2 + radius
-        parts.append(_shifts(pair.chip(start - reach, stop + reach), radius))
-        if progress:
-            progress(done, len(cells))
-    return _joined(parts, pair)
+        return pair.chip(start - reach, np.minimum(np.floor(high) + 1, start + SEARCH) + reach)
+
+    return _joined(pair, ((chip(cell), None) for cell in cells), len(cells), radius, progress)
 
 
 def compare_at(pair: Pair, places: Points, radius: int, progress: Progress | None = None) -> Refined:
     """`compare` at places (N, 2) of the full b, which need no search."""
-    parts = []
-    for done, place in enumerate(apply(pair.down, places), 1):
-        parts.append(_shifts(pair.around(place, WINDOW // 2 + radius + MARGIN), radius, place))
-        if progress:
-            progress(done, len(places))
-    return _joined(parts, pair)
+    reach = WINDOW // 2 + radius + MARGIN
+    tries = ((pair.around(place, reach), place) for place in apply(pair.down, places))
+    return _joined(pair, tries, len(places), radius, progress)
 
 
 def relate(
@@ -143,20 +179,26 @@ def _window(start: Points, stop: Points, shape: tuple[int, int]) -> Window | Non
     return Window(x, y, right - x, bottom - y) if right > x and bottom > y else None
 
 
-def _shifts(chip: Chip | None, radius: int, place: Points | None = None) -> Refined:
+def _shifts(chip: Chip, radius: int, place: Points | None) -> Refined:
     """Around the chip's strongest corner, or a place (2,) of b; in pixels of both images."""
-    if chip is None:
-        return Refined(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0), 0)
     at_a, at_b = (np.array([window.x, window.y]) for window in (chip.at_a, chip.at_b))
     found = local_shifts(
         chip.a.pixels, chip.b.pixels, chip.matrix, window=WINDOW, radius=radius, cells=1,
         places=None if place is None else (place - at_b)[None], masks=(chip.a.mask, chip.b.mask),
     )  # fmt: skip
-    return Refined(found.a + at_a, found.b + at_b, found.scores, found.clear, found.tried)
+    return replace(found, a=found.a + at_a, b=found.b + at_b)
 
 
-def _joined(parts: Sequence[Refined], pair: Pair) -> Refined:
-    """All in one, in pixels of the full sizes."""
+def _joined(
+    pair: Pair, tries: Iterable[tuple[Chip | None, Points | None]], count: int, radius: int, progress: Progress | None
+) -> Refined:
+    """What chips show, each around its place if there is one, in pixels of the full sizes."""
+    parts = []
+    for done, (chip, place) in enumerate(tries, 1):
+        if chip is not None:
+            parts.append(_shifts(chip, radius, place))
+        if progress:
+            progress(done, count)
     a, b = (np.concatenate([np.empty((0, 2)), *points]) for points in ([p.a for p in parts], [p.b for p in parts]))
-    scores, clear = (np.concatenate([np.empty(0), *v]) for v in ([p.scores for p in parts], [p.clear for p in parts]))
-    return Refined(apply(pair.a.up, a), apply(pair.b.up, b), scores, clear, sum(part.tried for part in parts))
+    scores = np.concatenate([np.empty(0), *(part.scores for part in parts)])
+    return Refined(apply(pair.a.up, a), apply(pair.b.up, b), scores, sum(part.tried for part in parts))

@@ -22,8 +22,8 @@ from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
 from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.images.window import scaling
 from tiepoint.options import Estimation
-from tiepoint.structure.local_search import Refined, local_shifts
-from tiepoint.types import Mask, Points
+from tiepoint.structure.local_search import local_shifts, weights_of
+from tiepoint.types import Masks, Points
 
 MIN_SIDE_PX, MAX_SIDE_PX = 512, 4096  # longer side of the images, px: where the comparison starts, and where it ends
 WINDOW_PX = 96
@@ -34,27 +34,16 @@ SQUARE_PX = 6  # px, a divisor of half a window
 
 @dataclass(frozen=True)
 class Alignment:
-    """A transform confirmed by structure.
-
-    Attributes:
-        matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
-        model: of the transform.
-        points: (N, 4) correspondences: xa, ya, xb, yb in pixels.
-        inliers: (N,) bool, those that agree with the transform.
-        residuals: (N,) pixels of b.
-        scores: (N,) correlation of the structure around each point, in -1..1.
-        agreement: share of all points tried that agree.
-        coverage: share of the cells of b, 8 a side, in which a point agrees, among those that a reaches.
-    """
+    """A transform (3, 3; a -> b) confirmed by structure."""
 
     matrix: Points
     model: Model
-    points: Points
-    inliers: NDArray[np.bool_]
-    residuals: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    agreement: float
-    coverage: float
+    points: Points  # (N, 4) correspondences: xa, ya, xb, yb in pixels
+    inliers: NDArray[np.bool_]  # (N,), those that agree with the transform
+    residuals: NDArray[np.float64]  # (N,) pixels of b
+    scores: NDArray[np.float64]  # (N,) correlation of the structure around each point, in -1..1
+    agreement: float  # share of all points tried that agree
+    coverage: float  # share of the cells of b, 8 a side, in which a point agrees, among those that a reaches
 
 
 def align(
@@ -65,22 +54,20 @@ def align(
     models: Sequence[Model] = SIMPLEST_FIRST,
     threshold: float = Estimation.max_residual,
     seed: int = 0,
-    masks: tuple[Mask | None, Mask | None] = (None, None),
+    masks: Masks = (None, None),
 ) -> Alignment | None:
     """Refine `matrix` (3, 3; a -> b), good to about 3 % of the image's longer side, see the module.
 
     Args:
         a, b: (H, W), grey, of any depth.
         matrix: the first transform.
-        models: that may be fitted, see `tiepoint.geometry.select_model`.
+        models, seed: as of `tiepoint.geometry.select_model`.
         threshold: largest residual of a point that agrees, pixels of b at full size.
-        seed: seed of the robust estimation.
-        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+        masks: valid pixels of a and of b.
 
     Returns:
         None if too few points are found, or if no transform fits them.
     """
-    found: tuple[Points, Model, Refined] | None = None
     for number, side in enumerate(_sides(max(b.shape))):
         zoom = min(1.0, side / max(b.shape))
         down = scaling(zoom)
@@ -95,15 +82,11 @@ def align(
         # At a small size points are accurate only to a fraction of its larger pixels.
         fit, model = select_model(
             refined.a, refined.b, models, threshold=threshold / zoom, seed=seed, size=(a.shape[1], a.shape[0]),
-            weights=refined.weights,
+            weights=weights_of(refined.scores),
         )  # fmt: skip
         if fit.matrix is None:
             return None
         matrix = fit.matrix
-        found = matrix, model, refined
-    if found is None:
-        return None
-    matrix, model, refined = found
     distances = residuals(matrix, refined.a, refined.b)
     inliers = distances <= threshold
     points = np.hstack([refined.a, refined.b])
@@ -113,21 +96,15 @@ def align(
     )  # fmt: skip
 
 
-def roundtrip_error(
-    a: NDArray[Any], b: NDArray[Any], found: Alignment, masks: tuple[Mask | None, Mask | None] = (None, None)
-) -> float:
+def roundtrip_error(a: NDArray[Any], b: NDArray[Any], found: Alignment, masks: Masks = (None, None)) -> float:
     """Median distance, px of a, by which the structure of b, correlated with a, misses the transform's inverse.
 
     It is measured at the points that agree, and infinite if no point is left.
     """
     places = found.points[found.inliers, :2]
-    if not len(places):
-        return math.inf
     back = np.asarray(np.linalg.inv(found.matrix), dtype=np.float64)
     shifts = local_shifts(b, a, back, window=WINDOW_PX, radius=RADII_PX[1], places=places, masks=masks[::-1])
-    if not len(shifts):
-        return math.inf
-    return float(np.median(residuals(back, shifts.a, shifts.b)))
+    return float(np.median(residuals(back, shifts.a, shifts.b))) if len(shifts) else math.inf
 
 
 def coverage(points: Points, matrix: Points, shape_a: tuple[int, ...], shape_b: tuple[int, ...]) -> float:

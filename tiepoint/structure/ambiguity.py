@@ -16,7 +16,7 @@ from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.structure.align import independent_windows
 from tiepoint.structure.global_search import ROTATIONS, SCALES, correlate
 from tiepoint.structure.orientation_field import orientation_field
-from tiepoint.types import Mask, Points
+from tiepoint.types import Mask, Masks, Points
 
 # On training images: of 39 pairs across spectra the better mirrored image correlates at most 0.67 times as well as the
 # right one, and images with their own mirror image at least 2.1 times as well; of 126 images none repeats itself by
@@ -37,7 +37,7 @@ def find_ambiguities(
     places: Points,
     score: float,
     matches: int,
-    masks: tuple[Mask | None, Mask | None] = (None, None),
+    masks: Masks = (None, None),
     coarse: float | None = None,
 ) -> tuple[str, ...]:
     """Why a transform that the structure confirms may be wrong all the same, in words; empty where nothing says so.
@@ -46,10 +46,8 @@ def find_ambiguities(
         a, b: (H, W), grey, of any depth.
         places: (N, 2) pixels of b at which the structure agrees.
         score: median correlation there, in -1..1.
-        matches: keypoint matches that agree with the transform; MIN_CONFIRMING_MATCHES of them rule out mirrors and
-            chance.
-        masks: valid pixels of a and of b, (H, W) bool; None where all are.
-        coarse: see `mirrored_ratio`.
+        matches: keypoint matches that agree; MIN_CONFIRMING_MATCHES of them rule out mirrors and chance.
+        masks, coarse: see `mirrored_ratio`.
     """
     found = []
     strength, period = find_repetition(b, masks[1])
@@ -61,27 +59,22 @@ def find_ambiguities(
         found.append("the images agree better when one is mirrored: flip it")
     windows = independent_windows(places, b.shape)
     if windows < MIN_WINDOWS and score < MIN_SCORE_OF_FEW_WINDOWS:
-        found.append(
-            f"the images agree in {windows:.0f} windows with a correlation of {score:.2f}: chance gives as much"
-        )
+        few = f"the images agree in {windows:.0f} windows with a correlation of {score:.2f}"
+        found.append(f"{few}: chance gives as much")
     return tuple(found)
 
 
-def mirrored_ratio(
-    a: NDArray[Any], b: NDArray[Any], masks: tuple[Mask | None, Mask | None] = (None, None), coarse: float | None = None
-) -> float:
+def mirrored_ratio(a: NDArray[Any], b: NDArray[Any], masks: Masks = (None, None), coarse: float | None = None) -> float:
     """How much better a, flipped, correlates with b than a does, as a ratio; see `tiepoint.structure.global_search`.
 
     The flipped image is tried at half of the rotations and scales, which finds what is turned by a few degrees.
-    `coarse` is the best score of `correlate` of both images, computed here if None.
+    `masks` are valid pixels; `coarse` is the best score of `correlate` of both images, computed here if None.
     """
     best = correlate(a, b, masks=masks)[0].score if coarse is None else coarse
     flipped = 0.0
     for axis in (0, 1):
         mask = None if masks[0] is None else np.flip(masks[0], axis)
-        found = correlate(
-            np.flip(a, axis), b, rotations=ROTATIONS[::2], scales=SCALES[::2], masks=(mask, masks[1])
-        )  # fmt: skip
+        found = correlate(np.flip(a, axis), b, rotations=ROTATIONS[::2], scales=SCALES[::2], masks=(mask, masks[1]))
         flipped = max(flipped, found[0].score)
     return flipped / max(best, 1e-6)
 
@@ -91,11 +84,7 @@ def find_repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[floa
 
     The shift is the nearest of the best peaks, among the shifts at which MIN_OVERLAP of the structure lies over
     structure. Without a peak the correlation is 0. Texture finer than a few pixels of the image, reduced to a longer
-    side of SIDE_PX, is not seen.
-
-    Args:
-        image: (H, W), grey, of any depth.
-        mask: valid pixels, (H, W) bool; None where all are.
+    side of SIDE_PX, is not seen. The image (H, W) is grey, of any depth; `mask` its valid pixels.
     """
     zoom = min(1.0, SIDE_PX / max(image.shape))
     field = orientation_field(resize(image, zoom), mask=resize_mask(mask, zoom))

@@ -7,8 +7,7 @@ correlated over all shifts by the Fourier transform. It finds moderate rotations
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from tiepoint.images.downsampled import VALID_FRACTION, resize, resize_mask
 from tiepoint.images.window import scaling
 from tiepoint.structure.orientation_field import orientation_field
-from tiepoint.types import Mask
+from tiepoint.types import Masks, Matrix
 
 ROTATIONS = tuple(float(r) for r in np.arange(-18, 19, 3))
 SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
@@ -25,23 +24,11 @@ SIDE_PX = 256
 MIN_MEAN_SQUARE = 1e-2  # mean square of a field that shows nothing
 
 
-@dataclass(frozen=True)
-class Coarse:
-    """A similarity found by correlation.
+class Coarse(NamedTuple):
+    """A similarity found by correlation."""
 
-    Attributes:
-        matrix: (3, 3), maps a pixel (x, y, 1) of a to b.
-        score: correlation of both fields over their norms, in -1..1; a small overlap cannot give a high one.
-        peak: the score in standard deviations of those of all other shifts.
-        rotation: degrees, counter-clockwise as seen on the screen.
-        scale: pixels of b for one of a.
-    """
-
-    matrix: NDArray[np.float64]
-    score: float
-    peak: float
-    rotation: float
-    scale: float
+    matrix: Matrix  # maps a pixel (x, y, 1) of a to b
+    score: float  # correlation of both fields over their norms, in -1..1; a small overlap cannot give a high one
 
 
 def correlate(
@@ -51,17 +38,16 @@ def correlate(
     rotations: Sequence[float] = ROTATIONS,
     scales: Sequence[float] = SCALES,
     side: int = SIDE_PX,
-    masks: tuple[Mask | None, Mask | None] = (None, None),
+    masks: Masks = (None, None),
 ) -> list[Coarse]:
     """The best similarity from a to b of every rotation and scale, by falling score; see the module.
 
     Args:
-        a: (H, W), grey, of any depth.
-        b: (H, W), grey, of any depth and size.
+        a, b: (H, W), grey, of any depth and size.
         rotations: degrees, counter-clockwise as seen on the screen.
         scales: pixels of b for one of a.
         side: longer side of the reduced b, px; a is reduced by the same factor.
-        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+        masks: valid pixels of a and of b.
     """
     zoom = min(1.0, side / max(b.shape))
     small_a, small_b = resize(a, zoom), resize(b, zoom)
@@ -85,8 +71,7 @@ def correlate(
             matrix = np.vstack([warp, [0, 0, 1]])
             matrix[:2, 2] += [v - size if v > size // 2 else v for v in (x, y)]
             score = float(scores[y, x] / max(np.linalg.norm(template) * norm, MIN_MEAN_SQUARE * template.size))
-            peak = float(scores[y, x] / max(scores.std(), 1e-12))
-            found.append(Coarse(up @ matrix @ down, score, peak, float(rotation), float(scale)))
+            found.append(Coarse(up @ matrix @ down, score))
     return sorted(found, key=lambda c: -c.score)
 
 

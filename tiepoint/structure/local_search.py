@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tiepoint.features.corners import parabola_vertex
 from tiepoint.images.downsampled import VALID_FRACTION
 from tiepoint.structure.orientation_field import Field, orientation_field, shrink_mask
-from tiepoint.types import Mask, Points
+from tiepoint.types import Masks, Points
 
 CHUNK = 64
 MIN_SCORE = 0.01  # for a weight
@@ -25,26 +25,12 @@ MIN_SCORE = 0.01  # for a weight
 
 @dataclass(frozen=True)
 class Refined:
-    """Correspondences found by local correlation.
+    """Correspondences found by local correlation."""
 
-    Attributes:
-        a: (N, 2) pixels of a.
-        b: (N, 2) pixels of b.
-        scores: (N,) correlation at the best shift over the norms, in -1..1.
-        clear: (N,) how far the best shift's correlation exceeds that of all shifts more than 2 px from it.
-        tried: number of points whose windows lay inside both images, whatever their best shift.
-    """
-
-    a: Points
-    b: Points
-    scores: NDArray[np.float64]
-    clear: NDArray[np.float64]
-    tried: int
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """How much each correspondence counts in a fit (N,), see `weights_of`."""
-        return weights_of(self.scores)
+    a: Points  # (N, 2) pixels of a
+    b: Points  # (N, 2) pixels of b
+    scores: NDArray[np.float64]  # (N,) correlation at the best shift over the norms, in -1..1
+    tried: int  # number of points whose windows lay inside both images, whatever their best shift
 
     def __len__(self) -> int:
         return len(self.a)
@@ -64,7 +50,7 @@ def local_shifts(
     radius: int = 12,
     cells: int = 20,
     places: Points | None = None,
-    masks: tuple[Mask | None, Mask | None] = (None, None),
+    masks: Masks = (None, None),
 ) -> Refined:
     """Correlate a, warped by `matrix` (3, 3; a -> b), with b around points of b.
 
@@ -75,7 +61,7 @@ def local_shifts(
         radius: largest shift along x and y, px.
         cells: cells along the longer side of b if no `places` are given; the strongest corner of each cell is used.
         places: (N, 2) pixels of b.
-        masks: valid pixels of a and of b, (H, W) bool; None where all are.
+        masks: valid pixels of a and of b.
 
     Returns:
         The points that lie on valid pixels, whose windows lie inside both images, and whose best shift is less than the
@@ -91,17 +77,18 @@ def local_shifts(
     half = window // 2
     if places is None:
         places = strongest_points(template, inside, cells, half + radius)
-    kept = _fits(places, (height, width), half + radius)
+    x, y = np.rint(places).T
+    margin = half + radius
+    kept = (x >= margin) & (y >= margin) & (x < width - margin) & (y < height - margin)
     kept[kept] &= inside[tuple(np.rint(places[kept][:, ::-1]).astype(int).T)]
     places = np.rint(places[kept])
-    shifts, scores, clear = _correlate(template, search, places.astype(int), half, radius)
+    shifts, scores = _correlate(template, search, places.astype(int), half, radius)
     sound = np.isfinite(scores) & (np.abs(shifts).max(axis=1, initial=0) < radius)
     if not sound.any():
-        return Refined(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0), len(places))
-    back: Points = np.asarray(
-        cv2.perspectiveTransform(places[sound].reshape(-1, 1, 2), np.linalg.inv(matrix)), np.float64
-    )
-    return Refined(back.reshape(-1, 2), places[sound] + shifts[sound], scores[sound], clear[sound], len(places))
+        return Refined(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), len(places))
+    back = cv2.perspectiveTransform(places[sound].reshape(-1, 1, 2), np.linalg.inv(matrix))
+    there = np.asarray(back, np.float64).reshape(-1, 2)
+    return Refined(there, places[sound] + shifts[sound], scores[sound], len(places))
 
 
 def strongest_points(field: Field, inside: NDArray[np.bool_], cells: int, border: int) -> Points:
@@ -126,16 +113,11 @@ def _blur(field: Field, sigma: float) -> Field:
     return np.asarray(parts[0] + 1j * parts[1], dtype=np.complex64)
 
 
-def _fits(places: Points, shape: tuple[int, int], margin: int) -> NDArray[np.bool_]:
-    x, y = np.rint(places).T
-    return np.asarray((x >= margin) & (y >= margin) & (x < shape[1] - margin) & (y < shape[0] - margin))
-
-
 def _correlate(
     template: Field, search: Field, places: NDArray[np.int64], half: int, radius: int
-) -> tuple[Points, NDArray[np.float64], NDArray[np.float64]]:
-    """Of each point the best shift (N, 2), its score and how clear it is (N,)."""
-    shifts, scores, clear = np.zeros((len(places), 2)), np.full(len(places), np.nan), np.zeros(len(places))
+) -> tuple[Points, NDArray[np.float64]]:
+    """Of each point the best shift (N, 2) and its score (N,)."""
+    shifts, scores = np.zeros((len(places), 2)), np.full(len(places), np.nan)
     reach = half + radius
     size = cv2.getOptimalDFTSize(2 * reach)
     span = 2 * radius + 1
@@ -145,23 +127,15 @@ def _correlate(
         large = np.stack([search[y - reach : y + reach, x - reach : x + reach] for x, y in part])
         product = np.fft.fft2(small, (size, size)).conj() * np.fft.fft2(large, (size, size))
         surface = np.fft.ifft2(product).real[:, :span, :span]
-        norms = np.sqrt(np.square(np.abs(small)).sum(axis=(1, 2)) * _energies(np.square(np.abs(large)), half, radius))
+        # Shifts are small, so the norm of the unshifted window serves all.
+        under = np.square(np.abs(large))[:, radius : radius + 2 * half, radius : radius + 2 * half]
+        norms = np.sqrt(np.square(np.abs(small)).sum(axis=(1, 2)) * under.sum(axis=(1, 2)).astype(np.float64))
         surface /= np.maximum(norms, 1e-6)[:, None, None]
         for row, values in enumerate(surface):
-            at = np.unravel_index(int(np.argmax(values)), values.shape)
-            y, x = (int(v) for v in at)
+            y, x = divmod(int(np.argmax(values)), values.shape[1])
             scores[start + row] = values[y, x]
-            others = values.copy()
-            others[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = -1
-            clear[start + row] = values[y, x] - others.max()
             shifts[start + row] = x - radius + _vertex(values[y, :], x), y - radius + _vertex(values[:, x], y)
-    return shifts, scores, clear
-
-
-def _energies(power: NDArray[np.floating], half: int, radius: int) -> NDArray[np.float64]:
-    """Sum of `power` under the unshifted window (N,): shifts are small, so one norm serves all."""
-    centre = power[:, radius : radius + 2 * half, radius : radius + 2 * half]
-    return np.asarray(centre.sum(axis=(1, 2)), dtype=np.float64)
+    return shifts, scores
 
 
 def _vertex(values: NDArray[np.floating], at: int) -> float:
