@@ -8,13 +8,10 @@ from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, emit_table, note, progress_bar
 
-EXAMPLES = (
-    ("tiepoint calibrate ../shared/data --out verdict.json", "Fit the weights by RootSIFT's registrations."),
-    (
-        "tiepoint calibrate ../shared/data --describer sdgmnet --max-pairs 20 --cases cases.json",
-        "Look at the fit with another describer, and keep the measured cases.",
-    ),
-)
+EXAMPLES = {
+    "../shared/data --out verdict.json": "Fit the weights by RootSIFT's registrations.",
+    "../shared/data --describer sdgmnet --max-pairs 20 --cases cases.json": "Try another describer; keep the cases.",
+}
 ROWS = ("set", "right", "wrong", "right_accepted", "wrong_accepted", "wrong_at_95_percent_of_the_right")
 RANGES = ("from", "to", "cases", "mean", "share_right")
 
@@ -39,12 +36,10 @@ def main(
     Args:
         data: Folder of the image sets.
         out: File for the weights, in the layout of tiepoint/registration/verdict.json.
-        describer: Name or path of a describer.
         max_pairs: Number of pairs to take of each set at most.
         cases: File of the measured registrations. If it exists, it is read and nothing is registered again.
         max_keypoints: Number of keypoints to keep in each image, the strongest first.
         seed: Seed of the warps and of the wrong pairs.
-        json: Print one JSON object.
     """
     import json as json_lib
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import LOG, note, publish
 from tiepoint.errors import InputError
@@ -17,21 +17,14 @@ if TYPE_CHECKING:
     from tiepoint.training.compare import Summary
     from tiepoint.training.recipe import Recipe
 
-
-EXAMPLES = (
-    (
-        "tiepoint compare scenes/hardnet scenes/sdgmnet --data patches --scenes my-project",
-        "Train two recipes and measure them on a scene.",
-    ),
-    (
-        "tiepoint compare hardnet sosnet --steps 2000 --seeds 3 --patches strips",
-        "Train each recipe three times for 2,000 steps.",
-    ),
-)
+EXAMPLES = {
+    "scenes/hardnet scenes/sdgmnet --data patches --scenes my-project": "Train two recipes and measure on a scene.",
+    "hardnet sosnet --steps 2000 --seeds 3 --patches strips": "Train each recipe three times for 2,000 steps.",
+}
 
 
 def main(
-    recipes: Annotated[tuple[str, ...], tyro.conf.Positional],
+    recipes: Positional[tuple[str, ...]],
     /,
     *,
     base: str | None = None,

@@ -11,13 +11,10 @@ from tiepoint.cli import GROUPS, VERBS
 from tiepoint.cli import main as tiepoint
 from tiepoint.cli.parse import flags, help_text
 
-EXAMPLES = (
-    (
-        "tiepoint completion bash > ~/.local/share/bash-completion/completions/tiepoint",
-        "Complete in every new bash.",
-    ),
-    ("tiepoint completion fish > ~/.config/fish/completions/tiepoint.fish", "Complete in fish."),
-)
+EXAMPLES = {
+    "bash > ~/.local/share/bash-completion/completions/tiepoint": "Complete in every new bash.",
+    "fish > ~/.config/fish/completions/tiepoint.fish": "Complete in fish.",
+}
 SCRIPTS = {
     "bash": """_tiepoint() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} from=1 words=""

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 CORRECT = 2.0  # pixels
 
-
-EXAMPLES = (
-    ("tiepoint demo", "Match and register the pair by SDGMNet and RootSIFT."),
-    ("tiepoint demo --describers hardnet sift --out out/demo", "Compare other describers."),
-)
+EXAMPLES = {
+    "": "Match and register the pair by SDGMNet and RootSIFT.",
+    "--describers hardnet sift --out out/demo": "Compare other describers.",
+}
 
 
 def main(
@@ -33,7 +32,6 @@ def main(
     Args:
         describers: Names or paths of describers. All get the same keypoints, ratio test and estimation.
         out: Folder for result.json and, of the first describer, matches.png and overlay.png.
-        json: Print one JSON object.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image

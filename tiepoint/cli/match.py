@@ -9,13 +9,10 @@ from tyro.conf import Positional
 from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Detection, Matching
 
-EXAMPLES = (
-    ("tiepoint match left.png right.png --out out/matches", "Match two images and draw the matches."),
-    (
-        "tiepoint match vis.png nir.png --describer sdgmnet-visnir --relater rrlnet-visnir",
-        "Let a relater choose the matches.",
-    ),
-)
+EXAMPLES = {
+    "left.png right.png --out out/matches": "Match two images and draw the matches.",
+    "vis.png nir.png --describer sdgmnet-visnir --relater rrlnet-visnir": "Let a relater choose the matches.",
+}
 
 
 def main(
@@ -39,10 +36,8 @@ def main(
         a: First image.
         b: Second image.
         out: Folder for result.json and matches.png. Without it nothing is written.
-        describer: Name or path of a describer.
         relater: Name or path of a relater, which chooses among the nearest and gives each match its probability.
         json: Print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match.
-        device: Where the models compute: auto, cpu, cuda or mps.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image

@@ -3,17 +3,18 @@
 How a verb is written. Its module, which the table of `tiepoint.cli` names, holds two names:
 
 - `main`, a function of typed parameters that returns the exit code. Its docstring is the help: what the verb does, in
-  complete sentences, then `Args:` with one sentence or more for each parameter. Parameters before the `/` are
-  positional (`tyro.conf.Positional[Path]`). The five most used options are parameters of `main` itself and come first
-  in the help. All others lie in frozen dataclasses, one parameter each: `detection: Detection = Detection()` shows the
-  fields of `Detection` as a box "detection options", headed by the class's docstring, and each field by the docstring
-  below it. Prefixes are left out: the flag is `--max-keypoints`, so names of fields must differ between the classes of
-  one verb. In tiepoint the classes are those of options.py.
-- `EXAMPLES`, two or more (command line, what it does); they end the help.
+  complete sentences, then `Args:` with one sentence or more for each parameter, where `SHARED` does not say it already.
+  Parameters before the `/` are positional (`tyro.conf.Positional[Path]`). The five most used options are parameters of
+  `main` itself and come first in the help. All others lie in frozen dataclasses, one parameter each: `detection:
+  Detection = Detection()` shows the fields of `Detection` as a box "detection options", headed by the class's
+  docstring, and each field by the docstring below it. Prefixes are left out: the flag is `--max-keypoints`, so names of
+  fields must differ between the classes of one verb. In tiepoint the classes are those of options.py.
+- `EXAMPLES`, two or more: what follows the verb, and what it does; they end the help.
 
-A verb that must look at its words before they are parsed, as `train` does, holds `run(prog, words)` in place of `main`
-and calls `parse` itself. `-v` and `-q` are taken off before: log what is done with `logging.getLogger("tiepoint...")`,
-and say what was written and what may come next with `tiepoint.cli.output.note`; neither appears beside --json.
+A verb that must look at its words before they are parsed, as `train` does, holds `run_words(prog, words)` in place of
+`main` and calls `parse` itself. `-v` and `-q` are taken off before: log what is done with
+`logging.getLogger("tiepoint...")`, and say what was written and what may come next with `tiepoint.cli.output.note`;
+neither appears beside --json.
 """
 
 from __future__ import annotations
@@ -24,16 +25,23 @@ import functools
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tiepoint.errors import InputError
 
 T = TypeVar("T")
-Examples = Sequence[tuple[str, str]]
+Examples = Mapping[str, str]
 EVERY_VERB = {
     "-v, --verbose": "Also say which files, devices and stages are at work, on standard error.",
     "-q, --quiet": "Show no progress and no notes.",
+}
+SHARED = {  # what several verbs say of a parameter; one that says it otherwise does so in its docstring
+    "describer": "Name or path of a describer.",
+    "device": "Where the models compute: auto, cpu, cuda or mps.",
+    "json": "Print one JSON object.",
+    "licence": "Licence of the set, recorded in the manifest.",
+    "out": "Folder to write. It must not exist.",
 }
 
 
@@ -53,7 +61,7 @@ def parse_and_run(main: Callable[..., int], prog: str, arguments: Sequence[str],
 def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], examples: Examples, **options: Any) -> T:
     """Build `target` from the command line's arguments. What tyro says of a wrong one becomes an InputError.
 
-    Help is printed with the examples at its end.
+    Help is printed with the examples at its end, which follow the verb.
 
     Raises:
         SystemExit: the help was asked for and has been printed.
@@ -63,12 +71,12 @@ def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], example
 
     complaint = io.StringIO()
     try:
-        with _one_paragraph(), contextlib.redirect_stderr(complaint):
+        with _docstrings_completed(), contextlib.redirect_stderr(complaint):
             parsed: T = tyro.cli(target, prog=prog, args=arguments, **options)
             return parsed
     except SystemExit as stop:
         if stop.code in (0, None):
-            print(_ending(examples))
+            print(_ending(prog, examples))
             raise
     known = flags(help_text(lambda: tyro.cli(target, prog=prog, args=["--help"], **options)))
     for word in arguments:
@@ -81,27 +89,28 @@ def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], example
 
 
 @contextlib.contextmanager
-def _one_paragraph() -> Iterator[None]:
-    """Let what docstrings say of a parameter be one paragraph: tyro breaks it where a docstring's line ends."""
+def _docstrings_completed() -> Iterator[None]:
+    """Let functions' docstrings say what SHARED does, and all be one paragraph a parameter: tyro breaks it at a line."""
     import docstring_parser
 
-    def joining(read: Callable[..., Any]) -> Callable[..., Any]:
-        def read_joined(source: object) -> Any:
+    def completing(read: Callable[..., Any], shared: Mapping[str, str]) -> Callable[..., Any]:
+        def read_completed(source: object) -> Any:
             docstring = read(source)
+            for name in shared.keys() - {parameter.arg_name for parameter in docstring.params}:
+                docstring.meta.append(docstring_parser.DocstringParam([], shared[name], name, None, None, None))
             for parameter in docstring.params:
                 parameter.description = " ".join((parameter.description or "").split())
             return docstring
 
-        return read_joined
+        return read_completed
 
-    before = {name: getattr(docstring_parser, name) for name in ("parse", "parse_from_object")}
+    before = docstring_parser.parse, docstring_parser.parse_from_object
     try:
-        for name, read in before.items():
-            setattr(docstring_parser, name, joining(read))
+        docstring_parser.parse = completing(before[0], SHARED)
+        docstring_parser.parse_from_object = completing(before[1], {})
         yield
     finally:
-        for name, read in before.items():
-            setattr(docstring_parser, name, read)
+        docstring_parser.parse, docstring_parser.parse_from_object = before
 
 
 def flags(text: str) -> list[str]:
@@ -125,10 +134,11 @@ def help_text(show: Callable[[], object]) -> str:
     return text.getvalue()
 
 
-def _ending(examples: Examples) -> str:
+def _ending(prog: str, examples: Examples) -> str:
+    verb = prog.removesuffix(" RECIPE")  # the argument that `train` takes off by itself
     lines = ["Every verb takes", *(f"  {flag:<15}  {text}" for flag, text in EVERY_VERB.items()), "", "Examples"]
-    for command, what in examples:
-        lines += [f"  # {what}", f"  {command}"]
+    for words, what in examples.items():
+        lines += [f"  # {what}", f"  {verb} {words}".rstrip()]
     return "\n".join(lines)
 
 

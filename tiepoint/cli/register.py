@@ -17,16 +17,10 @@ if TYPE_CHECKING:
     from tiepoint.images.raster import Raster
     from tiepoint.registration.result import Registration
 
-EXAMPLES = (
-    (
-        "tiepoint register left.png right.png --out out/pair --report out/pair/report.html",
-        "Register two images and write a page.",
-    ),
-    (
-        "tiepoint register visible/ thermal/ --out out/pairs --describer sdgmnet-visir",
-        "Register images of the same names.",
-    ),
-)
+EXAMPLES = {
+    "left.png right.png --out out/pair --report out/pair/report.html": "Register two images and write a page.",
+    "visible/ thermal/ --out out/pairs --describer sdgmnet-visir": "Register images of the same names.",
+}
 LEFT_OUT = ("tie_points", "residuals", "matrix", "pose", "warp", "reasons", "probabilities", "evidence")
 
 
@@ -58,9 +52,7 @@ def main(
         out: Folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv; with a georeference
             also ground control points (tie_points.points) and tie_points.geojson. Many pairs need it: it gets
             summary.csv, summary.json and a folder for each pair.
-        describer: Name or path of a describer.
         relater: Name or path of a relater, which gives each tie point its match probability.
-        device: Where the models compute: auto, cpu, cuda or mps.
         json: Print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point, or of many pairs the
             rows of the summary.
     """

@@ -16,13 +16,10 @@ from tiepoint.errors import InputError
 from tiepoint.training.recipe import Recipe, loss_options
 from tiepoint.training.recipe_file import OPEN, load_recipe, recipe_names, with_key
 
-EXAMPLES = (
-    (
-        "tiepoint train hardnet --data patches --minutes 60 --out runs/mine",
-        "Train HardNet for an hour on one's own patches.",
-    ),
-    ("tiepoint train scenes/sdgmnet --data patches --steps 1000 --optimizer.lr 0.1", "Change keys of a recipe."),
-)
+EXAMPLES = {
+    "hardnet --data patches --minutes 60 --out runs/mine": "Train HardNet for an hour on one's own patches.",
+    "scenes/sdgmnet --data patches --steps 1000 --optimizer.lr 0.1": "Change keys of a recipe.",
+}
 
 
 @dataclass

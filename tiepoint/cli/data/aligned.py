@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.data.builders.options import AlignedOptions
 
-EXAMPLES = (
-    (
-        "tiepoint data aligned my-images --spectra vis nir --out patches",
-        "Cut patches from images named ID_vis.png and ID_nir.png.",
-    ),
-    (
-        "tiepoint data aligned pairs.csv --spectra vis ir --stretch --out patches",
-        "Take the images from a table and stretch thermal ones.",
-    ),
-)
+EXAMPLES = {
+    "my-images --spectra vis nir --out patches": "Cut patches from images named ID_vis.png and ID_nir.png.",
+    "pairs.csv --spectra vis ir --stretch --out patches": "Take the images from a table and stretch thermal ones.",
+}
 
 
 def main(
-    source: Annotated[Path, tyro.conf.Positional],
+    source: Positional[Path],
     /,
     *,
     out: Path,
@@ -38,10 +31,8 @@ def main(
         source: Folder with ID_<first>.* and ID_<second>.*, and for images that are not aligned
             ID_<first>_to_<second>.txt with the 3x3 matrix; subfolders are categories. Or a table (.csv) with the
             columns first, second and, if wanted, transform and category.
-        out: Folder to write. It must not exist.
         spectra: Names of the first and the second spectrum, as in the names of the files.
         licence: Licence of the images, recorded in the manifest.
-        json: Print one JSON object.
         cut: Which patches are cut.
     """
     from tiepoint.data.builders.aligned import build_aligned

@@ -13,14 +13,10 @@ from tiepoint.evaluation.options import AuditOptions
 if TYPE_CHECKING:
     from tiepoint.evaluation.audit import Audit
 
-
-EXAMPLES = (
-    ("tiepoint data audit train test", "Look for patches, points and images that two splits share."),
-    (
-        "tiepoint data audit patches --near 0.95 --sample 5000",
-        "Audit one set, with a lower bound for near repeats, on a sample.",
-    ),
-)
+EXAMPLES = {
+    "train test": "Look for patches, points and images that two splits share.",
+    "patches --near 0.95 --sample 5000": "Audit one set, with a lower bound for near repeats, on a sample.",
+}
 
 
 def main(
@@ -36,7 +32,6 @@ def main(
 
     Args:
         data: Folders of PatchSets, such as train and test.
-        json: Print one JSON object.
         search: What is looked for.
     """
     from tiepoint.errors import InputError

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 
-EXAMPLES = (
-    ("tiepoint data colmap my-project --out patches", "Cut the patches of one project."),
-    ("tiepoint data colmap scenes/* --out patches --workers 4", "Cut those of several projects into one set."),
-)
+EXAMPLES = {
+    "my-project --out patches": "Cut the patches of one project.",
+    "scenes/* --out patches --workers 4": "Cut those of several projects into one set.",
+}
 
 
 def main(
-    projects: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    projects: Positional[tuple[Path, ...]],
     /,
     *,
     out: Path,
@@ -30,12 +29,10 @@ def main(
 
     Args:
         projects: COLMAP projects: folders with images/, sparse/ and database.db.
-        out: Folder to write. It must not exist.
         support: Width, in sigmas of the keypoint, of the patch that a describer sees.
         margin: Stored width over that width. More than 1 leaves room for the frame noise of training.
         licence: Licence of the images, recorded in the manifest.
         workers: Number of threads.
-        json: Print one JSON object.
     """
     from tiepoint.data.builders.colmap import build_colmap
 

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 MEGABYTE = 10**6
 
-
-EXAMPLES = (
-    ("tiepoint data fetch --list", "List the data sets that can be fetched."),
-    ("tiepoint data fetch liberty --out data", "Fetch one of them."),
-)
+EXAMPLES = {
+    "--list": "List the data sets that can be fetched.",
+    "liberty --out data": "Fetch one of them.",
+}
 
 
 def main(
@@ -43,7 +42,6 @@ def main(
         keep_archive: Leave the archive beside the unpacked folder.
         timeout: Seconds for which a server may be silent.
         list: List the data sets that are known, and fetch nothing.
-        json: Print one JSON object.
     """
     from tiepoint.data.fetching.fetch import RECORD, fetch
     from tiepoint.data.fetching.sources import SOURCES, find

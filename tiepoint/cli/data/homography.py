@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, emit_table, note, progress_bar
 from tiepoint.data.builders.options import HomographyOptions
 
-EXAMPLES = (
-    ("tiepoint data homography sequences --viewpoint wall --out strips", "Cut one sequence of changing viewpoint."),
-    (
-        "tiepoint data homography sequences --viewpoint graf wall --illumination leuven --out strips",
-        "Cut sequences of both kinds.",
-    ),
-)
+EXAMPLES = {
+    "sequences --viewpoint wall --out strips": "Cut one sequence of changing viewpoint.",
+    "sequences --viewpoint graf wall --illumination leuven --out strips": "Cut sequences of both kinds.",
+}
 
 
 def main(
-    root: Annotated[Path, tyro.conf.Positional],
+    root: Positional[Path],
     /,
     *,
     out: Path,
@@ -33,10 +29,8 @@ def main(
 
     Args:
         root: Folder of the sequences. Each is a folder with the images 1 to 6 and the files H_1_2 to H_1_6.
-        out: Folder to write. It must not exist.
         viewpoint: Sequences whose viewpoint changes, written as v_<sequence>.
         illumination: Sequences whose light changes, written as i_<sequence>.
-        json: Print one JSON object.
         cut: Which patches are cut.
     """
     from tiepoint.data.builders.homography import build_homography

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 
-EXAMPLES = (
-    ("tiepoint data hpatches data/hpatches --out patches", "Read all sequences."),
-    (
-        "tiepoint data hpatches data/hpatches --out patches --splits splits.json --split a --part test",
-        "Read the test part of a split.",
-    ),
-)
+EXAMPLES = {
+    "data/hpatches --out patches": "Read all sequences.",
+    "data/hpatches --out patches --splits splits.json --split a --part test": "Read the test part of a split.",
+}
 
 
 def main(
-    source: Annotated[Path, tyro.conf.Positional],
+    source: Positional[Path],
     /,
     *,
     out: Path,
@@ -34,13 +31,10 @@ def main(
 
     Args:
         source: HPatches: a folder, or the zip, with ref.png and e1.png to t5.png in each of i_*/ and v_*/.
-        out: Folder to write. It must not exist.
         sequences: Sequences to take, such as v_graf (default: all, or those of the split).
         splits: The file splits.json of hpatches-benchmark, to take the sequences of a split.
         split: Split to take: a, b, c, view, illum or full. It needs --splits.
         part: Part of the split to take.
-        licence: Licence of the set, recorded in the manifest.
-        json: Print one JSON object.
     """
     from tiepoint.data.readers.hpatches import HPatches, build_hpatches, read_split
     from tiepoint.errors import InputError

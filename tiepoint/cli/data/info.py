@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, emit_table, note
 
 if TYPE_CHECKING:
     from tiepoint.patches import PatchSet
 
-
-EXAMPLES = (
-    ("tiepoint data info patches", "Show what a PatchSet holds and verify it."),
-    ("tiepoint data info patches --sheet sheet.png", "Draw some of its patches, too."),
-)
+EXAMPLES = {
+    "patches": "Show what a PatchSet holds and verify it.",
+    "patches --sheet sheet.png": "Draw some of its patches, too.",
+}
 
 
 def main(
-    data: Annotated[Path, tyro.conf.Positional],
+    data: Positional[Path],
     /,
     *,
     sheet: Path | None = None,
@@ -34,7 +33,6 @@ def main(
         data: Folder of the PatchSet.
         sheet: File (.png or .jpg) for a contact sheet: in each row 8 patches of a point, or a pair of two spectra.
         seed: Seed of the points that the sheet shows.
-        json: Print one JSON object.
     """
     from tiepoint.data.sheet import contact_sheet
     from tiepoint.errors import InputError

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 
-EXAMPLES = (
-    ("tiepoint data phototour data/liberty --out phototour-liberty", "Read a published set."),
-    ("tiepoint data phototour my-patches --out patches --name mine", "Read patches of one's own in the same layout."),
-)
+EXAMPLES = {
+    "data/liberty --out phototour-liberty": "Read a published set.",
+    "my-patches --out patches --name mine": "Read patches of one's own in the same layout.",
+}
 
 
 def main(
-    source: Annotated[Path, tyro.conf.Positional],
+    source: Positional[Path],
     /,
     *,
     out: Path,
@@ -28,10 +27,7 @@ def main(
 
     Args:
         source: The zip as distributed, a folder of pages and info.txt, or the cache of torchvision (.pt).
-        out: Folder to write. It must not exist.
         name: Name of the set (default: that of the source). A set of one of the six published names must be complete.
-        licence: Licence of the set, recorded in the manifest.
-        json: Print one JSON object.
     """
     from tiepoint.data.readers.phototour import build_phototour
 

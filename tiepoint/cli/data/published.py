@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 
 Layout = Literal["visnir-csv", "os", "sen12", "vislwir", "rrlnet-npy", "kglnet-npy"]
 
-
-EXAMPLES = (
-    (
-        "tiepoint data import visnir-csv nirscene1 --sets country --out visnir-country",
-        "Read one category of the VIS-NIR patches.",
-    ),
-    ("tiepoint data import os OSdataset --sets test --out os-test", "Read the test part of the optical and radar set."),
-)
+EXAMPLES = {
+    "visnir-csv nirscene1 --sets country --out visnir-country": "Read one category of the VIS-NIR patches.",
+    "os OSdataset --sets test --out os-test": "Read the test part of the optical and radar set.",
+}
 
 
 def main(
-    layout: Annotated[Layout, tyro.conf.Positional],
-    root: Annotated[Path, tyro.conf.Positional],
+    layout: Positional[Layout],
+    root: Positional[Path],
     /,
     *,
     out: Path,
@@ -40,13 +36,10 @@ def main(
         layout: How the set is published. visnir-csv, os, sen12 and vislwir are index files and images; rrlnet-npy and
             kglnet-npy are arrays as RRL-Net's and KGL-Net's code read them.
         root: Folder of the set.
-        out: Folder to write. It must not exist.
         sets: Categories, arrays, or train and test (default: all, or the only index file).
         color: Store RGB instead of grey; not for arrays.
         spectra: Names of the two spectra of arrays, in their order.
         first_number: Number by which an index of vislwir calls the first patch of an array.
-        licence: Licence of the set, recorded in the manifest.
-        json: Print one JSON object.
     """
     from tiepoint.data.published.layouts import LAYOUTS
     from tiepoint.errors import InputError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.evaluate import selection_line
 from tiepoint.cli.output import Table, note, progress_bar, publish
@@ -17,21 +17,14 @@ if TYPE_CHECKING:
     from tiepoint.evaluation.cross_spectral import CrossScore
     from tiepoint.patches import PatchSet
 
-
-EXAMPLES = (
-    (
-        "tiepoint evaluate cross-spectral visnir-test --model rrlnet-visnir rootsift",
-        "Compare a relater and a describer.",
-    ),
-    (
-        "tiepoint evaluate cross-spectral visnir-test --model runs/mine --page errors.html",
-        "Show the worst errors of a model as a page.",
-    ),
-)
+EXAMPLES = {
+    "visnir-test --model rrlnet-visnir rootsift": "Compare a relater and a describer.",
+    "visnir-test --model runs/mine --page errors.html": "Show the worst errors of a model as a page.",
+}
 
 
 def main(
-    data: Annotated[Path, tyro.conf.Positional],
+    data: Positional[Path],
     /,
     *,
     model: tuple[str, ...] = ("rootsift",),
@@ -48,7 +41,6 @@ def main(
         model: Names or paths of relaters and describers, all measured on the same pairs.
         plot: File (.png, .pdf or .svg) for the ROC curves of all categories together.
         page: File (.html) for a page of the worst false matches and misses.
-        device: Where the models compute: auto, cpu, cuda or mps.
         json: Print one JSON object, with rates as fractions.
         protocol: Which pairs are measured, and how.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import note, progress_bar, publish
 from tiepoint.evaluation.options import HPatchesOptions
@@ -16,18 +16,14 @@ if TYPE_CHECKING:
 NOISES = {"e": "easy", "h": "hard", "t": "tough"}
 KINDS = ("inter", "intra")
 
-
-EXAMPLES = (
-    ("tiepoint evaluate hpatches data/hpatches --model sdgmnet rootsift", "Compare two describers on all sequences."),
-    (
-        "tiepoint evaluate hpatches data/hpatches --model runs/mine --split view --out hpatches.json",
-        "Measure on the sequences of changing viewpoint and keep the results.",
-    ),
-)
+EXAMPLES = {
+    "data/hpatches --model sdgmnet rootsift": "Compare two describers on all sequences.",
+    "data/hpatches --model runs/mine --split view --out hpatches.json": "Keep what changing viewpoints give.",
+}
 
 
 def main(
-    patches: Annotated[Path, tyro.conf.Positional],
+    patches: Positional[Path],
     /,
     *,
     model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),
@@ -43,7 +39,6 @@ def main(
         patches: HPatches: a folder, or the zip, with ref.png and e1.png to t5.png in each of i_*/ and v_*/.
         model: Names or paths of describers.
         descriptors: Folders of descriptor files (SEQUENCE/ref.csv and e1.csv to t5.csv) to measure as well.
-        device: Where the models compute: auto, cpu, cuda or mps.
         out: JSON file for the results.
         json: Print one JSON object, with rates as fractions.
         protocol: How HPatches is measured.

@@ -26,14 +26,10 @@ FIGURES = {
     "mean_ap_released": "Mean AP over images (%), brown_phototour_revisited, as released",
 }
 
-
-EXAMPLES = (
-    ("tiepoint evaluate phototour --model sift --liberty phototour-liberty", "Measure SIFT on one set."),
-    (
-        "tiepoint evaluate phototour --model liberty=runs/a --notredame phototour-notredame --json",
-        "Measure a model trained on another set and print JSON.",
-    ),
-)
+EXAMPLES = {
+    "--model sift --liberty phototour-liberty": "Measure SIFT on one set.",
+    "--model liberty=runs/a --notredame phototour-notredame --json": "Measure a model trained on another set.",
+}
 
 
 def main(
@@ -61,7 +57,6 @@ def main(
             brown_phototour_revisited, repaired and as released (revisited).
         resize: How patches are reduced: with antialiasing, or as the releases of HardNet and HyNet do, without (cv2).
         selection: How the weights trained on the sets were chosen (default: what their cards say).
-        device: Where the models compute: auto, cpu, cuda or mps.
         json: Print one JSON object, with rates as fractions.
     """
     from tiepoint.errors import InputError

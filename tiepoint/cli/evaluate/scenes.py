@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import note, progress_bar, publish
 
@@ -17,18 +17,14 @@ if TYPE_CHECKING:
 Level = Literal["none", "easy", "hard", "tough"]
 MEASURES = {"fpr95": "FPR95 (%)", "fpr95_same_image": "FPR95 within the same image (%)", "top1": "Top-1 (%)"}
 
-
-EXAMPLES = (
-    ("tiepoint evaluate scenes my-project --model sdgmnet rootsift", "Compare two describers on one scene."),
-    (
-        "tiepoint evaluate scenes scenes/* --levels none hard --plot scenes.png",
-        "Measure on several scenes and draw their mean.",
-    ),
-)
+EXAMPLES = {
+    "my-project --model sdgmnet rootsift": "Compare two describers on one scene.",
+    "scenes/* --levels none hard --plot scenes.png": "Measure on several scenes and draw their mean.",
+}
 
 
 def main(
-    projects: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    projects: Positional[tuple[Path, ...]],
     /,
     *,
     model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),

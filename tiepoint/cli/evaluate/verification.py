@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import note, progress_bar, publish
 
-EXAMPLES = (
-    ("tiepoint evaluate verification patches --model sdgmnet rootsift", "Compare two describers on one PatchSet."),
-    (
-        "tiepoint evaluate verification patches --model runs/mine --plot roc.png",
-        "Draw the ROC curves of a model of one's own.",
-    ),
-)
+EXAMPLES = {
+    "patches --model sdgmnet rootsift": "Compare two describers on one PatchSet.",
+    "patches --model runs/mine --plot roc.png": "Draw the ROC curves of a model of one's own.",
+}
 
 
 def main(
-    data: Annotated[Path, tyro.conf.Positional],
+    data: Positional[Path],
     /,
     *,
     model: tuple[str, ...] = ("sdgmnet", "sift", "rootsift"),

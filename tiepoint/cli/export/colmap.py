@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Cameras, Detection, Matching, Verification
 
-EXAMPLES = (
-    ("tiepoint export colmap photos --out database.db --single-camera", "Match all photographs of one camera."),
-    (
-        "tiepoint export colmap photos --out database.db --pairs pairs.txt --describer rootsift",
-        "Match the pairs of a list by another describer.",
-    ),
-)
+EXAMPLES = {
+    "photos --out database.db --single-camera": "Match all photographs of one camera.",
+    "photos --out database.db --pairs pairs.txt --describer rootsift": "Match listed pairs by another describer.",
+}
 
 
 def main(
-    directory: Annotated[Path, tyro.conf.Positional],
+    directory: Positional[Path],
     /,
     *,
     out: Path,
@@ -42,9 +38,7 @@ def main(
         directory: Folder of images, also in subfolders.
         out: Database to write. It must not exist yet.
         pairs: exhaustive, or a file with two image names a line, separated by a comma or a space.
-        describer: Name or path of a describer.
         device: Where the describer computes: auto, cpu, cuda or mps.
-        json: Print one JSON object.
     """
     from tiepoint.errors import InputError
     from tiepoint.export.colmap import Camera, write_database

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
 from tiepoint.options import Detection, Matching
 
-EXAMPLES = (
-    ("tiepoint export hloc photos --out hloc", "Describe and match all photographs."),
-    (
-        "tiepoint export hloc photos --out hloc --pairs pairs.txt --max-keypoints 2000",
-        "Match the pairs of a list with fewer keypoints.",
-    ),
-)
+EXAMPLES = {
+    "photos --out hloc": "Describe and match all photographs.",
+    "photos --out hloc --pairs pairs.txt --max-keypoints 2000": "Match the pairs of a list with fewer keypoints.",
+}
 
 
 def main(
-    directory: Annotated[Path, tyro.conf.Positional],
+    directory: Positional[Path],
     /,
     *,
     out: Path,
@@ -39,9 +35,7 @@ def main(
         directory: Folder of the images, which may have subfolders.
         out: Folder to write to.
         pairs: All pairs (exhaustive), or a file with two image names a line, separated by a comma or a space.
-        describer: Name or path of a describer.
         device: Where the describer computes: auto, cpu, cuda or mps.
-        json: Print one JSON object.
     """
     from tiepoint.export.folder import chosen, match_folder, read_pairs
     from tiepoint.export.hloc import check_names, write_features, write_matches, write_pairs

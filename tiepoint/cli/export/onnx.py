@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note
 
-EXAMPLES = (
-    ("tiepoint export onnx sdgmnet --out sdgmnet.onnx", "Export a shipped describer."),
-    (
-        "tiepoint export onnx runs/mine --out mine.onnx --json",
-        "Export a model of one's own and print the facts as JSON.",
-    ),
-)
+EXAMPLES = {
+    "sdgmnet --out sdgmnet.onnx": "Export a shipped describer.",
+    "runs/mine --out mine.onnx --json": "Export a model of one's own and print the facts as JSON.",
+}
 
 
-def main(model: Annotated[str, tyro.conf.Positional], /, *, out: Path, json: bool = False) -> int:
+def main(model: Positional[str], /, *, out: Path, json: bool = False) -> int:
     """Write a describer or a relater as ONNX, once ONNX Runtime agrees with torch on it.
 
     Args:
         model: Name of a shipped model, a .safetensors file, a run folder or a checkpoint.
         out: File to write, which ends in .onnx. Its card appears beside it as .onnx.json.
-        json: Print one JSON object.
     """
     from json import loads
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from tyro.conf import Positional
 
 from tiepoint.cli.output import emit
 
-EXAMPLES = (
-    ("tiepoint export weights sdgmnet --out hynet.pth", "Write weights that kornia.feature.HyNet loads."),
-    ("tiepoint export weights runs/mine --layout authors --out mine.pth", "Write a run as its network is released."),
-)
+EXAMPLES = {
+    "sdgmnet --out hynet.pth": "Write weights that kornia.feature.HyNet loads.",
+    "runs/mine --layout authors --out mine.pth": "Write a run as its network is released.",
+}
 
 
 def main(
-    model: Annotated[str, tyro.conf.Positional],
+    model: Positional[str],
     /,
     *,
     out: Path,
