@@ -73,12 +73,7 @@ def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:
     emit_table(title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()])
 
 
-def publish(
-    report: Mapping[str, Any],
-    as_json: bool,
-    tables: Iterable[Table],
-    lines: Iterable[str] = (),
-) -> None:
+def publish(report: Mapping[str, Any], as_json: bool, tables: Iterable[Table], lines: Iterable[str] = ()) -> None:
     """Print a report as one JSON object, or its tables and the lines below them."""
     if as_json:
         print(json_lib.dumps(report, allow_nan=False))

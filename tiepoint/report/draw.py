@@ -187,10 +187,7 @@ def _legend(good: Mask, values: NDArray[np.float64], kinds: tuple[str, str] | No
     valued = bool(np.isfinite(values).any())
     entries = [] if valued else [Entry(f"{count:,} matches", [AGREES])]
     if kinds is not None:
-        entries = [
-            Entry(f"{agreeing:,} {kinds[0]}", [AGREES]),
-            Entry(f"{count - agreeing:,} {kinds[1]}", [DISAGREES]),
-        ]
+        entries = [Entry(f"{agreeing:,} {kinds[0]}", [AGREES]), Entry(f"{count - agreeing:,} {kinds[1]}", [DISAGREES])]
     if valued:
         low, high = np.nanmin(values), np.nanmax(values)
         pale, full = _colours(np.ones(2, dtype=bool), np.array([0.0, 1.0])).tolist()

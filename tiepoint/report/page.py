@@ -59,10 +59,7 @@ def write_report(
         InputError: an unusable image, an image of another size than the registered one, or unfit probabilities.
     """
     levels, names = [], []
-    for image, name, known in (
-        (a, "image a", registration.a),
-        (b, "image b", registration.b),
-    ):
+    for image, name, known in ((a, "image a", registration.a), (b, "image b", registration.b)):
         raster = as_raster(image, name, known.band)  # the pixels that were registered: turned, of a band, masked
         height, width = raster.pixels.shape
         name = raster.name
@@ -120,10 +117,7 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
     sizes = (registration.a.size, registration.b.size)
     shown = {name: (reduced(level), size) for name, level, size in zip("ab", levels, sizes, strict=True)}
     if registration.mapping is not None:
-        shown["moved"] = (
-            warped(levels[0], registration.mapping, sizes[1], shown["b"][0].shape[::-1]),
-            sizes[1],
-        )
+        shown["moved"] = (warped(levels[0], registration.mapping, sizes[1], shown["b"][0].shape[::-1]), sizes[1])
     images = [
         f'<image id="picture-{name}" x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="{data_url_within(picture, MAX_PICTURE_BYTES)}"/>'

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 MEGABYTE = 10**6
 
-EXAMPLES = {
-    "--list": "List the data sets that can be fetched.",
-    "liberty --out data": "Fetch one of them.",
-}
+EXAMPLES = {"--list": "List the data sets that can be fetched.", "liberty --out data": "Fetch one of them."}
 
 
 def main(

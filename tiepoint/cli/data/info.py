@@ -19,14 +19,7 @@ EXAMPLES = {
 }
 
 
-def main(
-    data: Positional[Path],
-    /,
-    *,
-    sheet: Path | None = None,
-    seed: int = 0,
-    json: bool = False,
-) -> int:
+def main(data: Positional[Path], /, *, sheet: Path | None = None, seed: int = 0, json: bool = False) -> int:
     """Show what a PatchSet holds, and verify its hashes.
 
     Args:

@@ -15,13 +15,7 @@ EXAMPLES = {
 
 
 def main(
-    source: Positional[Path],
-    /,
-    *,
-    out: Path,
-    name: str | None = None,
-    licence: str = "unknown",
-    json: bool = False,
+    source: Positional[Path], /, *, out: Path, name: str | None = None, licence: str = "unknown", json: bool = False
 ) -> int:
     """Write a set of UBC PhotoTour, or one that others publish in its layout, as a PatchSet with its lists of pairs.
 

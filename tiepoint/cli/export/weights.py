@@ -16,12 +16,7 @@ EXAMPLES = {
 
 
 def main(
-    model: Positional[str],
-    /,
-    *,
-    out: Path,
-    layout: Literal["kornia", "authors"] = "kornia",
-    json: bool = False,
+    model: Positional[str], /, *, out: Path, layout: Literal["kornia", "authors"] = "kornia", json: bool = False
 ) -> int:
     """Write a describer's weights as a torch file that another project loads.
 
