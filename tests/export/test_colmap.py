@@ -16,8 +16,9 @@ from exported import FOCAL, HEIGHT, WIDTH, cameras, fundamental, made_features, 
 from tiepoint.data.readers.colmap import ColmapImage, ColmapProject
 from tiepoint.errors import InputError
 from tiepoint.export.colmap import Camera, TwoView, write_database
-from tiepoint.export.verify import expected_by_chance, sampson_distances, verify
+from tiepoint.export.verify import verify
 from tiepoint.features.frames import from_colmap
+from tiepoint.geometry.epipolar import expected_by_chance, sampson_distances
 from tiepoint.options import Verification
 
 pycolmap = pytest.importorskip("pycolmap")

@@ -18,8 +18,7 @@ from tiepoint.registration.overlay import outline, reduced, warped
 from tiepoint.registration.result import Registration
 from tiepoint.report import write_report
 from tiepoint.report.draw import AGREES, DISAGREES, PLANE_KINDS
-from tiepoint.report.payload import coverage, json_script
-from tiepoint.report.sprite import sprite
+from tiepoint.report.payload import coverage, json_script, sprite
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]

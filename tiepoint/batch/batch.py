@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -21,14 +22,13 @@ from tiepoint.batch.summary import Row, write_summary
 from tiepoint.errors import InputError
 from tiepoint.export.geotiff import check_warped, write_warped
 from tiepoint.export.points import write_csv
-from tiepoint.export.ties import write_placed
+from tiepoint.export.ties import write_ties
 from tiepoint.features.cache import FeatureCache, digest_file
 from tiepoint.files import locked, write_json, write_text
 from tiepoint.options import Batch, override, plain
 from tiepoint.options import Registration as Options
 from tiepoint.registration.large import Input, is_read_in_windows, read_for_pictures
 from tiepoint.registration.register import register
-from tiepoint.registration.result import Registration
 from tiepoint.registration.verdict import WEIGHTS as VERDICT
 from tiepoint.report import write_report
 from tiepoint.types import Progress
@@ -98,8 +98,19 @@ def register_many(
     check_names(pairs)
     if any(image is not None and image.parent.resolve() == out.resolve() for p in pairs for image in (p.a, p.b)):
         raise InputError(f"{out} holds the images: name another folder for the results")
-    job = _prepare(out, resolve(describer, relater, options, device), batch, _Files(report, warp_output))
+    settings = resolve(describer, relater, options, device)
+    detection = options.detection
+    key = {"tiepoint": __version__, "describer": settings.plain["describer"], **plain(detection)}
+    cache = FeatureCache(out / ".cache" if batch.cache else None, settings.describer, detection, key)
+    made_with = {"tiepoint": __version__, "verdict": digest_file(VERDICT), "settings": settings.plain}
+    job = _Job(out, settings, report, warp_output, cache, json.loads(json.dumps(made_with, sort_keys=True)))
     rows: dict[int, Row] = {}
+
+    def summarise() -> list[Row]:
+        done = [rows[k] for k in sorted(rows)]
+        write_summary(out, done, len(pairs))
+        return done
+
     written = -EVERY
     with locked(out):
         try:
@@ -109,22 +120,13 @@ def register_many(
                     if progress:
                         progress(len(rows), len(pairs))
                     if time.monotonic() - written > EVERY:
-                        write_summary(out, [rows[k] for k in sorted(rows)], len(pairs))
+                        summarise()
                         written = time.monotonic()
         except BaseException:
             with contextlib.suppress(OSError):  # of a full disk is told already
-                write_summary(out, [rows[k] for k in sorted(rows)], len(pairs))
+                summarise()
             raise
-        found = [rows[k] for k in sorted(rows)]
-        write_summary(out, found, len(pairs))
-    return found
-
-
-class _Files(NamedTuple):
-    """What a pair's folder holds besides the result and the tie points; see `register_many`."""
-
-    report: str | None
-    warp_output: str | None
+        return summarise()
 
 
 @dataclass
@@ -133,10 +135,11 @@ class _Job:
 
     out: Path
     settings: Settings
-    files: _Files
+    report: str | None
+    warp_output: str | None
     cache: FeatureCache
     made_with: dict[str, Any]
-    digests: dict[Path, str] = field(default_factory=dict)
+    digest: Callable[[Path], str] = field(default_factory=lambda: functools.cache(digest_file))
 
     def run(self, pair: Pair) -> Row:
         """Do a pair, or take what an earlier run did. Raises OSError where results cannot be written, nothing else."""
@@ -155,10 +158,9 @@ class _Job:
     def _done(self, pair: Pair, start: float) -> Row:
         if pair.problem or pair.a is None or pair.b is None:
             raise InputError(pair.problem or "an image is missing")
-        contents = self._digest(pair.a), self._digest(pair.b)
-        settings = self.settings
-        options, has_relater = settings.options, settings.relater is not None
-        windows = is_read_in_windows(pair.a, pair.b, options, has_relater)
+        contents = self.digest(pair.a), self.digest(pair.b)
+        settings, options, folder = self.settings, self.settings.options, self.out / pair.name
+        windows = is_read_in_windows(pair.a, pair.b, options, settings.relater is not None)
         made_from = {"a": contents[0], "b": contents[1], "windows": windows, **self.made_with}
         if (kept := self._kept(pair, made_from)) is not None:
             return kept
@@ -173,42 +175,31 @@ class _Job:
             "name": pair.name, "a": str(pair.a), "b": str(pair.b), "seconds": round(time.perf_counter() - start, 3),
             **found.to_json(), "made_from": made_from,
         }  # fmt: skip
-        self._write(pair, found, result)
+        self._clear(pair)
+        write_ties(folder, found)
+        if not found.accepted:
+            write_csv(folder / POINTS, found)
+        if self.report is not None:
+            a, b, shown = read_for_pictures(found)
+            write_report(shown, a, b, folder / self.report, title=pair.name)
+        if self.warp_output is not None and found.accepted:
+            write_warped(folder / self.warp_output, pair.a, found)
+        write_json(folder / RESULT, result)  # the last: it says that the rest is there
         return Row.of(pair, result)
-
-    def _digest(self, path: Path) -> str:
-        if path not in self.digests:
-            self.digests[path] = digest_file(path)
-        return self.digests[path]
 
     def _kept(self, pair: Pair, made_from: dict[str, Any]) -> Row | None:
         folder = self.out / pair.name
         try:
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            names = POINTS, self.files.report, self.files.warp_output if result["matrix"] else None
+            names = POINTS, self.report, self.warp_output if result["matrix"] else None
             whole = all((folder / name).is_file() for name in names if name is not None)
             return Row.of(pair, result, reused=True) if whole and result["made_from"] == made_from else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _write(self, pair: Pair, found: Registration, result: dict[str, Any]) -> None:
-        """The result last: it says that the rest is there."""
-        assert pair.a is not None
-        assert pair.b is not None
-        folder = self.out / pair.name
-        self._clear(pair)
-        write_placed(folder, found)
-        write_csv(folder / POINTS, found)
-        if self.files.report is not None:
-            first, second, shown = read_for_pictures(found)
-            write_report(shown, first, second, folder / self.files.report, title=pair.name)
-        if self.files.warp_output is not None and found.accepted:
-            write_warped(folder / self.files.warp_output, pair.a, found)
-        write_json(folder / RESULT, result)
-
     def _clear(self, pair: Pair) -> None:
         folder = self.out / pair.name
-        named = (RESULT, CRASH, self.files.report, self.files.warp_output)
+        named = (RESULT, CRASH, self.report, self.warp_output)
         for path in (*(folder / name for name in named if name is not None), *folder.glob(f"{Path(POINTS).stem}.*")):
             path.unlink(missing_ok=True)
 
@@ -221,15 +212,6 @@ class _Job:
 def _check_name(what: str, name: str | None, such: str) -> None:
     if name is not None and (Path(name).name != name or name in (RESULT, POINTS, CRASH)):
         raise InputError(f"{what} is {name}: of many pairs give a file name alone, such as {such}")
-
-
-def _prepare(out: Path, settings: Settings, batch: Batch, files: _Files) -> _Job:
-    """What all pairs share, from the options that were tried."""
-    detection = settings.options.detection
-    key = {"tiepoint": __version__, "describer": settings.plain["describer"], **plain(detection)}
-    cache = FeatureCache(out / ".cache" if batch.cache else None, settings.describer, detection, key)
-    made_with = {"tiepoint": __version__, "verdict": digest_file(VERDICT), "settings": settings.plain}
-    return _Job(out, settings, files, cache, json.loads(json.dumps(made_with, sort_keys=True)))
 
 
 def _run(job: _Job, pairs: Sequence[Pair], workers: int) -> Generator[tuple[int, Row], None, None]:

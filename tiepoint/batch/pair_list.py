@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tiepoint.errors import InputError
-from tiepoint.images.window import SUFFIXES
+from tiepoint.export.folder import list_images
 
 LONGEST = 200  # bytes of a name, which becomes a folder's
 RESERVED = {"summary.csv", "summary.json"}  # what lies beside these folders
@@ -64,9 +64,8 @@ def read_table(path: str | Path) -> list[Pair]:
         if len(row) != len(header):
             raise InputError(f"{path}, line {line}: {len(row)} cells, the header has {len(header)}: give as many")
         values = dict(zip(header, row, strict=True))
-        for column in ("a", "b"):
-            if not values[column]:
-                raise InputError(f"{path}, line {line}: {column} is empty: name an image")
+        if empty := [column for column in ("a", "b") if not values[column]]:
+            raise InputError(f"{path}, line {line}: {empty[0]} is empty: name an image")
         lines.append(line)
         cells.append((values["a"], values["b"]))
         names.append(values.get("name", ""))
@@ -76,11 +75,10 @@ def read_table(path: str | Path) -> list[Pair]:
         _refuse_twice(path, kind, keys, lines)
     names = [name or automatic for name, automatic in zip(names, _automatic(cells), strict=True)]
     for line, name in zip(lines, names, strict=True):
-        if problem := _unfit(name):
-            raise InputError(f"{path}, line {line}: name {name!r} {problem}: give another in the column name")
+        if problem := _unfit(name, ": give another in the column name"):
+            raise InputError(f"{path}, line {line}: {problem}")
     _refuse_twice(path, "name", [name.casefold() for name in names], lines)
-    folder = path.parent
-    return [Pair(name, folder / a, folder / b) for name, (a, b) in zip(names, cells, strict=True)]
+    return [Pair(name, path.parent / a, path.parent / b) for name, (a, b) in zip(names, cells, strict=True)]
 
 
 def pair_folders(a: str | Path, b: str | Path) -> list[Pair]:
@@ -95,11 +93,8 @@ def pair_folders(a: str | Path, b: str | Path) -> list[Pair]:
         raise InputError(f"{a} and {b}: no two images have the same name: rename them, or give a table of pairs (.csv)")
     pairs = []
     for stem in sorted(first.keys() | second.keys()):
-        problem = _unfit(stem)
-        problem = f"name {stem!r} {problem}: rename the images" if problem else ""
-        for found, folder in ((first, a), (second, b)):
-            if stem not in found:
-                problem = f"no image {stem!r} in {folder}"
+        missing = [folder for found, folder in ((first, a), (second, b)) if stem not in found]
+        problem = f"no image {stem!r} in {missing[0]}" if missing else _unfit(stem, ": rename the images")
         pairs.append(Pair(stem, first.get(stem), second.get(stem), problem))
     return pairs
 
@@ -110,50 +105,40 @@ def check_names(pairs: Iterable[Pair]) -> None:
     for pair in pairs:
         if names[pair.name.casefold()] > 1:
             raise InputError(f"two pairs have the name {pair.name!r}: give each its own")
-        if not pair.problem and (problem := _unfit(pair.name)):
-            raise InputError(f"name {pair.name!r} {problem}: give another")
+        if not pair.problem and (problem := _unfit(pair.name, ": give another")):
+            raise InputError(problem)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is missing or no folder: name a folder of images")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in (folder / name for name in list_images(folder, "*")):
         if path.stem in found:
             raise InputError(f"{path}: {found[path.stem].name} has the same name: leave one of them")
         found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder}: holds no images ({', '.join(SUFFIXES)})")
     return found
 
 
 def _automatic(cells: list[tuple[str, str]]) -> list[str]:
     """Names from the files' own, or from their whole paths where the names alone do not tell the pairs apart."""
-    short = [_joined(*(PurePosixPath(cell).stem for cell in pair)) for pair in cells]
+    short = ["-".join(dict.fromkeys(PurePosixPath(cell).stem for cell in pair)) for pair in cells]
     counts = Counter(name.casefold() for name in short)
-    whole = [_joined(*(_flat(cell) for cell in pair)) for pair in cells]
+    whole = ["-".join(dict.fromkeys(map(_flat, pair))) for pair in cells]
     return [s if counts[s.casefold()] == 1 else w for s, w in zip(short, whole, strict=True)]
-
-
-def _joined(a: str, b: str) -> str:
-    return a if a == b else f"{a}-{b}"
 
 
 def _flat(cell: str) -> str:
     return "_".join(part for part in PurePosixPath(cell).with_suffix("").parts if part not in ("/", ".", ".."))
 
 
-def _unfit(name: str) -> str:
-    """Why a name cannot be a folder's among the results; empty if it can."""
-    if not name or name.startswith("."):
-        return "is empty or starts with a dot"
-    if any(character in '/\\<>:"|?*' or ord(character) < 32 for character in name):
-        return "holds a character that names of folders must not"
-    if len(name.encode()) > LONGEST:
-        return f"is longer than {LONGEST} bytes"
-    return "is that of the summary" if name.casefold() in RESERVED else ""
+def _unfit(name: str, remedy: str) -> str:
+    """Why a name cannot be a folder's among the results, and what to do; empty if it can."""
+    reasons = {
+        "is empty or starts with a dot": not name or name.startswith("."),
+        "holds a character that names of folders must not": any(c in '/\\<>:"|?*' or ord(c) < 32 for c in name),
+        f"is longer than {LONGEST} bytes": len(name.encode()) > LONGEST,
+        "is that of the summary": name.casefold() in RESERVED,
+    }
+    return next((f"name {name!r} {reason}{remedy}" for reason, holds in reasons.items() if holds), "")
 
 
 def _refuse_twice(path: Path, kind: str, keys: list[str], lines: list[int]) -> None:

@@ -26,14 +26,7 @@ TRIAL = "trial image"
 
 @dataclass(frozen=True)
 class Settings:
-    """What every pair of a run is registered with.
-
-    Attributes:
-        describer: loaded.
-        relater: loaded, or None.
-        options: of `register`.
-        plain: all of it as plain values, models by their weights.
-    """
+    """What every pair of a run is registered with, and all of it as plain values, models by their weights."""
 
     describer: Describer
     relater: LearnedRelater | None
@@ -49,13 +42,11 @@ def resolve(
     judge = None if relater is None else load_relater(relater, device)
     if options.reading.large == "always" and (reason := options.whole_only(judge is not None)):
         raise InputError(reason)
-    values = {name: value for name, value in plain(options).items() if name != "large"} | {
-        "describer": _weights(describer, model.name),
-        "relater": None if relater is None or judge is None else _weights(relater, judge.name),
-    }
-    settings = Settings(model, judge, options, values)
-    _try(settings)
-    return settings
+    values = {name: value for name, value in plain(options).items() if name != "large"}
+    values["describer"] = _weights(describer, model.name)
+    values["relater"] = None if relater is None or judge is None else _weights(relater, judge.name)
+    _try(model, judge, options)
+    return Settings(model, judge, options, values)
 
 
 def _weights(name_or_path: str | Path, name: str) -> dict[str, str]:
@@ -65,22 +56,21 @@ def _weights(name_or_path: str | Path, name: str) -> dict[str, str]:
     return {"name": name, **({"weights": digest("".join(map(digest_file, files)).encode())} if files else {})}
 
 
-def _try(settings: Settings) -> None:
+def _try(describer: Describer, relater: LearnedRelater | None, options: Options) -> None:
     """Raise the InputError of options that fit no pair, before the first pair."""
     noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32), (0, 0), 2)
     image = np.asarray((128 + 50 * noise / noise.std()).clip(0, 255).astype(np.uint8))
     view = replace(View.of(image, TRIAL), name=TRIAL)
     try:
-        described = view.described(settings.describer, settings.options.detection)
+        described = view.described(describer, options.detection)
     except InputError as error:
         if str(error).startswith(TRIAL):  # the options may suit real images
             return
         raise
-    given = view if sees_upright(settings.describer) else described  # see `FeatureCache.view`
+    given = view if sees_upright(describer) else described  # see `FeatureCache.view`
     try:
-        alone = override(settings.options, {"large": "never", "band_a": None, "band_b": None})
-        register(given, given, settings.describer, alone, relater=settings.relater)
-    except InputError:
-        raise
-    except Exception:  # a crash is each pair's own to record
-        return
+        alone = override(options, {"large": "never", "band_a": None, "band_b": None})
+        register(given, given, describer, alone, relater=relater)
+    except Exception as error:  # a crash is each pair's own to record
+        if isinstance(error, InputError):
+            raise

@@ -53,15 +53,15 @@ class Row:
         """The row of a pair whose `Registration.to_json`, with the seconds, is `result`."""
         matrix = result["matrix"]
         return cls(
-            *_places(pair), bool(result["accepted"]), float(result["confidence"]), tuple(result["reasons"]),
-            int(result["inliers"]), result["rms"], None if matrix is None else tuple(map(tuple, matrix)),
-            float(result["seconds"]), None, reused,
+            pair.name, str(pair.a or ""), str(pair.b or ""), bool(result["accepted"]), float(result["confidence"]),
+            tuple(result["reasons"]), int(result["inliers"]), result["rms"],
+            None if matrix is None else tuple(map(tuple, matrix)), float(result["seconds"]), None, reused,
         )  # fmt: skip
 
     @classmethod
     def failed(cls, pair: Pair, error: str, seconds: float = 0.0) -> Row:
         """The row of a pair without a registration."""
-        return cls(*_places(pair), seconds=seconds, error=error)
+        return cls(pair.name, str(pair.a or ""), str(pair.b or ""), seconds=seconds, error=error)
 
     @property
     def verdict(self) -> Literal["accepted", "refused", "failed"]:
@@ -84,7 +84,7 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
-    """Write summary.csv and summary.json of the rows so far; `of` is how many there will be.
+    """Write summary.csv and summary.json of the rows so far, of which there will be `of`.
 
     In the CSV reasons stand between "; ", and the nine numbers of a matrix, row by row, between spaces.
     """
@@ -93,15 +93,8 @@ def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
     writer.writerow(COLUMNS)
     for row in rows:
         matrix = " ".join(repr(value) for line in row.matrix or () for value in line)
-        cells = row.to_json() | {
-            "reasons": "; ".join(row.reasons),
-            "matrix": matrix,
-            "accepted": str(row.accepted).lower(),
-        }
+        cells = row.to_json() | {"reasons": "; ".join(row.reasons), "matrix": matrix}
+        cells["accepted"] = str(row.accepted).lower()
         writer.writerow(["" if cells[name] is None else cells[name] for name in COLUMNS])
     write_text(out / "summary.csv", text.getvalue())
     write_json(out / "summary.json", {"of": of, **counts(rows), "rows": [row.to_json() for row in rows]})
-
-
-def _places(pair: Pair) -> tuple[str, str, str]:
-    return pair.name, "" if pair.a is None else str(pair.a), "" if pair.b is None else str(pair.b)

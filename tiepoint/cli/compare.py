@@ -49,8 +49,11 @@ def main(
         out: Folder for the runs, comparison.json, comparison.md and comparison.png. A comparison that is there goes on.
         json: Print one JSON object., rates as fractions
     """
+    from tiepoint.data.readers.hpatches import HPatches
+    from tiepoint.evaluation.hpatches.run import evaluate_hpatches
     from tiepoint.evaluation.plots import plot_comparison
     from tiepoint.evaluation.provenance import RULE_OF_RECIPE, statement
+    from tiepoint.evaluation.scenes import evaluate_scenes, mean_scores
     from tiepoint.files import write_json, write_text
     from tiepoint.training.compare import compare, summarise
     from tiepoint.training.loop import Status
@@ -70,9 +73,11 @@ def main(
 
     def measure(describers: Mapping[str, Describer]) -> dict[str, dict[str, float]]:
         figures: dict[str, dict[str, float]] = {name: {} for name in describers}
-        for part in (_on_scenes(describers, scenes), _on_patches(describers, patches)):
-            for name, values in part.items():
-                figures[name] |= values
+        for score in mean_scores(evaluate_scenes(scenes, describers)) if scenes else ():
+            own = f"scenes, {score.level}"
+            figures[score.model] |= {f"{own}: FPR95": score.fpr95, f"{own}: top-1": score.top1}
+        for found in evaluate_hpatches(HPatches.open(patches), describers) if patches else ():
+            figures[found["describer"]] |= {f"patches: {task}": ap for task, ap in found["mean_ap"].items()}
         return figures
 
     runs = compare(named, shared, range(1, seeds + 1), out, measure, report)
@@ -105,28 +110,6 @@ def _by_name(recipes: tuple[str, ...]) -> dict[str, Recipe]:
     if not named:
         raise InputError("name two recipes or more: tiepoint compare RECIPE RECIPE ...")
     return named
-
-
-def _on_scenes(describers: Mapping[str, Describer], projects: tuple[Path, ...]) -> dict[str, dict[str, float]]:
-    from tiepoint.evaluation.scenes import evaluate_scenes, mean_scores
-
-    figures: dict[str, dict[str, float]] = {}
-    if projects:
-        for score in mean_scores(evaluate_scenes(projects, describers)):
-            own = figures.setdefault(score.model, {})
-            own[f"scenes, {score.level}: FPR95"] = score.fpr95
-            own[f"scenes, {score.level}: top-1"] = score.top1
-    return figures
-
-
-def _on_patches(describers: Mapping[str, Describer], folder: Path | None) -> dict[str, dict[str, float]]:
-    from tiepoint.data.readers.hpatches import HPatches
-    from tiepoint.evaluation.hpatches.run import evaluate_hpatches
-
-    if folder is None:
-        return {}
-    results = evaluate_hpatches(HPatches.open(folder), describers)
-    return {r["describer"]: {f"patches: {task}": ap for task, ap in r["mean_ap"].items()} for r in results}
 
 
 def _table(summaries: list[Summary]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

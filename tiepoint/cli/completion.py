@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from tiepoint.cli import GROUPS, VERBS
 from tiepoint.cli import main as tiepoint
+from tiepoint.cli.output import publish
 from tiepoint.cli.parse import flags, help_text
 
 EXAMPLES = {
@@ -70,11 +71,7 @@ def main(shell: Positional[Literal["bash", "zsh", "fish"]], /, *, json: bool = F
         json: Print one JSON object that holds the script.
     """
     script = write_script(shell)
-    if json:
-        import json as json_lib
-
-        script = json_lib.dumps({"shell": shell, "script": script})
-    print(script)
+    publish({"shell": shell, "script": script}, json, [], [script])
     return 0
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiepoint.cli.output import emit_table, progress_bar
+from tiepoint.cli.output import progress_bar, publish
 from tiepoint.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,14 +56,10 @@ def main(
         if first.matrix is not None:
             write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
         write_json(out / "result.json", results)
-    if json:
-        import json as json_lib
-
-        print(json_lib.dumps({"out": str(out), "results": results}, allow_nan=False))
-    else:
-        header = ("describer", "keypoints", "matches", "correct", "precision %", "tie points", "precision %", "seconds")
-        emit_table("Motorcycle stereo pair", header, [(name, *_row(result)) for name, result in results.items()])
-        print(f"pictures: {out}/matches.png {out}/overlay.png")
+    header = ("describer", "keypoints", "matches", "correct", "precision %", "tie points", "precision %", "seconds")
+    table = ("Motorcycle stereo pair", header, [(name, *_row(result)) for name, result in results.items()])
+    pictures = f"pictures: {out}/matches.png {out}/overlay.png"
+    publish({"out": str(out), "results": results}, json, [table], [pictures])
     return 0 if first.accepted else 1
 
 

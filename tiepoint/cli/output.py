@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 LOG = logging.getLogger("tiepoint")
-Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, header, rows
+Rows = Sequence[Sequence[Any]]
+Table = tuple[str, Sequence[str], Rows] | tuple[str, Sequence[str], Rows, int]  # as `emit_table` takes them
 
 
 class _ToStandardError(logging.Handler):
@@ -67,10 +68,12 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
 
 def emit(result: Mapping[str, Any], as_json: bool, title: str) -> None:
     """Print a flat result as a two-column table, or as one JSON object."""
-    if as_json:
-        print(json_lib.dumps(result, allow_nan=False))
-        return
-    emit_table(title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()])
+    publish(result, as_json, [facts(title, result)])
+
+
+def facts(title: str, result: Mapping[str, Any]) -> Table:
+    """A flat result as a two-column table."""
+    return title, ("", ""), [(key.replace("_", " "), value) for key, value in result.items()]
 
 
 def publish(report: Mapping[str, Any], as_json: bool, tables: Iterable[Table], lines: Iterable[str] = ()) -> None:
@@ -84,7 +87,7 @@ def publish(report: Mapping[str, Any], as_json: bool, tables: Iterable[Table], l
         print(line)
 
 
-def emit_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], words: int = 1) -> None:
+def emit_table(title: str, header: Sequence[str], rows: Rows, words: int = 1) -> None:
     """Print a table on standard output. The first `words` columns align left, the others, of numbers, right."""
     from rich.console import Console
     from rich.table import Table

@@ -90,7 +90,7 @@ def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], example
 
 @contextlib.contextmanager
 def _docstrings_completed() -> Iterator[None]:
-    """Let functions' docstrings say what SHARED does, and all be one paragraph a parameter: tyro breaks it at a line."""
+    """Let functions say what SHARED does, and all docstrings be one paragraph a parameter: tyro breaks it at a line."""
     import docstring_parser
 
     def completing(read: Callable[..., Any], shared: Mapping[str, str]) -> Callable[..., Any]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from tiepoint.cli.output import emit, emit_table, note, progress_bar
+from tiepoint.cli.output import emit, facts, note, progress_bar, publish
 from tiepoint.errors import InputError
 from tiepoint.options import Batch, Files
 from tiepoint.options import Registration as Options
 
 if TYPE_CHECKING:
-    from tiepoint.images.raster import Raster
     from tiepoint.registration.result import Registration
 
 EXAMPLES = {
@@ -58,11 +57,8 @@ def main(
     """
     report, warp_output = files.report, files.warp_output
     if b is None or _are_folders(a, b):
-        return _many(
-            a, b, out, describer, options, batch, relater=relater, device=device, json=json,
-            report=None if report is None else str(report),
-            warp_output=None if warp_output is None else str(warp_output),
-        )  # fmt: skip
+        named = {name: None if path is None else str(path) for name, path in vars(files).items()}
+        return _many(a, b, out, describer, options, batch, relater=relater, device=device, json=json, **named)
 
     from tiepoint.export.geotiff import check_warped
     from tiepoint.files import locked
@@ -108,21 +104,16 @@ def _many(a: Path, b: Path | None, out: Path | None, describer: str, *options: A
     with progress_bar("registering") as advance:
         rows = register_many(pairs, out, describer, *options, progress=advance, **more)
     result = {"out": str(out), **counts(rows), "seconds": round(time.perf_counter() - start, 3)}
-    if json:
-        emit({**result, "rows": [row.to_json() for row in rows]}, True, title="")
-    else:
-        table = []
-        for row in rows:
-            why = row.error or "; ".join(row.reasons)
-            numbers = (row.confidence, row.inliers, row.rms, row.seconds)
-            table.append((row.name, row.verdict, why, *("" if value is None else value for value in numbers)))
-        emit_table("Pairs", ("name", "verdict", "why", "confidence", "inliers", "rms", "seconds"), table, words=3)
-        emit(result, False, title="Registered")
-    note(
-        out / "summary.csv",
-        out / "summary.json",
-        then="look at refused pairs; the command, repeated, does only what is left",
-    )
+    table = []
+    for row in rows:
+        numbers = (row.confidence, row.inliers, row.rms, row.seconds)
+        why = row.error or "; ".join(row.reasons)
+        table.append((row.name, row.verdict, why, *("" if value is None else value for value in numbers)))
+    header = ("name", "verdict", "why", "confidence", "inliers", "rms", "seconds")
+    tables = [("Pairs", header, table, 3), facts("Registered", result)]
+    publish({**result, "rows": [row.to_json() for row in rows]}, json, tables)
+    then = "look at refused pairs; the command, repeated, does only what is left"
+    note(out / "summary.csv", out / "summary.json", then=then)
     return 0 if all(row.accepted for row in rows) else 1
 
 
@@ -134,48 +125,39 @@ def _write(
     Pictures show the pixels that were registered. What an earlier run wrote is removed where it would contradict this
     one. Returns what was written.
     """
+    from tiepoint.export.geotiff import write_warped
+    from tiepoint.export.ties import write_ties
+    from tiepoint.files import write_json
+    from tiepoint.images.pixels import write_image
+    from tiepoint.registration.large import read_for_pictures
+    from tiepoint.report import write_report
+    from tiepoint.report.draw import draw_overlay, draw_registration, summary
+
     written = []
     if out is not None or report is not None:
-        from tiepoint.registration.large import read_for_pictures
-
         first, second, shown = read_for_pictures(found)
     if out is not None:
-        written += _write_folder(out, found, result, first, second, shown)
+        names = ["result.json", "matches.png"]
+        write_image(out / "matches.png", draw_registration(first, second, shown))
+        if shown.transform is None:
+            (out / "overlay.png").unlink(missing_ok=True)
+        else:
+            overlay = draw_overlay(first, second, shown.warp or shown.transform, title=summary(found))
+            write_image(out / "overlay.png", overlay)
+            names.append("overlay.png")
+        names += write_ties(out, found)
+        write_json(out / "result.json", result)
+        written += [out / name for name in names]
     if report is not None:
-        from tiepoint.report import write_report
-
         write_report(shown, first, second, report)
         written.append(report)
     if warp_output is not None and found.transform is None:
         warp_output.unlink(missing_ok=True)
     elif warp_output is not None and found.a.source is not None:
-        from tiepoint.export.geotiff import write_warped
-
         with progress_bar("warping") as advance:
             write_warped(warp_output, found.a.source, found, progress=advance)
         written.append(warp_output)
     return written
-
-
-def _write_folder(
-    out: Path, found: Registration, result: dict[str, Any], first: Raster, second: Raster, shown: Registration
-) -> list[Path]:
-    from tiepoint.export.ties import write_ties
-    from tiepoint.files import write_json
-    from tiepoint.images.pixels import write_image
-    from tiepoint.report.draw import draw_overlay, draw_registration, summary
-
-    names = ["result.json", "matches.png"]
-    write_image(out / "matches.png", draw_registration(first, second, shown))
-    if shown.transform is not None:
-        overlay = draw_overlay(first, second, shown.warp or shown.transform, title=summary(found))
-        write_image(out / "overlay.png", overlay)
-        names.append("overlay.png")
-    else:
-        (out / "overlay.png").unlink(missing_ok=True)
-    names += write_ties(out, found)
-    write_json(out / "result.json", result)
-    return [out / name for name in names]
 
 
 def _next_step(found: Registration, written: list[Path]) -> str:

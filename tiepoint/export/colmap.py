@@ -74,10 +74,8 @@ class Camera:
     @classmethod
     def guess(cls, size: tuple[int, int], focal: float | None = None) -> Camera:
         """A SIMPLE_RADIAL camera; without a focal length in pixels it is 1.2 times the longer side, COLMAP's guess."""
-        width, height = size
-        return cls(
-            size, "SIMPLE_RADIAL", (focal or 1.2 * max(size), width / 2, height / 2, 0.0), known_focal=focal is not None
-        )
+        params = (focal or 1.2 * max(size), size[0] / 2, size[1] / 2, 0.0)
+        return cls(size, "SIMPLE_RADIAL", params, known_focal=focal is not None)
 
 
 @dataclass(frozen=True)
@@ -119,14 +117,15 @@ def write_database(
         InputError: `path` exists, a name, row or camera that does not fit.
     """
     path = Path(path)
-    for existing in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
+    for existing in (path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")):
         if existing.exists():
             raise InputError(f"{existing} exists already: name another database or remove it")
     if len(images) >= LARGEST_ID or not images:
         raise InputError(f"{path}: {len(images)} images: COLMAP takes 1 to {LARGEST_ID - 1}")
     ids = {name: number for number, name in enumerate(images, 1)}
-    by_pair = _by_pair(matches, images, ids, "matches")
-    verified = _by_pair({k: g.inliers for k, g in (geometries or {}).items()}, images, ids, "inliers")
+    by_pair = _by_pair(matches, ids, images, "matches")
+    geometries = geometries or {}
+    verified = _by_pair({names: g.inliers for names, g in geometries.items()}, ids, images, "inliers")
     own = {name: _camera(name, features, cameras) for name, features in images.items()}
     camera_ids = {camera: number for number, camera in enumerate(dict.fromkeys(own.values()), 1)}
     with atomic_file(path) as temporary, closing(sqlite3.connect(temporary)) as database:
@@ -134,31 +133,28 @@ def write_database(
             with database:
                 database.executescript(TABLES)
                 for camera, number in camera_ids.items():
-                    row = (number, MODELS[camera.model][0], *camera.size, _blob(camera.params, "<f8"))
-                    _insert(database, "cameras", (*row, int(camera.known_focal)))
+                    known = (*camera.size, _blob(camera.params, "<f8"), int(camera.known_focal))
+                    _insert(database, "cameras", (number, MODELS[camera.model][0], *known))
                 for name, features in images.items():
                     _insert(database, "images", (ids[name], name, camera_ids[own[name]], *[None] * 7))
                     table = to_colmap(features.frames, columns)
                     _insert(database, "keypoints", (ids[name], *table.shape, _blob(table, "<f4")))
                 for pair, rows in by_pair.items():
-                    _insert(database, "matches", (_pair_id(pair), len(rows), 2, _blob(rows, "<u4")))
-                for key, geometry in (geometries or {}).items():
-                    pair, flip = _sorted((ids[key[0]], ids[key[1]]))
-                    rows = verified[pair]
-                    data = (_pair_id(pair), len(rows), 2, _blob(rows, "<u4"), *_matrices(geometry, flip), None, None)
-                    _insert(database, "two_view_geometries", data)
+                    _insert(database, "matches", (pair, len(rows), 2, _blob(rows, "<u4")))
+                for (pair, rows), ((a, b), geometry) in zip(verified.items(), geometries.items(), strict=True):
+                    matrices = _matrices(geometry, flip=ids[a] > ids[b])
+                    row = (pair, len(rows), 2, _blob(rows, "<u4"), *matrices, None, None)
+                    _insert(database, "two_view_geometries", row)
         except sqlite3.Error as error:
             raise InputError(f"{path}: cannot be written ({error}): free space or name another place") from None
 
 
 def _by_pair(
-    tables: Mapping[tuple[str, str], NDArray[np.integer]],
-    images: Mapping[str, Features],
-    ids: Mapping[str, int],
+    tables: Mapping[tuple[str, str], NDArray[np.integer]], ids: Mapping[str, int], images: Mapping[str, Features],
     what: str,
-) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Checked (M, 2) rows by a pair of ids, the smaller first."""
-    result = {}
+) -> dict[int, NDArray[np.int64]]:  # fmt: skip
+    """Checked (M, 2) rows by COLMAP's number of the pair, in whose order the image of the smaller id comes first."""
+    result: dict[int, NDArray[np.int64]] = {}
     for names, table in tables.items():
         title = f"{what} of {' and '.join(names)}"
         missing = [name for name in names if name not in images]
@@ -176,29 +172,28 @@ def _by_pair(
                 f"{title}, row {row}: keypoint {rows[row, side]}, but {names[side]} has {limits[side]}: "
                 "give the features that were matched"
             )
-        pair, flip = _sorted((ids[names[0]], ids[names[1]]))
+        first, second = (ids[name] for name in names)
+        pair = min(first, second) * LARGEST_ID + max(first, second)
         if pair in result:
             raise InputError(f"{title}: given in both orders: give one")
-        result[pair] = rows[:, ::-1].astype(np.int64) if flip else rows.astype(np.int64)
+        result[pair] = (rows[:, ::-1] if first > second else rows).astype(np.int64)
     return result
 
 
 def _camera(name: str, features: Features, cameras: Mapping[str, Camera] | Camera | None) -> Camera:
-    if isinstance(cameras, Camera):
-        camera = cameras
-    elif cameras is None:
+    if cameras is None:
         return Camera.guess(features.size)
-    elif name not in cameras:
+    camera = cameras if isinstance(cameras, Camera) else cameras.get(name)
+    if camera is None:
         raise InputError(f"{name}: no camera given: give one for each image, one for all, or none")
-    else:
-        camera = cameras[name]
     if camera.model not in MODELS or len(camera.params) != MODELS[camera.model][1]:
         raise InputError(
             f"{name}: camera {camera.model} with {len(camera.params)} parameters: there are "
             + ", ".join(f"{model} ({count})" for model, (_, count) in MODELS.items())
         )
     if tuple(camera.size) != tuple(features.size):
-        raise InputError(f"{name}: is {_title(features.size)} pixels, its camera {_title(camera.size)}: give its own")
+        sizes = (f"{width}x{height}" for width, height in (features.size, camera.size))
+        raise InputError("{}: is {} pixels, its camera {}: give its own".format(name, *sizes))
     return camera
 
 
@@ -215,22 +210,9 @@ def _matrices(geometry: TwoView, flip: bool) -> tuple[int, bytes | None, None, b
     return PLANAR if fundamental is None and homography is not None else UNCALIBRATED, fundamental, None, homography
 
 
-def _sorted(pair: tuple[int, int]) -> tuple[tuple[int, int], bool]:
-    first, second = pair
-    return ((first, second), False) if first < second else ((second, first), True)
-
-
-def _pair_id(pair: tuple[int, int]) -> int:
-    return pair[0] * LARGEST_ID + pair[1]
-
-
 def _insert(database: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> None:
     database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
 
 def _blob(values: Any, dtype: str) -> bytes:
     return np.ascontiguousarray(values, dtype=dtype).tobytes()
-
-
-def _title(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

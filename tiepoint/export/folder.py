@@ -68,12 +68,9 @@ def match_folder(
             can be used.
     """
     directory = Path(directory)
-    names = list_images(directory)
-    if pairs is not None:
-        wanted = {name for pair in pairs for name in pair}
-        if unknown := sorted(wanted - set(names)):
-            raise InputError(f"{directory / unknown[0]}: a pair names it, but there is no such image")
-        names = [name for name in names if name in wanted]
+    names = chosen(directory, pairs)
+    if unknown := sorted({*names} - {*list_images(directory)}):
+        raise InputError(f"{directory / unknown[0]}: a pair names it, but there is no such image")
     pairs = list(combinations(names, 2)) if pairs is None else pairs
     model = load_describer(describer, device)
     features, left_out, matches = {}, {}, {}
@@ -100,13 +97,13 @@ def match_folder(
     return MatchedFolder(features, matches, left_out)
 
 
-def list_images(directory: Path) -> list[str]:
-    """Names of the images in a folder and its subfolders, sorted, as paths below it. Raises InputError if none."""
+def list_images(directory: Path, pattern: str = "**/*") -> list[str]:
+    """Names of the images in a folder, and by default its subfolders, sorted, as paths below it. InputError if none."""
     if not directory.is_dir():
         raise InputError(f"{directory} is missing or no folder: name a folder of images")
-    found = [p for p in directory.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    found = [p for p in directory.glob(pattern) if p.suffix.lower() in SUFFIXES and p.is_file()]
     names = sorted(p.relative_to(directory).as_posix() for p in found)
-    names = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    names = [name for name in names if not name.startswith(".") and "/." not in name]
     if not names:
         raise InputError(f"{directory}: holds no images ({', '.join(SUFFIXES)})")
     return names

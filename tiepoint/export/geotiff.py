@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -54,12 +53,11 @@ def write_warped(
     if registration.transform is None:
         registration.map([])  # says why
         return
-    width, height = registration.b.size
     with open_image(image) as reader:
         if reader.shape[::-1] != registration.a.size:
             size = "x".join(map(str, registration.a.size))
             raise InputError(f"{image}: is not of the size of what was registered, {size}: give image a")
-        geo, shape = registration.b.geo, (height, width)
+        geo, shape = registration.b.geo, registration.b.size[::-1]
         if registration.warp is None:
             warp_to_geotiff(reader, registration.transform, shape, path, geo, nodata, progress)
         else:
@@ -76,19 +74,18 @@ def _bands(
     reader: Reader, warp: Warp, shape: tuple[int, int], path: str | Path, geo: Geo | None, nodata: float | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:  # fmt: skip
-    source = reader.source
+    source, count = reader.source, len(reader.source.bands)
     whole = Window(0, 0, reader.shape[1], reader.shape[0])
     dtype = source.read([0], Window(0, 0, 1, 1))[0].dtype
     held = np.zeros(shape, dtype=bool)
-    with geotiff_writer(path, (len(source.bands), *shape), dtype, geo, nodata, source.bands) as dataset:
-        for index in range(len(source.bands)):
+    with geotiff_writer(path, (count, *shape), dtype, geo, nodata, source.bands) as dataset:
+        for index in range(count):
             planes, valid = source.read([index], whole)
-            mask: Any = None if valid is None else valid[0]
-            fill = 0 if nodata is None else nodata
-            pixels, reached = warp.warp(Raster(planes[0], mask, reader.limits), shape, fill)
+            raster = Raster(planes[0], None if valid is None else valid[0], reader.limits)
+            pixels, reached = warp.warp(raster, shape, 0 if nodata is None else nodata)
             dataset.write(pixels, index + 1)
             held |= reached
             if progress:
-                progress(index + 1, len(source.bands))
+                progress(index + 1, count)
         if nodata is None:
             dataset.write_mask(held)

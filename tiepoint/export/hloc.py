@@ -70,12 +70,7 @@ def read_features(path: str | Path, name: str) -> HlocFeatures:
         if key not in table:
             raise InputError(f"{path}: {name} has no {key}: is it a file of hloc's features?")
     keypoints, descriptors = table["keypoints"].astype(np.float64), table["descriptors"].astype(np.float32)
-    if (
-        keypoints.ndim != 2
-        or keypoints.shape[1] != 2
-        or descriptors.ndim != 2
-        or descriptors.shape[1] != len(keypoints)
-    ):
+    if keypoints.shape[1:] != (2,) or descriptors.shape[1:] != keypoints.shape[:1]:
         raise InputError(
             f"{path}: {name} has keypoints {keypoints.shape} and descriptors {descriptors.shape}: "
             "must be (N, 2) and (D, N)"

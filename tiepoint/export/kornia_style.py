@@ -42,9 +42,8 @@ class LAFDescriptor(nn.Module):
         Raises InputError for other shapes.
         """
         if img.ndim != 4 or img.shape[1] not in (1, 3) or lafs.ndim != 4 or lafs.shape[2:] != (2, 3):
-            raise InputError(
-                f"img {tuple(img.shape)} and lafs {tuple(lafs.shape)}: give (B, 1 or 3, H, W), (B, N, 2, 3)"
-            )
+            shapes = f"img {tuple(img.shape)} and lafs {tuple(lafs.shape)}"
+            raise InputError(f"{shapes}: give (B, 1 or 3, H, W), (B, N, 2, 3)")
         if len(img) != len(lafs):
             raise InputError(f"{len(img)} images and frames of {len(lafs)}: give as many")
         images = luma(img.detach().float()).cpu().numpy()[:, 0]

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file, write_json
-from tiepoint.models.describer import Graph
 from tiepoint.models.load import load
 from tiepoint.nets.inputs import resize
 
@@ -46,8 +45,7 @@ def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
     Raises:
         InputError: packages that are missing, a model without a network, results that differ.
     """
-    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
+    if missing := [package for package in PACKAGES if importlib.util.find_spec(package) is None]:
         raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tiepoint[onnx]'")
     out = Path(out)
     if out.suffix != ".onnx":
@@ -60,31 +58,27 @@ def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
     with atomic_file(out) as temporary, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with refused(str(out)):
-            write_graph(
-                net, [torch.rand(2, 1, size, size) for _ in graph.inputs], graph.inputs, graph.outputs, temporary
-            )
+            import onnxruntime
+
+            examples = [torch.rand(2, 1, size, size) for _ in graph.inputs]
+            write_graph(net, examples, graph.inputs, graph.outputs, temporary)
             difference = compare(net, temporary, graph.inputs, size, str(out))
-        facts = {**graph.facts, "largest_difference": difference}
-        write_json(card_path(out), {**model.card, "name": model.name, "onnx": card(graph, size) | facts})
+        facts = {
+            "inputs": {name: ["batch", 1, size, size] for name in graph.inputs},
+            "range": [0.0, 1.0],
+            "outputs": list(graph.outputs),
+            "tolerance": TOLERANCE,
+            "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
+            **graph.facts,
+            "largest_difference": difference,
+        }
+        write_json(card_path(out), {**model.card, "name": model.name, "onnx": facts})
     return out
 
 
 def card_path(out: Path) -> Path:
     """Where the card of an ONNX file lies; the weights' own card may be beside it."""
     return out.with_name(out.name + ".json")
-
-
-def card(graph: Graph, size: int) -> dict[str, Any]:
-    """What a user of an ONNX file must know whatever the network."""
-    import onnxruntime
-
-    return {
-        "inputs": {name: ["batch", 1, size, size] for name in graph.inputs},
-        "range": [0.0, 1.0],
-        "outputs": list(graph.outputs),
-        "tolerance": TOLERANCE,
-        "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
-    }
 
 
 def write_graph(
@@ -132,8 +126,7 @@ def compare(net: nn.Module, path: Path, inputs: Sequence[str], size: int, title:
                     f"{title}: ONNX Runtime and torch differ by {difference:.2g} on {kind} patches, batch {batch}: "
                     "not written; try other versions of torch, onnxscript and onnxruntime"
                 )
-            if difference <= TOLERANCE:
-                largest = max(largest, difference)
+            largest = max(largest, difference if difference <= TOLERANCE else 0.0)
     return largest
 
 
@@ -178,8 +171,7 @@ def quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)

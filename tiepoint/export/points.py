@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,19 @@ from tiepoint.files import write_text
 from tiepoint.images.geo import LONGITUDE_LATITUDE, Geo
 from tiepoint.registration.result import Registration
 
+Side = Literal["a", "b"]
 COLUMNS = ("xa", "ya", "xb", "yb", "residual")
+GCP_HEADER = "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual"
 
 
 def table(registration: Registration) -> tuple[list[str], NDArray[np.float64]]:
     """Names of the columns, and a row a tie point: xa, ya, xb, yb in pixels with centres at integers, residual in
     pixels of b, and probability where the registration has one.
     """
-    names = list(COLUMNS)
-    parts = [registration.tie_points, np.asarray(registration.residuals, dtype=np.float64)[:, None]]
-    if registration.probabilities is not None:
-        names.append("probability")
-        parts.append(np.asarray(registration.probabilities, dtype=np.float64)[:, None])
-    return names, np.hstack(parts)
+    columns = [registration.tie_points, registration.residuals]
+    if registration.probabilities is None:
+        return list(COLUMNS), np.column_stack(columns).astype(np.float64)
+    return [*COLUMNS, "probability"], np.column_stack([*columns, registration.probabilities]).astype(np.float64)
 
 
 def write_csv(path: str | Path, registration: Registration) -> None:
@@ -38,11 +38,6 @@ def write_csv(path: str | Path, registration: Registration) -> None:
     write_text(path, ",".join(names) + "\n" + text.getvalue())
 
 
-__all__ = ["table", "write_csv", "write_gcps", "write_geojson"]
-Side = Literal["a", "b"]
-GCP_HEADER = "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual"
-
-
 def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = None, of: Side = "b") -> None:
     """Write ground control points for QGIS's georeferencer (.points): they place the image without georeference.
 
@@ -51,7 +46,7 @@ def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = N
 
     Args:
         path: file to write.
-        registration: accepted; a refused one has no tie points.
+        registration: accepted; a refused one has no tie points, for which InputError is raised.
         geo: georeference of one of the images; without it the map is the other image's own pixels, in the same
             convention.
         of: whose georeference it is; the other image is the source.
@@ -60,8 +55,7 @@ def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = N
     _refuse_none(path, rows)
     target, source = (rows[:, 2:4], rows[:, :2]) if of == "b" else (rows[:, :2], rows[:, 2:4])
     places = _corner_upwards(target) if geo is None else geo.to_map(target)
-    lines = [f"#CRS: {' '.join(geo.crs.split())}"] if geo is not None and geo.crs else []
-    lines.append(GCP_HEADER)
+    lines = [*([f"#CRS: {' '.join(geo.crs.split())}"] if geo is not None and geo.crs else []), GCP_HEADER]
     # dX, dY and residual are QGIS's to compute, from the transform that its user chooses.
     for place, pixel in zip(places.tolist(), _corner_upwards(source).tolist(), strict=True):
         lines.append(",".join(f"{v:.10g}" for v in place) + "," + ",".join(f"{v:.4f}" for v in pixel) + ",1,0,0,0")
@@ -71,14 +65,8 @@ def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = N
 def write_geojson(path: str | Path, registration: Registration, geo: Geo, of: Side = "b") -> None:
     """Write tie points as GeoJSON (RFC 7946): a point each in longitude and latitude, WGS 84, with `table`'s columns.
 
-    Args:
-        path: file to write.
-        registration: accepted; a refused one has no tie points.
-        geo: georeference of one of the images. Other systems than EPSG:4326 need rasterio (extra `geo`).
-        of: whose georeference it is.
-
-    Raises:
-        InputError: no tie points, a georeference without a system, rasterio that is missing.
+    `registration` is accepted, `geo` the georeference of image `of`; other systems than EPSG:4326 need rasterio (extra
+    `geo`). Raises InputError for no tie points, a georeference without a system, rasterio that is missing.
     """
     names, rows = table(registration)
     _refuse_none(path, rows)
@@ -94,8 +82,7 @@ def write_geojson(path: str | Path, registration: Registration, geo: Geo, of: Si
         }
         for place, row in zip(places.tolist(), rows.tolist(), strict=True)
     ]
-    collection: dict[str, Any] = {"type": "FeatureCollection", "features": features}
-    write_text(path, json.dumps(collection, allow_nan=False) + "\n")
+    write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False) + "\n")
 
 
 def _corner_upwards(points: NDArray[np.float64]) -> NDArray[np.float64]:

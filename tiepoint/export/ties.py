@@ -12,29 +12,9 @@ CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
 
 
 def write_ties(folder: Path, registration: Registration) -> list[str]:
-    """Write tie_points.csv, and what `write_placed` writes.
-
-    Files of an earlier registration that this one does not have are removed. A refused one has none.
-
-    Args:
-        folder: made if missing.
-        registration: see `write_placed`.
-
-    Returns:
-        The names of the files.
-
-    Raises:
-        InputError: what `tiepoint.export.points` refuses.
-    """
-    (folder / CSV).unlink(missing_ok=True)
-    if registration.accepted:
-        write_csv(folder / CSV, registration)
-    return [*([CSV] if registration.accepted else []), *write_placed(folder, registration)]
-
-
-def write_placed(folder: Path, registration: Registration) -> list[str]:
-    """Write the formats that need a georeference of either image: tie_points.points, ground control points for QGIS;
-    and if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences that of b counts.
+    """Write tie_points.csv, and the formats that need a georeference of either image: tie_points.points, ground control
+    points for QGIS; and if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences
+    that of b counts.
 
     Files of an earlier registration that this one does not have are removed. A refused one has none.
 
@@ -48,20 +28,20 @@ def write_placed(folder: Path, registration: Registration) -> list[str]:
     Raises:
         InputError: what `tiepoint.export.points` refuses.
     """
-    for name in (GCPS, GEOJSON):
+    for name in (CSV, GCPS, GEOJSON):
         (folder / name).unlink(missing_ok=True)
     if not registration.accepted:
         return []
-    names = []
+    write_csv(folder / CSV, registration)
     side: Side = "a" if registration.b.geo is None else "b"
     geo = registration.b.geo or registration.a.geo
-    if geo is not None:
-        write_gcps(folder / GCPS, registration, geo, side)
-        names.append(GCPS)
-        if _on_earth(geo):
-            write_geojson(folder / GEOJSON, registration, geo, side)
-            names.append(GEOJSON)
-    return names
+    if geo is None:
+        return [CSV]
+    write_gcps(folder / GCPS, registration, geo, side)
+    if not _on_earth(geo):
+        return [CSV, GCPS]
+    write_geojson(folder / GEOJSON, registration, geo, side)
+    return [CSV, GCPS, GEOJSON]
 
 
 def _on_earth(geo: Geo) -> bool:

@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from tiepoint.export.colmap import TwoView
 from tiepoint.export.folder import MatchedFolder, Pair
 from tiepoint.features.describe import Features
-from tiepoint.geometry.epipolar import MAX_EXPECTED_BY_CHANCE as MAX_EXPECTED_BY_CHANCE
 from tiepoint.geometry.epipolar import estimate_fundamental
-from tiepoint.geometry.epipolar import expected_by_chance as expected_by_chance
-from tiepoint.geometry.epipolar import sampson_distances as sampson_distances
 from tiepoint.options import Verification
 
 MIN_INLIERS = 8  # that a fundamental matrix needs
@@ -35,9 +32,8 @@ def verify(
     if len(rows) < needed:
         return None
     points_a, points_b = a.points[rows[:, 0]], b.points[rows[:, 1]]
-    found = estimate_fundamental(
-        points_a, points_b, threshold=options.max_residual, seed=options.seed, sizes=(a.size, b.size)
-    )
+    sizes = (a.size, b.size)
+    found = estimate_fundamental(points_a, points_b, threshold=options.max_residual, seed=options.seed, sizes=sizes)
     inliers = found.inliers if found.plane is None else found.plane.inliers
     if inliers.sum() < needed:
         return None
@@ -46,9 +42,8 @@ def verify(
 
 def verify_all(found: MatchedFolder, options: Verification = Verification()) -> dict[Pair, TwoView]:
     """The geometries of the pairs that have one: see `verify`."""
-    geometries = {}
-    for (a, b), matches in found.matches.items():
-        geometry = verify(found.features[a], found.features[b], matches.indices, options)
-        if geometry is not None:
-            geometries[a, b] = geometry
-    return geometries
+    each = {
+        (a, b): verify(found.features[a], found.features[b], matches.indices, options)
+        for (a, b), matches in found.matches.items()
+    }
+    return {pair: geometry for pair, geometry in each.items() if geometry is not None}

@@ -73,7 +73,9 @@ def draw_matches(
         raise InputError(f"{count} matches have {good.size} verdicts and {known.size} values: give one for each match")
     canvas, placed = _side_by_side(as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8(), points)
     colours = _colours(good, known)
-    rows = _sample(good, max_lines)
+    # Evenly from each kind in its proportion, in an order that hides no kind behind another.
+    rows = np.argsort(good, kind="stable")[even_sample(count, max_lines)]
+    rows = np.random.default_rng(0).permutation(rows)
     radius = max(2, round(canvas.shape[1] / 700)) << SUBPIXEL_BITS
     lines = canvas.copy()
     for row in rows.tolist():
@@ -159,11 +161,9 @@ def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     return np.asarray(cv2.resize(image, (width, height), interpolation=way), dtype=np.uint8)
 
 
-def _sample(good: Mask, most: int) -> Rows:
-    """At most `most` rows, evenly from each kind in its proportion, in an order that hides no kind behind another."""
-    order = np.argsort(good, kind="stable")
-    rows = order[np.unique(np.rint(np.linspace(0, len(good) - 1, min(len(good), most))).astype(np.int64))]
-    return np.random.default_rng(0).permutation(rows)
+def even_sample(count: int, most: int) -> Rows:
+    """At most `most` of 0 .. count - 1, evenly spaced, with the first and the last."""
+    return np.unique(np.rint(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
 
 
 def _colours(good: Mask, values: NDArray[np.float64]) -> NDArray[np.float64]:

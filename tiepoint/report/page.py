@@ -20,8 +20,7 @@ from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
 from tiepoint.registration.result import Registration
 from tiepoint.registration.show import AGREES, DISAGREES
 from tiepoint.report.draw import EPIPOLAR_KINDS, PLANE_KINDS, faded
-from tiepoint.report.payload import json_script, payload
-from tiepoint.report.sprite import sprite
+from tiepoint.report.payload import json_script, payload, sprite
 from tiepoint.types import Image
 from tiepoint.version import __version__
 
@@ -61,17 +60,16 @@ def write_report(
     levels, names = [], []
     for image, name, known in ((a, "image a", registration.a), (b, "image b", registration.b)):
         raster = as_raster(image, name, known.band)  # the pixels that were registered: turned, of a band, masked
-        height, width = raster.pixels.shape
-        name = raster.name
-        if (width, height) != known.size:
+        if (size := raster.pixels.shape[::-1]) != known.size:
+            found, needed = ("x".join(map(str, shape)) for shape in (size, known.size))
             raise InputError(
-                f"{name}: {width}x{height} pixels, but what was registered has {known.size[0]}x{known.size[1]}: "
+                f"{raster.name}: {found} pixels, but what was registered has {needed}: "
                 "give the registered images, in the same order"
             )
         levels.append(raster.to_uint8())
-        names.append(name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
+        names.append(raster.name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
     data = payload(registration, (names[0], names[1]), probabilities)
-    write_text(path, _page(registration, data, levels, title or " to ".join(map(_short, names))))
+    write_text(path, _page(registration, data, levels, title or " to ".join(Path(name).name or name for name in names)))
 
 
 def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]], title: str) -> str:
@@ -97,19 +95,15 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
     }
     parts |= {f"overlay_{name}": "" for name in ("tools", "stage", "below", "script")}
     if registration.mapping is not None:
+        (width, height), corners = registration.b.size, outline(registration.mapping, registration.a.size)
+        edge = " ".join(
+            f"{x:.2f},{y:.2f}" for x, y in corners.tolist()
+        )  # pixels of b, centres at integers
+        geometry = {"width": width, "height": height, "bottom": f"{height - 0.5:g}", "outline": edge}
         parts["overlay_script"] = f"<script>\n{_asset('overlay.js')}</script>"
         for name in ("tools", "stage", "below"):
-            parts[f"overlay_{name}"] = Template(_asset(f"overlay_{name}.html")).substitute(_geometry(registration))
+            parts[f"overlay_{name}"] = Template(_asset(f"overlay_{name}.html")).substitute(geometry)
     return Template(_asset("page.html")).substitute(parts)
-
-
-def _geometry(registration: Registration) -> dict[str, str]:
-    """Size and outline of the overlay in pixels of b, whose centres are at integers."""
-    assert registration.mapping is not None
-    width, height = registration.b.size
-    corners = outline(registration.mapping, registration.a.size)
-    points = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())
-    return {"width": str(width), "height": str(height), "bottom": f"{height - 0.5:g}", "outline": points}
 
 
 def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]]) -> str:
@@ -175,23 +169,18 @@ def _facts(data: dict[str, Any]) -> str:
         ("Transform", f"{found['model']} matrix" if found["model"] in TWO_VIEW_MODELS else found["model"]),
     ]
     if (warp := found["warp"]) is not None:
-        rows.append(("Warp", _warp(warp)))
+        said = f"{warp['kind']}, not used: {warp['reason']}"
+        if warp["taken"]:
+            before, after = (f"{warp[f'held_out_{when}']:.2f} px" for when in ("before", "after"))
+            residual = f"the median residual of {warp['points']:,} held-out tie points is {after}"
+            said = f"{warp['kind']}: {residual}, and {before} by the transform alone"
+        rows.append(("Warp", said))
     lines = [f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in rows]
-    matrix = found["matrix"]
-    if matrix is not None:
+    if (matrix := found["matrix"]) is not None:
         cells = "\n".join("  ".join(f"{value:>13.6g}" for value in row) for row in matrix)
         name = "Fundamental matrix" if found["model"] in TWO_VIEW_MODELS else "Matrix, A to B"
         lines.append(f'<tr><th scope="row">{name}</th><td><pre id="matrix">{cells}</pre></td></tr>')
     return "\n".join(lines)
-
-
-def _warp(trial: dict[str, Any]) -> str:
-    if not trial["taken"]:
-        return f"{trial['kind']}, not used: {trial['reason']}"
-    return (
-        f"{trial['kind']}: the median residual of {trial['points']:,} held-out tie points is "
-        f"{trial['held_out_after']:.2f} px, and {trial['held_out_before']:.2f} px by the transform alone"
-    )
 
 
 def _note(data: dict[str, Any]) -> str:
@@ -199,14 +188,11 @@ def _note(data: dict[str, Any]) -> str:
     found, shown, rejected = data["registration"], len(data["shown"]["rows"]), len(data["rejected"])
     total = found["inliers"] if found["accepted"] else found["correspondences"]
     notes = []
-    if shown < total and found["accepted"]:
-        notes.append(
-            f"{shown:,} of {total:,} tie points are drawn, an even sample from the largest residual to the smallest."
-        )
-    elif shown < total:
-        notes.append(
-            f"{shown:,} of {total:,} correspondences are drawn, an even sample from the least similar to the most."
-        )
+    if shown < total:
+        what, order = "correspondences", "the least similar to the most"
+        if found["accepted"]:
+            what, order = "tie points", "the largest residual to the smallest"
+        notes.append(f"{shown:,} of {total:,} {what} are drawn, an even sample from {order}.")
     others = found["correspondences"] - found["inliers"]
     if rejected < others and found["accepted"]:
         notes.append(f"{rejected:,} of {others:,} other correspondences are drawn.")
@@ -226,10 +212,6 @@ def _note(data: dict[str, Any]) -> str:
         if bent:
             notes.append("A residual is the distance of a tie point from where a warp fitted without it maps it.")
     return " ".join([*notes, "Pixel centres have integer coordinates; x points right and y points down."])
-
-
-def _short(name: str) -> str:
-    return Path(name).name or name
 
 
 def _asset(name: str) -> str:

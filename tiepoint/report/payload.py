@@ -1,4 +1,4 @@
-"""The data of a report: the whole registration, and the tie points that the page draws."""
+"""The data of a report: the whole registration, the tie points that the page draws, and their patches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.registration.overlay import outline
 from tiepoint.registration.result import Registration
-from tiepoint.report.sprite import COLUMNS, PATCH_PX
+from tiepoint.report.draw import even_sample
+from tiepoint.types import Matrix, Picture
 
 MAX_SHOWN = MAX_REJECTED = 1000
+PATCH_PX, COLUMNS = 64, 20
 
 
 def payload(registration: Registration, names: tuple[str, str], probabilities: ArrayLike | None) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
         points, residuals = registration.tie_points, registration.residuals
         mapped = None if registration.mapping is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
-    chosen = order[_even_sample(len(order), MAX_SHOWN)]
+    chosen = order[even_sample(len(order), MAX_SHOWN)]
     others = np.empty((0, 4)) if registration.mapping is None else registration.points[~registration.inliers]
     rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
     return {
@@ -49,7 +51,7 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
             "similarities": _plain(registration.scores[rows[chosen]]),
             "probabilities": None if probability is None else _plain(probability[rows[chosen]]),
         },
-        "rejected": _plain(others[_even_sample(len(others), rejected)]),
+        "rejected": _plain(others[even_sample(len(others), rejected)]),
         "sprite": {"columns": max(1, min(COLUMNS, len(chosen))), "size": PATCH_PX},
     }
 
@@ -69,6 +71,27 @@ def coverage(registration: Registration) -> float | None:
     overlap, common = cv2.intersectConvexConvex(frame, seen)
     covered = cv2.intersectConvexConvex(common, hull)[0] if overlap > 0 else 0.0
     return round(min(1.0, covered / overlap), 4) if overlap > 0 else 0.0
+
+
+def sprite(a: Picture, b: Picture, points: Matrix) -> Picture:
+    """One sheet of the patches, 64x64 pixels, upright and unscaled, around each point in a and in b.
+
+    Args:
+        a: (H, W).
+        b: (H, W).
+        points: (K, 4): xa, ya, xb, yb in pixels; K at least 1.
+
+    Returns:
+        (64 * rows, 128 * columns): point k at row k // 20 and column k % 20, a left and b right of it.
+    """
+    columns = min(COLUMNS, len(points))
+    sheet = np.zeros((-(-len(points) // columns) * PATCH_PX, columns * 2 * PATCH_PX), dtype=np.uint8)
+    for k, (xa, ya, xb, yb) in enumerate(points.tolist()):
+        top, left = k // columns * PATCH_PX, k % columns * 2 * PATCH_PX
+        # The point lies in the middle of the patch, between its two central pixels; the border pixel is repeated.
+        pair = [cv2.getRectSubPix(image, (PATCH_PX, PATCH_PX), at) for image, at in ((a, (xa, ya)), (b, (xb, yb)))]
+        sheet[top : top + PATCH_PX, left : left + 2 * PATCH_PX] = np.hstack(pair)
+    return sheet
 
 
 def json_script(value: Any) -> str:
@@ -96,11 +119,5 @@ def _probabilities(registration: Registration, given: ArrayLike | None) -> NDArr
     return spread
 
 
-def _even_sample(count: int, most: int) -> NDArray[np.int64]:
-    """At most `most` of 0 .. count - 1, evenly spaced, with the first and the last."""
-    return np.unique(np.rint(np.linspace(0, count - 1, min(count, most))).astype(np.int64))
-
-
 def _plain(values: NDArray[Any]) -> list[Any]:
-    rounded: list[Any] = np.round(values.astype(np.float64), 4).tolist()
-    return rounded
+    return list(np.round(values.astype(np.float64), 4).tolist())

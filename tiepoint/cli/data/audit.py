@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiepoint.cli.output import emit, emit_table, progress_bar
+from tiepoint.cli.output import Table, progress_bar, publish
+from tiepoint.errors import InputError
 from tiepoint.evaluation.options import AuditOptions
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ def main(
         data: Folders of PatchSets, such as train and test.
         search: What is looked for.
     """
-    from tiepoint.errors import InputError
     from tiepoint.evaluation.audit import audit
     from tiepoint.patches import PatchSet
 
@@ -44,26 +44,21 @@ def main(
     sets = {name: PatchSet.open(path) for name, path in zip(names, data, strict=True)}
     with progress_bar("auditing (patches)") as advance:
         found = audit(sets, search, progress=advance)
-    if json:
-        emit(found.to_json(), as_json=True, title="")
-    else:
-        _say(found)
+    publish(found.to_json(), json, [_table(found)])
     return 1 if found.leaks else 0
 
 
 def _names(data: tuple[Path, ...]) -> list[str]:
     """A name for each set: that of its folder, or its path where two folders share a name."""
-    from tiepoint.errors import InputError
 
     resolved = [path.resolve() for path in data]
-    twice = next((path for path in data if resolved.count(path.resolve()) > 1), None)
-    if twice is not None:
+    if twice := next((path for path in data if resolved.count(path.resolve()) > 1), None):
         raise InputError(f"{twice} is given twice: a set is no split of itself")
     short = [path.name for path in resolved]
     return [str(path) if short.count(name) > 1 else name for path, name in zip(data, short, strict=True)]
 
 
-def _say(found: Audit) -> None:
+def _table(found: Audit) -> Table:
     count = len(found.leaks)
     leaks = "no leak" if not count else f"{count} leak{'s' if count > 1 else ''}"
     rows: list[tuple[str, str, str]] = [
@@ -74,7 +69,7 @@ def _say(found: Audit) -> None:
         if not finding.count:
             clean.setdefault(finding.sets, {})[finding.kind] = None
     rows += [("", f"Nothing found in {' and '.join(sets)}: {', '.join(kinds)}.", "") for sets, kinds in clean.items()]
-    emit_table(f"Audit of {', '.join(found.patches)}: {leaks}", ("", "finding", "examples"), rows, words=3)
+    return f"Audit of {', '.join(found.patches)}: {leaks}", ("", "finding", "examples"), rows, 3
 
 
 def _plain(example: Any) -> str:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_lib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from tiepoint.cli.output import emit_table, progress_bar
-
-if TYPE_CHECKING:
-    from tiepoint.data.fetching.fetch import Record
-    from tiepoint.data.fetching.sources import Source
+from tiepoint.cli.output import progress_bar, publish
 
 MEGABYTE = 10**6
 
@@ -49,7 +44,8 @@ def main(
     if not name:
         raise InputError(f"name a data set: {', '.join(SOURCES)}")
     source = find(name)
-    was_there = (out / name / RECORD).is_file()
+    folder = out / source.name
+    was_there = (folder / RECORD).is_file()
     with progress_bar(f"{source.file} (MB)") as advance:
         record = fetch(
             source,
@@ -58,66 +54,39 @@ def main(
             timeout=timeout,
             progress=lambda done, total: advance(done // MEGABYTE, (total or done) // MEGABYTE),
         )
-    facts = _facts(source, out, record, fetched=not was_there)
-    if json:
-        print(json_lib.dumps(facts))
-    else:
-        _say(facts)
+    archive, then = out / source.file, source.then.format(folder=folder)
+    facts = {
+        "name": source.name, "directory": str(folder), "files": record.files, "bytes": record.bytes,
+        "fetched": not was_there, "archive": str(archive) if archive.exists() else None, "url": record.url,
+        "md5": record.md5, "sha256": record.sha256, "checked": record.checked, "next": then,
+    }  # fmt: skip
+    state = "complete already, nothing to do" if was_there else "unpacked"
+    lines = [
+        f"{folder}: {state}, {record.files:,} files, {record.bytes:,} bytes",
+        f"From {record.url or 'an archive that was put there'}, MD5 {record.md5}, SHA-256 {record.sha256}",
+        "The archive is the published one."
+        if record.checked
+        else "The archive could not be compared with a published hash; its own check sums hold.",
+        f"Next: {then}",
+    ]
+    publish(facts, json, [], lines)
     return 0
-
-
-def _facts(source: Source, out: Path, record: Record, fetched: bool) -> dict[str, Any]:
-    folder, archive = out / source.name, out / source.file
-    return {
-        "name": source.name,
-        "directory": str(folder),
-        "files": record.files,
-        "bytes": record.bytes,
-        "fetched": fetched,
-        "archive": str(archive) if archive.exists() else None,
-        "url": record.url,
-        "md5": record.md5,
-        "sha256": record.sha256,
-        "checked": record.checked,
-        "next": source.then.format(folder=folder),
-    }
-
-
-def _say(facts: dict[str, Any]) -> None:
-    state = "unpacked" if facts["fetched"] else "complete already, nothing to do"
-    print(f"{facts['directory']}: {state}, {facts['files']:,} files, {facts['bytes']:,} bytes")
-    print(f"From {facts['url'] or 'an archive that was put there'}, MD5 {facts['md5']}, SHA-256 {facts['sha256']}")
-    if facts["checked"]:
-        print("The archive is the published one.")
-    else:
-        print("The archive could not be compared with a published hash; its own check sums hold.")
-    print(f"Next: {facts['next']}")
 
 
 def _list(json: bool) -> int:
     from tiepoint.data.fetching.sources import SOURCES
 
-    if json:
-        sets = [
-            {
-                "name": source.name,
-                "about": source.about,
-                "file": source.file,
-                "about_bytes": source.size,
-                "urls": source.mirrors,
-                "md5": source.md5,
-            }
-            for source in SOURCES.values()
-        ]
-        print(json_lib.dumps({"data_sets": sets}))
-        return 0
+    sets = [
+        {"name": s.name, "about": s.about, "file": s.file, "about_bytes": s.size, "urls": s.mirrors, "md5": s.md5}
+        for s in SOURCES.values()
+    ]
     rows = [
         (
-            source.name,
-            source.about + (f", {source.size / 1e9:.1f} GB" if source.size else ""),
-            ", ".join(source.mirrors) or "by hand: no mirror is known",
+            s.name,
+            s.about + (f", {s.size / 1e9:.1f} GB" if s.size else ""),
+            ", ".join(s.mirrors) or "by hand: no mirror is known",
         )
-        for source in SOURCES.values()
+        for s in SOURCES.values()
     ]
-    emit_table("Data sets", ("name", "what", "from"), rows, words=3)
+    publish({"data_sets": sets}, json, [("Data sets", ("name", "what", "from"), rows, 3)])
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from tiepoint.cli.output import emit, emit_table, note, progress_bar
+from tiepoint.cli.output import note, progress_bar, publish
 from tiepoint.data.builders.options import HomographyOptions
 
 EXAMPLES = {
@@ -36,15 +36,12 @@ def main(
     from tiepoint.data.builders.homography import build_homography
     from tiepoint.errors import InputError
 
-    both = sorted({*viewpoint} & {*illumination})
-    if both:
+    if both := sorted({*viewpoint} & {*illumination}):
         raise InputError(f"sequence {both[0]}: is named under --viewpoint and --illumination: keep one")
     kinds = dict.fromkeys(viewpoint, "v") | dict.fromkeys(illumination, "i")
     with progress_bar("cutting sequences") as advance:
         strips = build_homography(root, kinds, out, options=cut, progress=advance)
-    if json:
-        emit({"directory": str(out), "patches": strips.counts}, json, title="")
-    else:
-        emit_table(f"Strips in {out}", ("sequence", "patches a strip"), list(strips.counts.items()))
+    table = (f"Strips in {out}", ("sequence", "patches a strip"), list(strips.counts.items()))
+    publish({"directory": str(out), "patches": strips.counts}, json, [table])
     note(out, then=f"tiepoint evaluate hpatches {out}, or tiepoint data hpatches {out} --out PATCHES")
     return 0

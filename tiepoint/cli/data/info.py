@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from tiepoint.cli.output import emit, emit_table, note
+from tiepoint.cli.output import note, publish
 
 if TYPE_CHECKING:
     from tiepoint.patches import PatchSet
@@ -39,10 +39,7 @@ def main(data: Positional[Path], /, *, sheet: Path | None = None, seed: int = 0,
     if sheet:
         write_image(sheet, contact_sheet(patch_set, seed=seed))
         result["sheet"] = str(sheet)
-    if json:
-        emit(result, as_json=True, title="")
-    else:
-        emit_table(f"PatchSet {data}", ("", ""), [(key, _plain(value)) for key, value in _flat(result)])
+    publish(result, json, [(f"PatchSet {data}", ("", ""), [(key, _plain(value)) for key, value in _flat(result)])])
     note(sheet)
     return 0
 
@@ -89,11 +86,11 @@ def _across(patch_set: PatchSet) -> dict[str, Any]:
 
     scenes = patch_set.images[np.unique(patch_set.points, return_index=True)[1]]
     points = Counter(category(patch_set.image_names[scene]) for scene in scenes.tolist())
-    pairs = None
+    found: dict[str, Any] = {"points_per_category": dict(sorted(points.items())), "pairs": None}
     if patch_set.pairs is not None:
         matches = int(patch_set.pairs[:, 2].sum())
-        pairs = {"matches": matches, "non_matches": len(patch_set.pairs) - matches}
-    return {"points_per_category": dict(sorted(points.items())), "pairs": pairs}
+        found["pairs"] = {"matches": matches, "non_matches": len(patch_set.pairs) - matches}
+    return found
 
 
 def _flat(result: dict[str, Any]) -> list[tuple[str, Any]]:

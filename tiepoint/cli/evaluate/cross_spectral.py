@@ -46,7 +46,8 @@ def main(
     """
     from tiepoint.errors import InputError
     from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
-    from tiepoint.evaluation.plots import check_suffix
+    from tiepoint.evaluation.metrics import fpr95, roc
+    from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
     from tiepoint.evaluation.provenance import selection_of
     from tiepoint.files import write_text
     from tiepoint.models.device import choose_device
@@ -66,7 +67,11 @@ def main(
         scores = evaluate_cross_spectral(patch_set, models, protocol, progress=advance)
     origin = f"seed {protocol.seed}" if patch_set.pairs is None else "its own pairs"
     if plot:
-        _plot(scores, plot, f"{data.resolve().name}: all categories together, {origin}")
+        curves = [
+            Curve(name, *roc(score.pairs.labels, score.scores)[:2], fpr95(score.pairs.labels, score.scores))
+            for name, score in scores.items()
+        ]
+        plot_roc(curves, plot, f"{data.resolve().name}: all categories together, {origin}")
     if page:
         write_text(page, failures_page(patch_set, scores))
     selections = {name: selection_of(found) for name, found in models.items()}
@@ -98,17 +103,6 @@ def _tables(scores: Mapping[str, CrossScore], title: str) -> list[Table]:
         header = ("model", "temperature", "ECE", "at T = 1")
         tables.append(("Calibration error of match probabilities", header, calibrated))
     return tables
-
-
-def _plot(scores: Mapping[str, CrossScore], path: Path, title: str) -> None:
-    from tiepoint.evaluation.metrics import fpr95, roc
-    from tiepoint.evaluation.plots import Curve, plot_roc
-
-    curves = [
-        Curve(name, *roc(score.pairs.labels, score.scores)[:2], fpr95(score.pairs.labels, score.scores))
-        for name, score in scores.items()
-    ]
-    plot_roc(curves, path, title)
 
 
 def _report(

@@ -12,7 +12,7 @@ from tiepoint.evaluation.provenance import Selection, statement
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tiepoint.evaluation.phototour.table import Model, Row
+    from tiepoint.evaluation.phototour.table import Model
     from tiepoint.patches import PatchSet
 
 Protocol = Literal["fpr95", "revisited"]
@@ -79,28 +79,37 @@ def main(
             raise InputError(f"{patch_set.directory}: holds {set_of(patch_set.manifest)}, but is given as --{name}")
     scores = _measure(sets, models, protocol, resize)
     tables = make_tables(rows, {key: score.figures() for key, score in scores.items()})
-    settings = {"variant": protocol, "resize": resize}
+    settings: dict[str, Any] = {"variant": protocol, "resize": resize}
+    by_name = {model.name: model for model in models}
     report = {
         "protocol": "phototour",
         **settings,
         "version": __version__,
         "data": {name: str(path) for name, path in folders.items()},
         "columns": HEADER,
-        "systems": _systems(rows, tables, settings),
-        "results": _results(models, scores, settings),
+        "systems": [
+            statement("phototour", split="train -> test", selection=row.selection, **settings)
+            | {"system": row.name, "models": row.models, "figures": {name: table[i] for name, table in tables.items()}}
+            for i, row in enumerate(rows)
+        ],
+        "results": [
+            statement(
+                "phototour",
+                split=f"{by_name[name].training or 'elsewhere'} -> {test}",
+                selection=by_name[name].selection,
+                **settings,
+            )
+            | {"model": name, **score.numbers()}
+            for (name, test), score in scores.items()
+        ],
     }
-    shown = [
-        (
-            FIGURES[name],
-            ("train → test", *HEADER),
-            [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)],
-        )
-        for name, table in tables.items()
-    ]
+    shown = []
+    for name, table in tables.items():
+        cells = [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)]
+        shown.append((FIGURES[name], ("train → test", *HEADER), cells))
     lines = [selection_line(row.name, row.selection) for row in rows if row.selection or row.trained]
-    publish(
-        report, json, shown, [*lines, f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}"]
-    )
+    lines.append(f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}")
+    publish(report, json, shown, lines)
     return 0
 
 
@@ -124,34 +133,6 @@ def _measure(
                 found = evaluate_revisited(data, describers, resize=resize, progress=advance)
         scores |= {(name, test): score for name, score in found.items()}
     return scores
-
-
-def _systems(
-    rows: Sequence[Row], tables: Mapping[str, Sequence[Sequence[float | None]]], settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """What each row of the tables says, with its figures in the order of the columns."""
-    return [
-        statement("phototour", split="train -> test", selection=row.selection, **settings)
-        | {"system": row.name, "models": row.models, "figures": {name: table[i] for name, table in tables.items()}}
-        for i, row in enumerate(rows)
-    ]
-
-
-def _results(
-    models: Sequence[Model], scores: Mapping[tuple[str, str], Any], settings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """What each model measured on each set says."""
-    by_name = {model.name: model for model in models}
-    return [
-        statement(
-            "phototour",
-            split=f"{by_name[name].training or 'elsewhere'} -> {test}",
-            selection=by_name[name].selection,
-            **settings,
-        )
-        | {"model": name, **score.numbers()}
-        for (name, test), score in scores.items()
-    ]
 
 
 def _percent(value: float | None) -> str:

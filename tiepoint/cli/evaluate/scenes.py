@@ -74,9 +74,8 @@ def main(
         results=[score.numbers() for score in scores],
         mean=[score.numbers() for score in means],
     )
-    tables = [
-        (title, ("scene", "model", *levels), _rows([*scores, *means], measure)) for measure, title in MEASURES.items()
-    ]
+    header = ("scene", "model", *levels)
+    tables = [(title, header, _rows([*scores, *means], measure)) for measure, title in MEASURES.items()]
     counts = {score.scene: score.points for score in scores}
     lines = (
         "Points: " + ", ".join(f"{scene} {count:,}" for scene, count in counts.items()),
@@ -89,8 +88,8 @@ def main(
 
 def _rows(scores: Sequence[SceneScore], measure: str) -> list[tuple[str, ...]]:
     """One row for each scene and model, one column for each level."""
+    scenes = list(dict.fromkeys(score.scene for score in scores))
     rows: dict[tuple[str, str], list[str]] = {}
-    for scene in dict.fromkeys(score.scene for score in scores):
-        for score in (s for s in scores if s.scene == scene):
-            rows.setdefault((scene, score.model), []).append(f"{100 * getattr(score, measure):.2f}")
+    for score in sorted(scores, key=lambda score: scenes.index(score.scene)):
+        rows.setdefault((score.scene, score.model), []).append(f"{100 * getattr(score, measure):.2f}")
     return [(*key, *cells) for key, cells in rows.items()]
