@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def folder(found: Registration, pair: tuple[np.ndarray, np.ndarray], tmp_path_fa
     path = tmp_path_factory.mktemp("pages")
     a = pair[0]
     b = 255 - cv2.warpPerspective(a, MATRIX, (480, 360))
-    write_report(found, a, b, path / "registered.html", probabilities=np.linspace(0.5, 1, 40))
+    write_report(replace(found, probabilities=np.linspace(0.5, 1, 40)), a, b, path / "registered.html")
     write_report(made(None, count=20, outliers=0), a, b, path / "refused.html")
     return path
 

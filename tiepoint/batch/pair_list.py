@@ -18,19 +18,12 @@ RESERVED = {"summary.csv", "summary.json"}  # what lies beside these folders
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images to register, or one without its partner.
+    """Two images to register, or one without its partner."""
 
-    Attributes:
-        name: of the folder that its results go to, unique in its list.
-        a: image to register; None if it is missing.
-        b: image it is registered to; likewise.
-        problem: why the pair cannot be registered; empty if it can.
-    """
-
-    name: str
-    a: Path | None
-    b: Path | None
-    problem: str = ""
+    name: str  # of the folder that its results go to, unique in its list
+    a: Path | None  # image to register; None if it is missing
+    b: Path | None  # image it is registered to; likewise
+    problem: str = ""  # why the pair cannot be registered; empty if it can
 
 
 def read_table(path: str | Path) -> list[Pair]:

@@ -18,35 +18,20 @@ COLUMNS = ("name", "a", "b", "accepted", "confidence", "reasons", "inliers", "rm
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a pair.
+    """What became of a pair. Without a registration there are no numbers."""
 
-    Attributes:
-        name: of the pair and of its folder.
-        a: path of the image that was registered; empty if it is missing.
-        b: path of the one it was registered to; likewise.
-        accepted: the verdict; False where there is none.
-        confidence: see `Registration`; None where the pair failed, as for what follows.
-        reasons: why it was refused.
-        inliers: tie points.
-        rms: of their residuals, pixels of b; None if refused.
-        matrix: (3, 3), maps a pixel (x, y, 1) of a to b; None if refused.
-        seconds: that it took.
-        error: type and message of what made the pair fail; None if it did not.
-        reused: whether an earlier run had done it.
-    """
-
-    name: str
-    a: str
-    b: str
-    accepted: bool = False
-    confidence: float | None = None
-    reasons: tuple[str, ...] = ()
-    inliers: int | None = None
-    rms: float | None = None
-    matrix: tuple[tuple[float, ...], ...] | None = None
+    name: str  # of the pair and of its folder
+    a: str  # path of the image that was registered; empty if it is missing
+    b: str  # path of the one it was registered to; likewise
+    accepted: bool = False  # the verdict; False where there is none
+    confidence: float | None = None  # see `Registration`
+    reasons: tuple[str, ...] = ()  # why it was refused
+    inliers: int | None = None  # tie points
+    rms: float | None = None  # of their residuals, pixels of b; None if refused
+    matrix: tuple[tuple[float, ...], ...] | None = None  # (3, 3), maps a pixel (x, y, 1) of a to b; None if refused
     seconds: float = 0.0
-    error: str | None = None
-    reused: bool = False
+    error: str | None = None  # type and message of what made the pair fail
+    reused: bool = False  # whether an earlier run had done it
 
     @classmethod
     def of(cls, pair: Pair, result: Mapping[str, Any], reused: bool = False) -> Row:

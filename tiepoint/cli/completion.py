@@ -61,7 +61,7 @@ VERB = {
 }
 
 
-def main(shell: Positional[Literal["bash", "zsh", "fish"]], /, *, json: bool = False) -> int:
+def main(shell: Positional[Literal["bash", "zsh", "fish"]], /, *, json: bool = False) -> None:
     """Print a script that lets a shell complete verbs, options and names of recipes.
 
     The script holds the words: completing runs no Python. Print it anew after an update of tiepoint.
@@ -72,7 +72,6 @@ def main(shell: Positional[Literal["bash", "zsh", "fish"]], /, *, json: bool = F
     """
     script = write_script(shell)
     publish({"shell": shell, "script": script}, json, [], [script])
-    return 0
 
 
 def write_script(shell: str) -> str:

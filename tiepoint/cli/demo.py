@@ -65,15 +65,15 @@ def main(
 
 def _measure(found: Any, disparity: NDArray[np.float32], seconds: float) -> dict[str, Any]:
     correct = _is_correct(found.matches, disparity)
-    known = correct >= 0
+    known = correct[correct >= 0]
     tied = _is_correct(found.tie_points, disparity)
     tied = tied[tied >= 0]
     return {
         "keypoints": found.a.keypoints,
         "matches": len(found.matches),
-        "matches_with_truth": int(known.sum()),
+        "matches_with_truth": len(known),
         "correct": int((correct == 1).sum()),
-        "precision": float((correct[known] == 1).mean()) if known.any() else 0.0,
+        "precision": float((known == 1).mean()) if len(known) else 0.0,
         "tie_points": int(found.inliers.sum()),
         "tie_point_precision": float((tied == 1).mean()) if len(tied) else 0.0,
         "accepted": found.accepted,

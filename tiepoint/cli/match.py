@@ -27,7 +27,7 @@ def main(
     device: str = "auto",
     matching: Matching = Matching(),
     detection: Detection = Detection(),
-) -> int:
+) -> None:
     """Match the keypoints of two images: mutual nearest neighbours that pass the ratio test.
 
     With --relater, the matches are those pairs of near descriptors that are each other's most probable.
@@ -66,4 +66,3 @@ def main(
     emit(result, json, title="Matches")
     if out is not None:
         note(out / "result.json", out / "matches.png", then=f"`tiepoint register {a} {b}` fits a transform")
-    return 0

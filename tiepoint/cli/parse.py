@@ -2,19 +2,18 @@
 
 How a verb is written. Its module, which the table of `tiepoint.cli` names, holds two names:
 
-- `main`, a function of typed parameters that returns the exit code. Its docstring is the help: what the verb does, in
-  complete sentences, then `Args:` with one sentence or more for each parameter, where `SHARED` does not say it already.
-  Parameters before the `/` are positional (`tyro.conf.Positional[Path]`). The five most used options are parameters of
-  `main` itself and come first in the help. All others lie in frozen dataclasses, one parameter each: `detection:
-  Detection = Detection()` shows the fields of `Detection` as a box "detection options", headed by the class's
-  docstring, and each field by the docstring below it. Prefixes are left out: the flag is `--max-keypoints`, so names of
-  fields must differ between the classes of one verb. In tiepoint the classes are those of options.py.
+- `main`, a function of typed parameters that returns the exit code, or None for 0. Its docstring is the help: what the
+  verb does, in complete sentences, then `Args:` with one sentence or more for each parameter that `SHARED` does not
+  explain. Parameters before the `/` are positional (`tyro.conf.Positional[Path]`). The five most used options are
+  parameters of `main` itself and come first. All others lie in frozen dataclasses, such as those of options.py, one
+  parameter each: `detection: Detection = Detection()` shows the fields of `Detection` as a box "detection options",
+  headed by the class's docstring, and each field by the docstring below it. The flag is `--max-keypoints`, without a
+  prefix, so names of fields must differ between the classes of one verb.
 - `EXAMPLES`, two or more: what follows the verb, and what it does; they end the help.
 
 A verb that must look at its words before they are parsed, as `train` does, holds `run_words(prog, words)` in place of
-`main` and calls `parse` itself. `-v` and `-q` are taken off before: log what is done with
-`logging.getLogger("tiepoint...")`, and say what was written and what may come next with `tiepoint.cli.output.note`;
-neither appears beside --json.
+`main` and calls `parse` itself. `-v` and `-q` are taken off before: log by `logging.getLogger("tiepoint...")`, and say
+what was written and what may come next by `tiepoint.cli.output.note`; neither appears beside --json.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ SHARED = {  # what several verbs say of a parameter; one that says it otherwise 
 }
 
 
-def parse_and_run(main: Callable[..., int], prog: str, arguments: Sequence[str], examples: Examples) -> int:
+def parse_and_run(main: Callable[..., int | None], prog: str, arguments: Sequence[str], examples: Examples) -> int:
     """Call a verb's `main` with the arguments of the command line and return its exit code."""
 
     @functools.wraps(main)
-    def bind(*args: Any, **kwargs: Any) -> Callable[[], int]:
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], int | None]:
         return functools.partial(main, *args, **kwargs)
 
     import tyro
 
     short = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
-    return parse(bind, prog, arguments, examples, config=short)()
+    return parse(bind, prog, arguments, examples, config=short)() or 0
 
 
 def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], examples: Examples, **options: Any) -> T:

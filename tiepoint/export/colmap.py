@@ -58,18 +58,13 @@ CREATE TABLE two_view_geometries (pair_id INTEGER PRIMARY KEY NOT NULL, rows INT
 class Camera:
     """A camera. Images that are given the same object share it.
 
-    Attributes:
-        size: width and height in pixels.
-        model: one of COLMAP's, see `MODELS`.
-        params: COLMAP's parameters of the model, in its pixels: the principal point of the image's middle is
-            (width / 2, height / 2).
-        known_focal: whether the focal length is measured rather than guessed.
+    `params` are COLMAP's of the model, in its pixels: the principal point of the image's middle is (width / 2, height / 2).
     """
 
-    size: tuple[int, int]
-    model: str
+    size: tuple[int, int]  # width and height in pixels
+    model: str  # one of MODELS
     params: tuple[float, ...]
-    known_focal: bool = False
+    known_focal: bool = False  # whether the focal length is measured rather than guessed
 
     @classmethod
     def guess(cls, size: tuple[int, int], focal: float | None = None) -> Camera:
@@ -80,17 +75,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class TwoView:
-    """The verified geometry of a pair of images, in our pixels.
+    """The verified geometry of a pair of images, in our pixels; without F COLMAP is told that the pair is planar."""
 
-    Attributes:
-        inliers: (K, 2) rows of the two images' keypoints.
-        fundamental: (3, 3) F with b^T F a = 0, or None.
-        homography: (3, 3), a to b, or None. Without a fundamental matrix COLMAP is told that the pair is planar.
-    """
-
-    inliers: NDArray[np.integer]
-    fundamental: Matrix | None = None
-    homography: Matrix | None = None
+    inliers: NDArray[np.integer]  # (K, 2) rows of the two images' keypoints
+    fundamental: Matrix | None = None  # (3, 3) F with b^T F a = 0
+    homography: Matrix | None = None  # (3, 3), a to b
 
 
 def write_database(

@@ -27,17 +27,11 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class MatchedFolder:
-    """Features by image name, and matches by pair of names.
+    """Features by image name, and matches by pair of names."""
 
-    Attributes:
-        features: of each image that could be used, by its path below the folder, with "/".
-        matches: of each pair of them, possibly none.
-        left_out: images that could not be used, and why.
-    """
-
-    features: dict[str, Features]
-    matches: dict[Pair, RowMatches]
-    left_out: dict[str, str]
+    features: dict[str, Features]  # of each image that could be used, by its path below the folder, with "/"
+    matches: dict[Pair, RowMatches]  # of each pair of them, possibly none
+    left_out: dict[str, str]  # images that could not be used, and why
 
 
 def match_folder(

@@ -24,23 +24,14 @@ UNCERTAINTY = 1.0  # of a keypoint in pixels, hloc's default
 
 @dataclass(frozen=True)
 class HlocFeatures:
-    """What hloc keeps of an image.
+    """What hloc keeps of an image."""
 
-    Attributes:
-        keypoints: (N, 2) x and y in pixels.
-        descriptors: (N, D) float32.
-        scores: (N,) float32.
-        size: width and height.
-        scales: (N,) sigmas in pixels, or None where the file has none.
-        angles: (N,) radians, counter-clockwise as seen, or None.
-    """
-
-    keypoints: NDArray[np.float64]
-    descriptors: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    size: tuple[int, int]
-    scales: NDArray[np.float32] | None = None
-    angles: NDArray[np.float32] | None = None
+    keypoints: NDArray[np.float64]  # (N, 2) x and y in pixels
+    descriptors: NDArray[np.float32]  # (N, D)
+    scores: NDArray[np.float32]  # (N,)
+    size: tuple[int, int]  # width and height
+    scales: NDArray[np.float32] | None = None  # (N,) sigmas in pixels, or None where the file has none
+    angles: NDArray[np.float32] | None = None  # (N,) radians, counter-clockwise as seen, or None
 
 
 def write_features(path: str | Path, images: Mapping[str, Features]) -> None:

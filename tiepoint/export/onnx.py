@@ -38,12 +38,8 @@ def export_onnx(name_or_path: str | Path, out: str | Path) -> Path:
     itself does after the last bit of some pixels is changed: one that divides by the patch's standard deviation gives
     rounding noise there.
 
-    Args:
-        name_or_path: as `tiepoint.load` takes it.
-        out: of the file, which ends in .onnx. The weights are inside.
-
-    Raises:
-        InputError: packages that are missing, a model without a network, results that differ.
+    `name_or_path` is as `tiepoint.load` takes it; `out` ends in .onnx, and the weights are inside. Raises InputError
+    for packages that are missing, a model without a network, results that differ.
     """
     if missing := [package for package in PACKAGES if importlib.util.find_spec(package) is None]:
         raise InputError(f"ONNX export needs {', '.join(missing)}: pip install 'tiepoint[onnx]'")

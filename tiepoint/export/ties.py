@@ -18,15 +18,8 @@ def write_ties(folder: Path, registration: Registration) -> list[str]:
 
     Files of an earlier registration that this one does not have are removed. A refused one has none.
 
-    Args:
-        folder: made if missing.
-        registration: with the georeferences of its images, see `tiepoint.features.view.ViewInfo.geo`.
-
-    Returns:
-        The names of the files.
-
-    Raises:
-        InputError: what `tiepoint.export.points` refuses.
+    The folder is made if missing; georeferences are those of `tiepoint.features.view.ViewInfo.geo`. Returns the names
+    of the files. Raises InputError for what `tiepoint.export.points` refuses.
     """
     for name in (CSV, GCPS, GEOJSON):
         (folder / name).unlink(missing_ok=True)

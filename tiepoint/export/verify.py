@@ -21,12 +21,7 @@ def verify(
 
     Too few are less than `min_inliers` or 8, or so few that matches at random would agree as well (see
     `tiepoint.geometry.epipolar`). Of matches on a plane it is the homography, since they leave the matrix open.
-
-    Args:
-        a: features of an image.
-        b: of another.
-        rows: (M, 2) matches.
-        options: of the estimation.
+    `rows` (M, 2) are the matches of the features.
     """
     needed = max(options.min_inliers, MIN_INLIERS)
     if len(rows) < needed:

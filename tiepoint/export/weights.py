@@ -27,13 +27,8 @@ def export_weights(name_or_path: str | Path, out: str | Path, layout: str = "kor
     (hardnet, l2net), HardNet8, SOSNet or TFeat. "authors": as the network's released checkpoint; SDGMNet's lists every
     layer twice and lies in "model_state_dict", HardNet's lies in "state_dict".
 
-    Args:
-        name_or_path: as `tiepoint.load` takes it.
-        out: of the file, which ends in .pth or .pt.
-        layout: one of LAYOUTS.
-
-    Raises:
-        InputError: no describer with weights, a layout that its network does not have, or another ending.
+    `name_or_path` is as `tiepoint.load` takes it; `out` ends in .pth or .pt. Raises InputError for no describer with
+    weights, a layout that its network does not have, or another ending.
     """
     out, model = Path(out), load_describer(name_or_path)
     if layout not in LAYOUTS:

@@ -22,15 +22,9 @@ class Entry(NamedTuple):
 
 
 def captioned(picture: Picture, title: str, legend: Sequence[Entry]) -> Picture:
-    """The picture between a title and a legend, whose texts wrap at its width.
+    """The picture, RGB (H, W, 3), between a title and a legend, whose texts wrap at its width: RGB (H + caption, W, 3).
 
-    Args:
-        picture: RGB (H, W, 3).
-        title: one line or several; no room is left for an empty one.
-        legend: its entries, set one after the other as far as they fit on a line.
-
-    Returns:
-        RGB (H + caption, W, 3).
+    No room is left for an empty title. The entries of the legend follow one another as far as they fit on a line.
     """
     width = picture.shape[1]
     size = round(min(max(width / 64, SMALLEST_FONT_PX), LARGEST_FONT_PX))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.options import TWO_VIEW_MODELS
-from tiepoint.registration.overlay import Mapping, Style, overlay
+from tiepoint.registration.overlay import Mapping, overlay
 from tiepoint.registration.result import Registration
 from tiepoint.registration.show import AGREES, DISAGREES
 from tiepoint.report.canvas import PAPER, Entry, captioned
@@ -25,14 +25,11 @@ SUBPIXEL_BITS = 4
 MAX_LINES = 200
 PLANE_KINDS = ("tie points, which agree with the transform", "other matches: wrong, or right but off the plane")
 EPIPOLAR_KINDS = ("tie points, which agree with the epipolar geometry", "other matches, which do not")
-OVERLAY_LEGENDS = {
-    "colours": [
-        Entry("brighter in image A", [(200, 40, 40)]),
-        Entry("brighter in image B", [(40, 200, 200)]),
-        Entry("alike in both", [(40, 40, 40), (230, 230, 230)]),
-    ],
-    "checkerboard": [Entry("Squares of image A and image B in turn: edges run through where the images fit")],
-}
+OVERLAY_LEGEND = [
+    Entry("brighter in image A", [(200, 40, 40)]),
+    Entry("brighter in image B", [(40, 200, 200)]),
+    Entry("alike in both", [(40, 40, 40), (230, 230, 230)]),
+]
 
 
 def draw_matches(
@@ -45,9 +42,8 @@ def draw_matches(
     value_name: str = "match probability",
     kinds: tuple[str, str] = PLANE_KINDS,
     title: str | None = None,
-    max_lines: int = MAX_LINES,
 ) -> Picture:
-    """The images side by side in one height, a half-transparent line for each match, a title and a legend.
+    """The images side by side in one height, a half-transparent line for each of 200 matches at most, title, legend.
 
     Args:
         a: what was matched: a path, an array (H, W) or (C, H, W), or a `Raster`; read as `match` and `register` do.
@@ -58,7 +54,6 @@ def draw_matches(
         value_name: what the values are, for the legend.
         kinds: legend of the matches that agree, and of the others.
         title: text above the images; the number of matches if None.
-        max_lines: largest number of lines; of more matches an even sample is drawn, each kind in its proportion.
 
     Returns:
         RGB picture. The images are enlarged or reduced to a picture 900 to 2,400 px wide, and at most 1,800 px high.
@@ -74,8 +69,7 @@ def draw_matches(
     canvas, placed = _side_by_side(as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8(), points)
     colours = _colours(good, known)
     # Evenly from each kind in its proportion, in an order that hides no kind behind another.
-    rows = np.argsort(good, kind="stable")[even_sample(count, max_lines)]
-    rows = np.random.default_rng(0).permutation(rows)
+    rows = np.random.default_rng(0).permutation(np.argsort(good, kind="stable")[even_sample(count, MAX_LINES)])
     radius = max(2, round(canvas.shape[1] / 700)) << SUBPIXEL_BITS
     lines = canvas.copy()
     for row in rows.tolist():
@@ -87,19 +81,16 @@ def draw_matches(
             cv2.circle(canvas, (x, y), radius, colours[row].tolist(), -1, cv2.LINE_AA, SUBPIXEL_BITS)
     legend = _legend(good, known, None if agrees is None else kinds, value_name)
     if len(rows) < count:
-        legend.append(
-            Entry(f"{len(rows):,} of {count:,} are drawn{'' if agrees is None else ', each kind in its proportion'}")
-        )
+        how = "" if agrees is None else ", each kind in its proportion"
+        legend.append(Entry(f"{len(rows):,} of {count:,} are drawn{how}"))
     return captioned(canvas, f"{count:,} matches" if title is None else title, legend)
 
 
 def draw_registration(a: Image | Raster, b: Image | Raster, registration: Registration) -> Picture:
     """The correspondences of a registration by `draw_matches`, with its verdict and, by a relater, its probabilities.
 
-    Args:
-        a: image a as it was registered, or reduced as `tiepoint.registration.large.pictured` returns it.
-        b: image b of the same kind.
-        registration: in the pixels of these images.
+    Images a and b are those that were registered, or reduced as `tiepoint.registration.large.pictured` returns them;
+    the registration is in their pixels.
     """
     values = None
     if registration.probabilities is not None and len(registration.probabilities):
@@ -110,18 +101,16 @@ def draw_registration(a: Image | Raster, b: Image | Raster, registration: Regist
     return draw_matches(a, b, registration.points, agrees, values, kinds=kinds, title=summary(registration))
 
 
-def draw_overlay(
-    a: Image | Raster, b: Image | Raster, mapping: Mapping, style: Style = "colours", *, title: str = ""
-) -> Picture:
+def draw_overlay(a: Image | Raster, b: Image | Raster, mapping: Mapping, *, title: str = "") -> Picture:
     """Image a over image b by `tiepoint.registration.overlay.overlay`, with a title and a legend.
 
     Large images are reduced to 1,800 px, and tiny ones enlarged for the legend; images and errors as `draw_matches`.
     """
     levels = as_raster(a, "image a").to_uint8(), as_raster(b, "image b").to_uint8()
-    picture = overlay(*levels, mapping, style, longest=MAX_OVERLAY_PX)
+    picture = overlay(*levels, mapping, longest=MAX_OVERLAY_PX)
     height, width = picture.shape[:2]
     scale = max(1, -(-MIN_OVERLAY_PX // width))
-    return captioned(_resized(picture, width * scale, height * scale), title, OVERLAY_LEGENDS[style])
+    return captioned(_resized(picture, width * scale, height * scale), title, OVERLAY_LEGEND)
 
 
 def summary(registration: Registration) -> str:

@@ -29,17 +29,8 @@ def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: 
     False matches are the non-matches of highest score, misses the matches of lowest score; ties keep the order of the
     pairs. Patches are shown as the model saw them, three times as wide as stored, the first spectrum on the left.
     16-bit patches are stretched, by the same range within one list and spectrum. Only patches that are shown are read.
-
-    Args:
-        patch_set: the patch set that was measured.
-        scores: what `tiepoint.evaluation.cross_spectral.evaluate_cross_spectral` returned, by model.
-        count: largest number of pairs in a list.
-
-    Returns:
-        The text of the page.
-
-    Raises:
-        InputError: a count below 1.
+    `scores` are what `tiepoint.evaluation.cross_spectral.evaluate_cross_spectral` returned of the patch set, by model.
+    Raises InputError for a count below 1.
     """
     if count < 1:
         raise InputError(f"count is {count}: give at least 1")

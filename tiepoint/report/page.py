@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import write_text
@@ -36,7 +36,6 @@ def write_report(
     b: Image | Raster,
     path: str | Path,
     *,
-    probabilities: ArrayLike | None = None,
     title: str | None = None,
 ) -> None:
     """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
@@ -50,12 +49,10 @@ def write_report(
         a: the image that was registered, a path, an array or a `Raster` as for `register`.
         b: the image it was registered to.
         path: the page to write, atomically.
-        probabilities: match probabilities in 0..1: (M,) one for each correspondence, or (T,) one for each tie point;
-            those of the registration if None.
         title: heading of the page; the images' names if None.
 
     Raises:
-        InputError: an unusable image, an image of another size than the registered one, or unfit probabilities.
+        InputError: an unusable image, or one of another size than the registered one.
     """
     levels, names = [], []
     for image, name, known in ((a, "image a", registration.a), (b, "image b", registration.b)):
@@ -68,7 +65,7 @@ def write_report(
             )
         levels.append(raster.to_uint8())
         names.append(raster.name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
-    data = payload(registration, (names[0], names[1]), probabilities)
+    data = payload(registration, (names[0], names[1]))
     write_text(path, _page(registration, data, levels, title or " to ".join(Path(name).name or name for name in names)))
 
 
@@ -96,9 +93,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
     parts |= {f"overlay_{name}": "" for name in ("tools", "stage", "below", "script")}
     if registration.mapping is not None:
         (width, height), corners = registration.b.size, outline(registration.mapping, registration.a.size)
-        edge = " ".join(
-            f"{x:.2f},{y:.2f}" for x, y in corners.tolist()
-        )  # pixels of b, centres at integers
+        edge = " ".join(f"{x:.2f},{y:.2f}" for x, y in corners.tolist())  # pixels of b, centres at integers
         geometry = {"width": width, "height": height, "bottom": f"{height - 0.5:g}", "outline": edge}
         parts["overlay_script"] = f"<script>\n{_asset('overlay.js')}</script>"
         for name in ("tools", "stage", "below"):

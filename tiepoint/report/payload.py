@@ -7,9 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tiepoint.errors import InputError
 from tiepoint.registration.overlay import outline
 from tiepoint.registration.result import Registration
 from tiepoint.report.draw import even_sample
@@ -19,7 +18,7 @@ MAX_SHOWN = MAX_REJECTED = 1000
 PATCH_PX, COLUMNS = 64, 20
 
 
-def payload(registration: Registration, names: tuple[str, str], probabilities: ArrayLike | None) -> dict[str, Any]:
+def payload(registration: Registration, names: tuple[str, str]) -> dict[str, Any]:
     """What the script of the page reads, in plain and finite values.
 
     `shown` holds the tie points, or all correspondences where the registration is refused: at most a thousand, an even
@@ -27,7 +26,6 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
     order. `rejected` samples the other correspondences in the same proportion. A registration by a fundamental matrix
     has residuals, but `mapped` is None.
     """
-    probability = _probabilities(registration, registration.probabilities if probabilities is None else probabilities)
     if registration.matrix is None:
         points, residuals, mapped = registration.points, None, None
         rows, order = np.arange(len(points)), np.argsort(registration.scores, kind="stable")
@@ -35,6 +33,7 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
         points, residuals = registration.tie_points, registration.residuals
         mapped = None if registration.mapping is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
+    given = registration.probabilities  # one for each tie point
     chosen = order[even_sample(len(order), MAX_SHOWN)]
     others = np.empty((0, 4)) if registration.mapping is None else registration.points[~registration.inliers]
     rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
@@ -49,7 +48,7 @@ def payload(registration: Registration, names: tuple[str, str], probabilities: A
             "mapped": None if mapped is None else _plain(mapped[chosen]),
             "residuals": None if residuals is None else _plain(residuals[chosen]),
             "similarities": _plain(registration.scores[rows[chosen]]),
-            "probabilities": None if probability is None else _plain(probability[rows[chosen]]),
+            "probabilities": None if given is None or not len(given) else _plain(given[chosen]),
         },
         "rejected": _plain(others[even_sample(len(others), rejected)]),
         "sprite": {"columns": max(1, min(COLUMNS, len(chosen))), "size": PATCH_PX},
@@ -74,15 +73,10 @@ def coverage(registration: Registration) -> float | None:
 
 
 def sprite(a: Picture, b: Picture, points: Matrix) -> Picture:
-    """One sheet of the patches, 64x64 pixels, upright and unscaled, around each point in a and in b.
+    """One sheet of the patches, 64x64 pixels, upright and unscaled, around each point in images a and b, both (H, W).
 
-    Args:
-        a: (H, W).
-        b: (H, W).
-        points: (K, 4): xa, ya, xb, yb in pixels; K at least 1.
-
-    Returns:
-        (64 * rows, 128 * columns): point k at row k // 20 and column k % 20, a left and b right of it.
+    `points` (K, 4) are xa, ya, xb, yb in pixels, K at least 1. In the sheet (64 * rows, 128 * columns) point k is at
+    row k // 20 and column k % 20, a left and b right of it.
     """
     columns = min(COLUMNS, len(points))
     sheet = np.zeros((-(-len(points) // columns) * PATCH_PX, columns * 2 * PATCH_PX), dtype=np.uint8)
@@ -98,25 +92,6 @@ def json_script(value: Any) -> str:
     """JSON for the inside of a script element, which no text in it can end. Raises ValueError for NaN and infinity."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _probabilities(registration: Registration, given: ArrayLike | None) -> NDArray[np.float64] | None:
-    """One for each correspondence; NaN where only tie points have one."""
-    if given is None or not np.size(given):
-        return None
-    values, count = np.asarray(given, dtype=np.float64), len(registration.inliers)
-    if values.shape not in ((count,), (len(registration.tie_points),)):
-        raise InputError(
-            f"probabilities have shape {values.shape}: give one for each of the {count} correspondences "
-            f"or of the {len(registration.tie_points)} tie points"
-        )
-    if not ((values >= 0) & (values <= 1)).all():
-        raise InputError("probabilities hold a value outside 0..1: give calibrated probabilities, not logits")
-    if len(values) == count:
-        return values
-    spread = np.full(count, np.nan)
-    spread[registration.inliers] = values
-    return spread
 
 
 def _plain(values: NDArray[Any]) -> list[Any]:

@@ -24,7 +24,7 @@ def main(
     licence: str = "unknown",
     json: bool = False,
     cut: AlignedOptions = AlignedOptions(),
-) -> int:
+) -> None:
     """Cut upright patches of the same points from pairs of images of two spectra and write them as a PatchSet.
 
     Args:
@@ -43,4 +43,3 @@ def main(
     counts = {**patch_set.manifest["counts"], "without_keypoints": without}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     note(out, then=f"tiepoint data info {out} --sheet {out}.png")
-    return 0

@@ -24,7 +24,7 @@ def main(
     licence: str = "unknown",
     workers: int = 2,
     json: bool = False,
-) -> int:
+) -> None:
     """Cut a patch at every observation of COLMAP projects and write them as a PatchSet.
 
     Args:
@@ -43,4 +43,3 @@ def main(
     counts = patch_set.manifest["counts"]
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     note(out, then=f"tiepoint data info {out} --sheet {out}.png")
-    return 0

@@ -73,7 +73,7 @@ def main(
     return 0
 
 
-def _list(json: bool) -> int:
+def _list(json: bool) -> None:
     from tiepoint.data.fetching.sources import SOURCES
 
     sets = [
@@ -89,4 +89,3 @@ def _list(json: bool) -> int:
         for s in SOURCES.values()
     ]
     publish({"data_sets": sets}, json, [("Data sets", ("name", "what", "from"), rows, 3)])
-    return 0

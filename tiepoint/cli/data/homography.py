@@ -24,7 +24,7 @@ def main(
     illumination: tuple[str, ...] = (),
     json: bool = False,
     cut: HomographyOptions = HomographyOptions(),
-) -> int:
+) -> None:
     """Cut strips in the layout of HPatches from image sequences with known homographies.
 
     Args:
@@ -44,4 +44,3 @@ def main(
     table = (f"Strips in {out}", ("sequence", "patches a strip"), list(strips.counts.items()))
     publish({"directory": str(out), "patches": strips.counts}, json, [table])
     note(out, then=f"tiepoint evaluate hpatches {out}, or tiepoint data hpatches {out} --out PATCHES")
-    return 0

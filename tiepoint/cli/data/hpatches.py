@@ -26,7 +26,7 @@ def main(
     part: Literal["train", "test"] = "train",
     licence: str = "unknown",
     json: bool = False,
-) -> int:
+) -> None:
     """Write the patches of HPatches as a PatchSet, for training or for checks of pairs.
 
     Args:
@@ -47,4 +47,3 @@ def main(
     counts = {"sequences": len(patch_set.manifest["provenance"]["sequences"]), **patch_set.manifest["counts"]}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     note(out, then=f"tiepoint data info {out} --sheet {out}.png")
-    return 0

@@ -19,7 +19,7 @@ EXAMPLES = {
 }
 
 
-def main(data: Positional[Path], /, *, sheet: Path | None = None, seed: int = 0, json: bool = False) -> int:
+def main(data: Positional[Path], /, *, sheet: Path | None = None, seed: int = 0, json: bool = False) -> None:
     """Show what a PatchSet holds, and verify its hashes.
 
     Args:
@@ -41,7 +41,6 @@ def main(data: Positional[Path], /, *, sheet: Path | None = None, seed: int = 0,
         result["sheet"] = str(sheet)
     publish(result, json, [(f"PatchSet {data}", ("", ""), [(key, _plain(value)) for key, value in _flat(result)])])
     note(sheet)
-    return 0
 
 
 def _describe(patch_set: PatchSet) -> dict[str, Any]:

@@ -16,7 +16,7 @@ EXAMPLES = {
 
 def main(
     source: Positional[Path], /, *, out: Path, name: str | None = None, licence: str = "unknown", json: bool = False
-) -> int:
+) -> None:
     """Write a set of UBC PhotoTour, or one that others publish in its layout, as a PatchSet with its lists of pairs.
 
     Args:
@@ -32,4 +32,3 @@ def main(
         counts["pairs"] = ", ".join(f"{key}: {number:,}" for key, number in counts["pairs"].items()) or "none"
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     note(out, then=f"tiepoint data info {out} --sheet {out}.png")
-    return 0

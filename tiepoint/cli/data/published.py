@@ -29,7 +29,7 @@ def main(
     first_number: Literal[0, 1] = 0,
     licence: str = "unknown",
     json: bool = False,
-) -> int:
+) -> None:
     """Write a published cross-spectral patch set as a PatchSet with the pairs that it defines.
 
     Args:
@@ -61,4 +61,3 @@ def main(
     counts = {**patch_set.manifest["counts"], "pairs": len(patch_set.pairs), "matches": matches}
     emit({"directory": str(out), **counts}, json, title=f"PatchSet {out}")
     note(out, then=f"tiepoint data info {out} --sheet {out}.png")
-    return 0

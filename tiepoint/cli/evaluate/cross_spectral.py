@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiepoint.evaluation.cross_spectral import CrossScore
-    from tiepoint.patches import PatchSet
 
 EXAMPLES = {
     "visnir-test --model rrlnet-visnir rootsift": "Compare a relater and a describer.",
@@ -33,7 +32,7 @@ def main(
     device: str = "auto",
     json: bool = False,
     protocol: CrossSpectralOptions = CrossSpectralOptions(),
-) -> int:
+) -> None:
     """Measure relaters and describers on pairs of two spectra: the error at 95 % recall of each category.
 
     Args:
@@ -48,7 +47,7 @@ def main(
     from tiepoint.evaluation.cross_spectral import evaluate_cross_spectral
     from tiepoint.evaluation.metrics import fpr95, roc
     from tiepoint.evaluation.plots import Curve, check_suffix, plot_roc
-    from tiepoint.evaluation.provenance import selection_of
+    from tiepoint.evaluation.provenance import selection_of, statement
     from tiepoint.files import write_text
     from tiepoint.models.device import choose_device
     from tiepoint.models.load import load
@@ -81,45 +80,12 @@ def main(
         f"{data}: {spectra}, {origin}, rule {protocol.rule}, tiepoint {__version__}",
     ]
     rates = "FDR95 %, compare it with no FPR95" if protocol.rule == "fdr" else "FPR95 %"
-    publish(_report(patch_set, scores, selections, protocol), json, _tables(scores, rates), lines)
-    note(plot, page)
-    return 0
-
-
-def _tables(scores: Mapping[str, CrossScore], title: str) -> list[Table]:
-    """One row a model: the errors of the categories and their mean; for relaters a second table, of calibration."""
-    categories = list(next(iter(scores.values())).errors) if scores else []
-    rows = [
-        (name, *(f"{100 * error:.2f}" for error in (*score.errors.values(), score.mean, score.average_precision)))
-        for name, score in scores.items()
-    ]
-    calibrated = [
-        (name, score.temperature, score.ece, score.ece_uncalibrated)
-        for name, score in scores.items()
-        if score.temperature is not None
-    ]
-    tables: list[Table] = [(title, ("model", *categories, "mean", "AP %"), rows)]
-    if calibrated:
-        header = ("model", "temperature", "ECE", "at T = 1")
-        tables.append(("Calibration error of match probabilities", header, calibrated))
-    return tables
-
-
-def _report(
-    patch_set: PatchSet,
-    scores: Mapping[str, CrossScore],
-    selections: Mapping[str, str | None],
-    protocol: CrossSpectralOptions,
-) -> dict[str, Any]:
-    """What the run says of itself, and what each model's figures say, since some may be chosen on the test data."""
-    from tiepoint.evaluation.provenance import statement
-
     own = patch_set.pairs is not None
     settings: dict[str, Any] = {
         "variant": "pairs of the data set" if own else "seeded pairs",
         "split": patch_set.directory.resolve().name,
     }
-    return statement(
+    report = statement(
         "cross-spectral",
         **settings,
         data=str(patch_set.directory),
@@ -129,8 +95,26 @@ def _report(
         rule=protocol.rule,
         any_spectra=protocol.any_spectra,
         models=list(scores),
-        results=[
+        results=[  # what each model's figures say, since some may be chosen on the test data
             statement("cross-spectral", **settings, selection=selections[name], model=name, **score.numbers())
             for name, score in scores.items()
         ],
     )
+    publish(report, json, _tables(scores, rates), lines)
+    note(plot, page)
+
+
+def _tables(scores: Mapping[str, CrossScore], title: str) -> list[Table]:
+    """One row a model: the errors of the categories and their mean; for relaters a second table, of calibration."""
+    categories = list(next(iter(scores.values())).errors) if scores else []
+    rows = [
+        (name, *(f"{100 * error:.2f}" for error in (*score.errors.values(), score.mean, score.average_precision)))
+        for name, score in scores.items()
+    ]
+    tables: list[Table] = [(title, ("model", *categories, "mean", "AP %"), rows)]
+    relaters = {name: score for name, score in scores.items() if score.temperature is not None}
+    if relaters:
+        known = [(name, score.temperature, score.ece, score.ece_uncalibrated) for name, score in relaters.items()]
+        header = ("model", "temperature", "ECE", "at T = 1")
+        tables.append(("Calibration error of match probabilities", header, known))
+    return tables

@@ -32,7 +32,7 @@ def main(
     out: Path | None = None,
     json: bool = False,
     protocol: HPatchesOptions = HPatchesOptions(),
-) -> int:
+) -> None:
     """Measure describers on HPatches: patch verification, image matching and patch retrieval.
 
     Args:
@@ -61,23 +61,20 @@ def main(
     report = {"protocol": "hpatches", "version": __version__, "data": str(patches), "results": results}
     if out:
         write_json(out, report)
-    each = [_tables(result) for result in results]
-    names = [result["describer"] for result in results]
-    tables = [
-        (title, ("model", *columns), [(n, *map(_percent, t[title].values())) for n, t in zip(names, each, strict=True)])
-        for title, columns in each[0].items()
-    ]
+    each = {result["describer"]: _tables(result) for result in results}
+    tables = []
+    for title, columns in _tables(results[0]).items():
+        rows = [(name, *(f"{100 * value:.2f}" for value in found[title].values())) for name, found in each.items()]
+        tables.append((title, ("model", *columns), rows))
     settings = (
         f"{protocol.averaging} averaging, {protocol.average_precision} AP, {protocol.metric} distance, normalisation "
         f"{protocol.normalization}, resize {protocol.resize}"
     )
     lines = [f"Split {protocol.split} of {results[0]['sequences']} sequences, {settings}, tiepoint {__version__}"]
-    drawn = [task for task, origin in results[0]["tasks"].items() if origin == "generated"]
-    if drawn:
+    if drawn := [task for task, origin in results[0]["tasks"].items() if origin == "generated"]:
         lines.append(f"Drawn, not read from the benchmark's files: {', '.join(drawn)}")
     publish(report, json, tables, lines)
     note(out)
-    return 0
 
 
 def _tables(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -93,7 +90,3 @@ def _tables(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             noise: sum(retrieval[key].values()) / len(retrieval[key]) for key, noise in NOISES.items()
         },
     }
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"

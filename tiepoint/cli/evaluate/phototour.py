@@ -43,7 +43,7 @@ def main(
     selection: Selection | None = None,
     device: str = "auto",
     json: bool = False,
-) -> int:
+) -> None:
     """Measure describers on PhotoTour sets: FPR95 on the official pairs, or mean average precision over images.
 
     Args:
@@ -110,7 +110,6 @@ def main(
     lines = [selection_line(row.name, row.selection) for row in rows if row.selection or row.trained]
     lines.append(f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}")
     publish(report, json, shown, lines)
-    return 0
 
 
 def _measure(

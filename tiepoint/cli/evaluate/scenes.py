@@ -33,7 +33,7 @@ def main(
     seed: int = 0,
     plot: Path | None = None,
     json: bool = False,
-) -> int:
+) -> None:
     """Measure describers by the scene protocol: each track's widest pair, with noise on the second keypoint's frame.
 
     Args:
@@ -83,7 +83,6 @@ def main(
     )
     publish(report, json, tables, lines)
     note(plot)
-    return 0
 
 
 def _rows(scores: Sequence[SceneScore], measure: str) -> list[tuple[str, ...]]:

@@ -23,7 +23,7 @@ def main(
     seed: int = 0,
     plot: Path | None = None,
     json: bool = False,
-) -> int:
+) -> None:
     """Measure describers on seeded, balanced pairs of a PatchSet: FPR95, average precision, ROC AUC.
 
     Args:
@@ -47,12 +47,9 @@ def main(
     patch_set = PatchSet.open(data, verify=True)
     with progress_bar("describing") as advance:
         results = evaluate_pairs(patch_set, describers, count=count, seed=seed, progress=advance)
+    each = [(name, kind, v) for name, kinds in results.items() for kind, v in kinds.items()]
     if plot:
-        curves = [
-            Curve(f"{name}, {kind}", *roc(v.labels, v.scores)[:2], v.fpr95)
-            for name, kinds in results.items()
-            for kind, v in kinds.items()
-        ]
+        curves = [Curve(f"{name}, {kind}", *roc(v.labels, v.scores)[:2], v.fpr95) for name, kind, v in each]
         plot_roc(curves, plot, f"{data.resolve().name}: {count:,} matches, seed {seed}")
     report = {
         "protocol": "verification",
@@ -66,10 +63,8 @@ def main(
     }
     rows = [
         (name, kind, v.pairs, *(f"{100 * x:.2f}" for x in (v.fpr95, v.average_precision, v.roc_auc)))
-        for name, kinds in results.items()
-        for kind, v in kinds.items()
+        for name, kind, v in each
     ]
     title = f"Pairs of {data}: {count:,} matches, seed {seed}, tiepoint {__version__}"
     publish(report, json, [(title, ("model", "non-matches", "pairs", "FPR95 %", "AP %", "ROC AUC %"), rows)])
     note(plot)
-    return 0

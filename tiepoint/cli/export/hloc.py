@@ -26,7 +26,7 @@ def main(
     json: bool = False,
     matching: Matching = Matching(),
     detection: Detection = Detection(),
-) -> int:
+) -> None:
     """Describe and match the images of a folder and write features.h5, matches.h5 and pairs.txt as hloc does.
 
     A match's score is (1 + inner product of the descriptors) / 2. An image that cannot be used is left out and named.
@@ -58,4 +58,3 @@ def main(
     }
     emit(result, json, title="Exported")
     note(out / "features.h5", out / "matches.h5", out / "pairs.txt")
-    return 0

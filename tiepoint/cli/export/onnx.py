@@ -14,7 +14,7 @@ EXAMPLES = {
 }
 
 
-def main(model: Positional[str], /, *, out: Path, json: bool = False) -> int:
+def main(model: Positional[str], /, *, out: Path, json: bool = False) -> None:
     """Write a describer or a relater as ONNX, once ONNX Runtime agrees with torch on it.
 
     Args:
@@ -39,4 +39,3 @@ def main(model: Positional[str], /, *, out: Path, json: bool = False) -> int:
         result |= {key: ", ".join(facts[key]) for key in ("inputs", "outputs")}
     emit(result, json, title="Exported")
     note(path, card_path(path))
-    return 0

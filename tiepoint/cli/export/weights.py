@@ -17,7 +17,7 @@ EXAMPLES = {
 
 def main(
     model: Positional[str], /, *, out: Path, layout: Literal["kornia", "authors"] = "kornia", json: bool = False
-) -> int:
+) -> None:
     """Write a describer's weights as a torch file that another project loads.
 
     Args:
@@ -30,4 +30,3 @@ def main(
 
     loads = export_weights(model, out, layout)
     emit({"out": str(out), "layout": layout, "loads_into": loads}, json, title="Exported")
-    return 0
