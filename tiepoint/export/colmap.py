@@ -58,7 +58,7 @@ CREATE TABLE two_view_geometries (pair_id INTEGER PRIMARY KEY NOT NULL, rows INT
 class Camera:
     """A camera. Images that are given the same object share it.
 
-    `params` are COLMAP's of the model, in its pixels: the principal point of the image's middle is (width / 2, height / 2).
+    `params` are COLMAP's of the model, in its pixels: the image's middle is (width / 2, height / 2).
     """
 
     size: tuple[int, int]  # width and height in pixels

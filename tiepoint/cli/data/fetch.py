@@ -23,7 +23,7 @@ def main(
     timeout: float = 30.0,
     list: bool = False,
     json: bool = False,
-) -> int:
+) -> None:
     """Fetch a published data set, check it, and unpack it to a folder of its name.
 
     A download that was interrupted goes on where it stopped. Proxies are those of http_proxy and https_proxy.
@@ -40,7 +40,8 @@ def main(
     from tiepoint.errors import InputError
 
     if list:
-        return _list(json)
+        _list(json)
+        return
     if not name:
         raise InputError(f"name a data set: {', '.join(SOURCES)}")
     source = find(name)
@@ -70,7 +71,6 @@ def main(
         f"Next: {then}",
     ]
     publish(facts, json, [], lines)
-    return 0
 
 
 def _list(json: bool) -> None:
