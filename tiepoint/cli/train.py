@@ -46,16 +46,14 @@ def run_words(prog: str, arguments: Sequence[str]) -> int:
     recipe = load_recipe(name) if name else Recipe()
     if "--loss.name" in words[:-1]:  # another loss has other options
         recipe = replace(recipe, loss=loss_options(words[words.index("--loss.name") + 1])())
-    if "--minutes" in words and "--steps" not in words:
-        words += ["--steps", "None"]
-    if "--steps" in words and "--minutes" not in words:
-        words += ["--minutes", "None"]
+    for given, other in (("--minutes", "--steps"), ("--steps", "--minutes")):
+        if given in words and other not in words:
+            words += [other, "None"]
     recipe, words = _take_tables(recipe, words)
     options = parse(Options, f"{prog} RECIPE", words, EXAMPLES, default=Options(recipe))
     if name is None:
-        raise InputError(
-            f"name a recipe, {prog} RECIPE [--key value ...]: a file, or one of {', '.join(recipe_names())}"
-        )
+        shipped = ", ".join(recipe_names())
+        raise InputError(f"name a recipe, {prog} RECIPE [--key value ...]: a file, or one of {shipped}")
     return _train(options, options.out or Path("runs") / Path(name).stem)
 
 

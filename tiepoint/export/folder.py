@@ -51,8 +51,8 @@ def match_folder(
     Args:
         directory: the folder.
         describer: a name, a path or a loaded one.
-        detection: which keypoints are detected; the defaults of `tiepoint.options.Detection` without it.
-        matching: how they are matched; the defaults of `tiepoint.options.Matching` without it.
+        detection: which keypoints are detected.
+        matching: how they are matched.
         pairs: names to match, see `read_pairs`; every image with every other if None.
         device: where the describer computes: "auto" (cuda, mps or cpu), or a torch device.
         progress: called with images and pairs done, and their number.
@@ -67,8 +67,7 @@ def match_folder(
         raise InputError(f"{directory / unknown[0]}: a pair names it, but there is no such image")
     pairs = list(combinations(names, 2)) if pairs is None else pairs
     model = load_describer(describer, device)
-    features, left_out, matches = {}, {}, {}
-    steps = len(names) + len(pairs)
+    features, left_out, matches, steps = {}, {}, {}, len(names) + len(pairs)
     for done, name in enumerate(names, 1):
         path = directory / name
         try:

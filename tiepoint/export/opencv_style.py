@@ -30,14 +30,9 @@ class Feature2D:
     patches cut by the shape, as `tiepoint.features.describe.describe` does; `compute`, which is given keypoints alone,
     sees square ones.
 
-    Args:
-        describer: a name, a path or a loaded one.
-        detection: which keypoints are detected, and the width of their patches (`support`, in sigmas: half a keypoint's
-            size); the defaults of `tiepoint.options.Detection` without it.
-        flat: fields of `Detection` by name, which replace those of `detection`.
-
-    Raises:
-        InputError: no such describer or option; a `support` or `affine` that the describer does not take.
+    `detection` says which keypoints are detected, and how wide their patches are (`support` in sigmas, half a keypoint's
+    size); `flat` gives its fields by name. Raises InputError for no such describer or option, or a `support` or
+    `affine` that the describer does not take.
     """
 
     def __init__(

@@ -31,12 +31,7 @@ COLOURS = {"agrees": AGREES, "disagrees": DISAGREES, "pale": faded([AGREES], [0.
 
 
 def write_report(
-    registration: Registration,
-    a: Image | Raster,
-    b: Image | Raster,
-    path: str | Path,
-    *,
-    title: str | None = None,
+    registration: Registration, a: Image | Raster, b: Image | Raster, path: str | Path, *, title: str | None = None
 ) -> None:
     """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
 
@@ -44,15 +39,8 @@ def write_report(
     matrix by its tie points, side by side. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many
     tie points a thousand are drawn. The page then says so, and its data hold all of them.
 
-    Args:
-        registration: as `tiepoint.register` returned it.
-        a: the image that was registered, a path, an array or a `Raster` as for `register`.
-        b: the image it was registered to.
-        path: the page to write, atomically.
-        title: heading of the page; the images' names if None.
-
-    Raises:
-        InputError: an unusable image, or one of another size than the registered one.
+    `a` and `b` are the images that were registered, as for `register`; the page is written atomically, and its title is
+    by default the images' names. Raises InputError for an unusable image, or one of another size than was registered.
     """
     levels, names = [], []
     for image, name, known in ((a, "image a", registration.a), (b, "image b", registration.b)):
@@ -192,18 +180,17 @@ def _note(data: dict[str, Any]) -> str:
     if rejected < others and found["accepted"]:
         notes.append(f"{rejected:,} of {others:,} other correspondences are drawn.")
     if max(data[name][side] for name in "ab" for side in ("width", "height")) > MAX_SIDE_PX:
-        notes.append(
-            f"Images are reduced to {MAX_SIDE_PX:,} px for this page; patches and coordinates are of the original size."
-        )
+        small = f"Images are reduced to {MAX_SIDE_PX:,} px for this page"
+        notes.append(f"{small}; patches and coordinates are of the original size.")
     if found["accepted"] and found["model"] in TWO_VIEW_MODELS:
         notes.append("Residuals are Sampson distances: how far a tie point lies from its epipolar lines.")
     elif found["accepted"]:
         bent = found["warp"] is not None and found["warp"]["taken"]
         way = "warp" if bent else "transform"
-        notes.append(
-            "Coverage is the share of the overlap of both images that lies inside the convex hull of the tie points."
-        )
-        notes.append(f"Each arrow leads from where the {way} maps a point of A to the matching point in B.")
+        notes += [
+            "Coverage is the share of the overlap of both images that lies inside the convex hull of the tie points.",
+            f"Each arrow leads from where the {way} maps a point of A to the matching point in B.",
+        ]
         if bent:
             notes.append("A residual is the distance of a tie point from where a warp fitted without it maps it.")
     return " ".join([*notes, "Pixel centres have integer coordinates; x points right and y points down."])
