@@ -65,8 +65,8 @@ def register_many(
         pairs: see `tiepoint.batch.pair_list`.
         out: folder of the results, which one run at a time writes to.
         describer: a name or a path.
-        options: of `register`; the defaults of `tiepoint.options.Registration` without it.
-        batch: what is written, and how; the defaults of `tiepoint.options.Batch` without it.
+        options: of `register`.
+        batch: how many pairs at a time, and what is kept.
         relater: a name or a path, see `register`.
         report: file name, in each pair's folder, of a page of HTML that shows the registration.
         warp_output: file name (.tif), in each accepted pair's folder, of all bands of a on the grid of b; needs

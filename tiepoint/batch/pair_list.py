@@ -49,9 +49,8 @@ def read_table(path: str | Path) -> list[Pair]:
     header = rows[0][1]
     for column in ("a", "b", "name"):
         if header.count(column) != 1 and (column != "name" or column in header):
-            raise InputError(
-                f"{path}: has {header.count(column)} columns {column!r}: give a and b, and name if you like, once each"
-            )
+            count = header.count(column)
+            raise InputError(f"{path}: has {count} columns {column!r}: give a and b, and name if you like, once each")
     lines, cells, names = [], [], []
     for line, row in rows[1:]:
         if len(row) != len(header):

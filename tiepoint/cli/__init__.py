@@ -49,9 +49,7 @@ LOUDER, QUIETER = ("-v", "--verbose"), ("-q", "--quiet")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    level = logging.INFO
-    if {"--json", *QUIETER} & {*words}:
-        level = logging.WARNING
+    level = logging.WARNING if {"--json", *QUIETER} & {*words} else logging.INFO
     if {*LOUDER} & {*words}:
         level = logging.DEBUG
     words = [word for word in words if word not in (*LOUDER, *QUIETER)]

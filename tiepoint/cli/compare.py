@@ -103,8 +103,7 @@ def _by_name(recipes: tuple[str, ...]) -> dict[str, Recipe]:
 
     named: dict[str, Recipe] = {}
     for recipe in recipes:
-        name = Path(recipe).stem
-        if name in named:
+        if (name := Path(recipe).stem) in named:
             raise InputError(f"{recipe}: is a second recipe called {name}: give a copy of it under another name")
         named[name] = load_recipe(recipe)
     if not named:

@@ -121,15 +121,14 @@ def flags(text: str) -> list[str]:
 
 def help_text(show: Callable[[], object]) -> str:
     """What `show` prints before it exits, in one column of boxes."""
-    text, columns = io.StringIO(), os.environ.get("COLUMNS")
+    text, before = io.StringIO(), {name: value for name, value in os.environ.items() if name == "COLUMNS"}
     os.environ["COLUMNS"] = "100"
     try:
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
             show()
     finally:
         del os.environ["COLUMNS"]
-        if columns is not None:
-            os.environ["COLUMNS"] = columns
+        os.environ.update(before)
     return text.getvalue()
 
 

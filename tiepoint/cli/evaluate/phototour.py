@@ -93,14 +93,9 @@ def main(
             for i, row in enumerate(rows)
         ],
         "results": [
-            statement(
-                "phototour",
-                split=f"{by_name[name].training or 'elsewhere'} -> {test}",
-                selection=by_name[name].selection,
-                **settings,
-            )
-            | {"model": name, **score.numbers()}
-            for (name, test), score in scores.items()
+            statement("phototour", split=f"{m.training or 'elsewhere'} -> {test}", selection=m.selection, **settings)
+            | {"model": m.name, **score.numbers()}
+            for m, test, score in ((by_name[name], test, score) for (name, test), score in scores.items())
         ],
     }
     shown = []
