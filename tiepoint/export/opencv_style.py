@@ -30,9 +30,9 @@ class Feature2D:
     patches cut by the shape, as `tiepoint.features.describe.describe` does; `compute`, which is given keypoints alone,
     sees square ones.
 
-    `detection` says which keypoints are detected, and how wide their patches are (`support`, in sigmas: half of the size
-    of a keypoint); `flat` gives its fields by name. Raises InputError for no such describer or option, or a `support` or
-    `affine` that the describer does not take.
+    `detection` says which keypoints are detected, and how wide their patches are (`support`, in sigmas: half of the
+    size of a keypoint); `flat` gives its fields by name. Raises InputError for no such describer or option, or a
+    `support` or `affine` that the describer does not take.
     """
 
     def __init__(
