@@ -65,7 +65,7 @@ def main(
     from tiepoint.registration.register import register
 
     if warp_output is not None:
-        if any(warp_output.resolve() == image.resolve() for image in (a, b)):
+        if warp_output.resolve() in (a.resolve(), b.resolve()):
             raise InputError(f"{warp_output}: is one of the images: name another file for the warped one")
         check_warped(warp_output, options.estimation.model)
     with locked(out):
@@ -74,7 +74,10 @@ def main(
         result = {"a": str(a), "b": str(b), **found.to_json()}
         written = _write(found, result, out, report, warp_output)
     emit(result if json else _summarise(result), json, title="Registered" if found.accepted else "Not registered")
-    note(*written, then=_next_step(found, written))
+    then = "" if written else "--out FOLDER writes pictures and tie points, --warp-output FILE.tif A on the grid of B"
+    if not found.accepted:
+        then = "look at matches.png of --out; another --describer or --model may suit the images better"
+    note(*written, then=then)
     return 0 if found.accepted else 1
 
 
@@ -158,13 +161,6 @@ def _write(
             write_warped(warp_output, found.a.source, found, progress=advance)
         written.append(warp_output)
     return written
-
-
-def _next_step(found: Registration, written: list[Path]) -> str:
-    """What may come next, in words."""
-    if not found.accepted:
-        return "look at matches.png of --out; another --describer or --model may suit the images better"
-    return "" if written else "--out FOLDER writes pictures and tie points, --warp-output FILE.tif A on the grid of B"
 
 
 def _summarise(result: dict[str, Any]) -> dict[str, Any]:

@@ -58,13 +58,14 @@ def write_report(
 
 
 def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]], title: str) -> str:
+    reasons = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}.</li>" for reason in registration.reasons)
     parts = {
         "title": escape(title),
         "version": escape(__version__),
         "state": "registered" if registration.accepted else "refused",
         "view": "pair" if registration.mapping is None else "overlay",
         "verdict": "Registered" if registration.accepted else "Not registered",
-        "reasons": _reasons(registration),
+        "reasons": f'<ul class="reasons">{reasons}</ul>' if reasons else "",
         "numbers": _numbers(data),
         "facts": _facts(data),
         "note": escape(_note(data)),
@@ -105,11 +106,6 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
         sheet = sprite(levels[0], levels[1], np.array(points))
         lines.append(f'<img id="patches" class="store" alt="" src="{data_url_within(sheet, MAX_SHEET_BYTES)}">')
     return "\n".join(lines)
-
-
-def _reasons(registration: Registration) -> str:
-    items = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}.</li>" for reason in registration.reasons)
-    return f'<ul class="reasons">{items}</ul>' if items else ""
 
 
 def _kinds(registration: Registration) -> str:
