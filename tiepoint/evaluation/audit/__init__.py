@@ -6,7 +6,7 @@ occur in training; some of their non-matches lie one pixel apart. `audit` finds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,8 +15,8 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.audit.between import of_content, of_locations
 from tiepoint.evaluation.audit.finding import SEVERITIES, Finding, Severity
 from tiepoint.evaluation.audit.labels import of_pairs, of_patches, of_points
-from tiepoint.evaluation.audit.near import Near
 from tiepoint.evaluation.audit.reading import Read, read
+from tiepoint.evaluation.audit.repeats import Near
 from tiepoint.evaluation.options import AuditOptions
 from tiepoint.options import override
 from tiepoint.patches import PatchSet
@@ -71,10 +71,11 @@ def audit(
         raise InputError("give at least one PatchSet to audit")
     sizes = {name: len(patch_set) for name, patch_set in sets.items()}
     counter = _Counter(progress, 2 * sum(sizes.values()) + sum(sizes[later] for _, later in combinations(sizes, 2)))
-    search = Near(how.near, how.sample, how.seed, counter.more)
+    search = Near(how, counter.more)
     reads = []
     for name, patch_set in sets.items():
-        reads.append(read(name, patch_set, counter.stage(len(patch_set))))
+        counter.stage(len(patch_set))
+        reads.append(read(name, patch_set, counter.more))
     findings: list[Finding] = []
     for ours, theirs in combinations(reads, 2):
         counter.stage(len(theirs.points))
@@ -100,14 +101,13 @@ class _Counter:
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total = progress, total
-        self.begun = self.planned = self.done = 0
+        self.planned = self.done = 0
 
-    def stage(self, length: int) -> Callable[[int], None]:
-        """Begin the next stage, the one before being over; it is told how much of it is done."""
-        self.begun = self.done = self.planned
+    def stage(self, length: int) -> None:
+        """Begin the next stage, the one before being over."""
+        self.done = self.planned
         self.planned += length
         self.more(0)
-        return lambda done: self.more(self.begun + done - self.done)
 
     def more(self, count: int) -> None:
         """`count` more are done."""

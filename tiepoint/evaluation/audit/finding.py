@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 Severity = Literal["leak", "warning", "note"]
@@ -47,20 +48,19 @@ def finding(
     severity: Severity,
     sets: tuple[str, ...],
     what: str,
-    count: int,
     total: int,
+    found: Sequence[Any] | NDArray[Any] = (),
     *,
+    count: int | None = None,
     remark: str = "",
-    examples: Iterable[Any] = (),
     details: dict[str, Any] | None = None,
 ) -> Finding:
-    """A finding whose sentence is "`what`: count of total"; `remark` follows where something was found."""
-    text = f"{what}: {count:,} of {total:,}." + (f" {remark}" if count and remark else "")
-    shown = tuple(example for example, _ in zip(examples, range(MAX_EXAMPLES), strict=False))
-    return Finding(kind, severity if count else "note", sets, int(count), int(total), text, shown, details or {})
+    """A finding whose sentence is "`what`: count of total"; `remark` follows where something was found.
 
-
-def rows(*columns: NDArray[Any]) -> list[Any]:
-    """The first MAX_EXAMPLES rows, each a number or a list of numbers, for a finding's examples."""
-    shown = [column[:MAX_EXAMPLES].tolist() for column in columns]
-    return shown[0] if len(shown) == 1 else [list(row) for row in zip(*shown, strict=True)]
+    The count is the length of `found`, which gives the examples, unless `count` says otherwise.
+    """
+    number = len(found) if count is None else count
+    text = f"{what}: {number:,} of {total:,}." + (f" {remark}" if number and remark else "")
+    shown = found[:MAX_EXAMPLES]
+    examples = tuple(shown.tolist() if isinstance(shown, np.ndarray) else shown)
+    return Finding(kind, severity if number else "note", sets, number, int(total), text, examples, details or {})

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.data.labelled_pairs import category
-from tiepoint.evaluation.audit.finding import MAX_EXAMPLES, Finding, finding, rows
-from tiepoint.evaluation.audit.near import Near
+from tiepoint.evaluation.audit.finding import MAX_EXAMPLES, Finding, finding
 from tiepoint.evaluation.audit.reading import MIN_DEVIATION, Read
-from tiepoint.evaluation.audit.repeats import first_equal_of_other_point
+from tiepoint.evaluation.audit.repeats import Near, first_equal_of_other_point
 
 
 def of_patches(one: Read, near: Near) -> Iterator[Finding]:
@@ -25,29 +24,28 @@ def of_patches(one: Read, near: Near) -> Iterator[Finding]:
         constant, flat = members[deviations == 0], members[(deviations > 0) & (deviations < MIN_DEVIATION)]
         yield finding(
             "constant-patches", "warning", name, f"{spectrum} patches of {one.name} whose pixels are all equal",
-            len(constant), len(members), remark="No network can tell them apart.", examples=rows(constant),
-            details=details,
+            len(members), constant, remark="No network can tell them apart.", details=details,
         )  # fmt: skip
         yield finding(
             "flat-patches", "note", name,
             f"{spectrum} patches of {one.name} that deviate by less than {MIN_DEVIATION:g} grey level",
-            len(flat), len(members), examples=rows(flat), details=details,
+            len(members), flat, details=details,
         )  # fmt: skip
     textured = np.flatnonzero(one.textured)
-    equal = first_equal_of_other_point(one.looks.digests[textured], one.points[textured])
+    equal = first_equal_of_other_point(one.digests[textured], one.points[textured])
     repeats, of = textured[equal >= 0], textured[equal[equal >= 0]]
     yield finding(
         "repeated-patches", "warning", name,
         f"Patches of {one.name} that repeat an earlier one to the byte under another point id",
-        len(repeats), len(textured), remark="A non-match of the two would be the same picture twice.",
-        examples=rows(of, repeats),
+        len(textured), np.column_stack((of, repeats)),
+        remark="A non-match of the two would be the same picture twice.",
     )  # fmt: skip
     fresh = np.setdiff1d(textured, repeats)
-    near_repeats, of, compared = near.within(one, fresh)
+    near_repeats, of, compared = near.find(one, fresh, one, fresh)
     yield finding(
         "near-repeats", "warning", name,
-        f"Further patches of {one.name} that correlate by {near.threshold:g} or more with an earlier one of another "
-        "point id", len(near_repeats), compared, examples=rows(of, near_repeats), details={"near": near.threshold},
+        f"Further patches of {one.name} that correlate by {near.options.near:g} or more with an earlier one of another "
+        "point id", compared, np.column_stack((of, near_repeats)), details={"near": near.options.near},
     )  # fmt: skip
 
 
@@ -58,7 +56,7 @@ def of_points(one: Read) -> Iterator[Finding]:
         said = ", ".join(f"{count:,} {spectrum}" for spectrum, count in counts.items())
         yield finding(
             "unequal-spectra", "note", (one.name,), f"Patches of {one.name} that one spectrum has more than another",
-            max(counts.values()) - min(counts.values()), len(one.points), remark=f"{said}.", details=counts,
+            len(one.points), count=max(counts.values()) - min(counts.values()), remark=f"{said}.", details=counts,
         )  # fmt: skip
         shown = [np.unique(one.points[members]) for members in one.spectra.values()]
         points, times = np.unique(np.concatenate(shown), return_counts=True)
@@ -67,8 +65,8 @@ def of_points(one: Read) -> Iterator[Finding]:
         points, times = np.unique(one.points, return_counts=True)
         alone, what = points[times == 1], "have one patch alone"
     yield finding(
-        "points-without-partner", "note", (one.name,), f"Points of {one.name} that {what}", len(alone), len(points),
-        remark="They take part in no match.", examples=rows(alone),
+        "points-without-partner", "note", (one.name,), f"Points of {one.name} that {what}", len(points), alone,
+        remark="They take part in no match.",
     )  # fmt: skip
 
 
@@ -86,8 +84,7 @@ def of_pairs(one: Read, closer_than: float) -> Iterator[Finding]:
     ):
         yield finding(
             f"label-{label}-against-points", "warning", (one.name,), f"Pairs of {one.name} listed as {what} {remark}",
-            len(wrong), int((labels == label).sum()), remark="Labels and point ids contradict each other.",
-            examples=rows(wrong),
+            (labels == label).sum(), wrong, remark="Labels and point ids contradict each other.",
         )  # fmt: skip
     if one.positions is not None:
         yield _close(one, closer_than)
@@ -118,7 +115,7 @@ def _twice(one: Read, labels: NDArray[np.bool_]) -> Iterator[Finding]:
     repeats = np.flatnonzero(earliest[of] != np.arange(len(keys)))
     yield finding(
         "repeated-pairs", "warning", (one.name,), f"Pairs of {one.name} that show the patches of an earlier pair",
-        len(repeats), len(keys), remark="They count more than once.", examples=rows(earliest[of][repeats], repeats),
+        len(keys), np.column_stack((earliest[of][repeats], repeats)), remark="They count more than once.",
     )  # fmt: skip
     listed = np.full((2, int(number.max()) + 1), -1)  # by label, the earliest pair that shows these patches
     for label in (0, 1):
@@ -127,7 +124,7 @@ def _twice(one: Read, labels: NDArray[np.bool_]) -> Iterator[Finding]:
     both = listed[:, (listed >= 0).all(axis=0)]
     yield finding(
         "contradictory-pairs", "warning", (one.name,), f"Pairs of {one.name} that are listed with both labels",
-        both.shape[1], listed.shape[1], remark="One of the two labels is wrong.", examples=rows(both[1], both[0]),
+        listed.shape[1], both[::-1].T, remark="One of the two labels is wrong.",
     )  # fmt: skip
 
 
@@ -148,7 +145,7 @@ def _close(one: Read, closer_than: float) -> Finding:
     said = f"The least distance is {known.min():g} px, the median {np.median(known):.4g} px." if len(known) else ""
     return finding(
         "close-nonmatches", "warning", (one.name,),
-        f"Non-matches of {one.name} within one scene that lie less than {closer_than:g} px apart", len(close),
-        len(apart), remark=f"{said} They show nearly the same and count as errors.",
-        examples=rows(close[np.argsort(gaps[close], kind="stable")]), details=details,
+        f"Non-matches of {one.name} within one scene that lie less than {closer_than:g} px apart", len(apart),
+        close[np.argsort(gaps[close], kind="stable")], details=details,
+        remark=f"{said} They show nearly the same and count as errors.",
     )  # fmt: skip

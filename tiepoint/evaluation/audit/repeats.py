@@ -11,50 +11,48 @@ numbers. Pairs where it stays below the threshold are no repeats, with certainty
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.evaluation.audit.reading import Floats, Patches, Read
+from tiepoint.evaluation.options import AuditOptions
 from tiepoint.patches import SIZE
 from tiepoint.types import Rows
 
 CELLS = 8
-MAX_BLOCK_PIXELS = 4_000_000  # pixels in memory at once
 BLOCK, CHUNK, BATCH = 1024, 8192, 256  # rows of the one side, of the other, and pairs compared in full: 32 MB, 4 MB
 BOUND_SLACK, CORRELATION_SLACK = 1e-4, 1e-6  # for the rounding of products in float32
-Floats = NDArray[np.float32]
-Patches = NDArray[Any]
+NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What one pass over N patches gives."""
+class Near:
+    """The search for near repeats as an audit runs it: by spectrum, on a sample where asked for."""
 
-    digests: NDArray[np.uint64]  # (N,) of the bytes; two different patches share one with probability 2^-64
-    deviations: Floats  # (N,) standard deviation in grey levels, of the channel where it is largest
+    options: AuditOptions
+    more: Callable[[int], None]  # called with how many more rows are done
 
+    def find(self, ours: Read, our_rows: Rows, theirs: Read, their_rows: Rows) -> tuple[Rows, Rows, int]:
+        """Rows among `their_rows` that repeat one of `our_rows` in the spectrum of the same name, these, how many.
 
-def look(patches: Patches, step: Callable[[int], None] | None = None) -> Looks:
-    """Read patches (N, C, 64, 64) once, in blocks; `step` is called with how many are done."""
-    digests = np.empty(len(patches), dtype=np.uint64)
-    deviations = np.empty(len(patches), dtype=np.float32)
-    size = max(1, MAX_BLOCK_PIXELS // (patches.shape[1] * SIZE * SIZE))
-    for start in range(0, len(patches), size):
-        block = np.ascontiguousarray(patches[start : start + size])
-        taken = slice(start, start + len(block))
-        digests[taken] = [
-            int.from_bytes(hashlib.blake2b(patch.tobytes(), digest_size=8).digest(), "little") for patch in block
-        ]
-        pixels = block.reshape(*block.shape[:2], -1).astype(np.float32)
-        pixels -= pixels[:, :, :1]  # so that a constant patch gives exactly 0
-        deviations[taken] = pixels.std(axis=2).max(axis=1)
-        if step:
-            step(start + len(block))
-    return Looks(digests, deviations)
+        Where both sides are one set, those that repeat an earlier row of another point.
+        """
+        how, points = self.options, ours.points if ours is theirs else None
+        parts = []
+        for spectrum, members in theirs.spectra.items():
+            mine = np.intersect1d(ours.spectra.get(spectrum, NONE), our_rows)
+            his = np.intersect1d(members, their_rows)
+            if how.sample is not None and len(his) > how.sample:
+                his = np.sort(np.random.default_rng(how.seed).choice(his, how.sample, replace=False))
+            of = near_repeats(ours.patches, mine, theirs.patches, his, how.near, points=points, more=self.more)
+            parts.append((his, of))
+        searched, of = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+        order = np.argsort(searched)
+        searched, of = searched[order], of[order]
+        return searched[of >= 0], of[of >= 0], len(searched)
 
 
 def first_equal(ours: NDArray[np.uint64], theirs: NDArray[np.uint64]) -> Rows:
@@ -93,9 +91,7 @@ def near_repeats(
     near: float,
     *,
     points: Rows | None = None,
-    block: int = BLOCK,
-    chunk: int = CHUNK,
-    step: Callable[[int], None] | None = None,
+    more: Callable[[int], None] = lambda _: None,
 ) -> Rows:
     """For each patch of the one side the first patch of the other with a normalised correlation of `near` or more.
 
@@ -108,26 +104,24 @@ def near_repeats(
         theirs: (M, C', 64, 64), with `their_rows` (m,) the rows to look for.
         near: smallest correlation of a repeat, above 0, at most 1.
         points: (N,) point ids where both sides are one set; then only earlier rows of another point count.
-        block: rows of `theirs` at once.
-        chunk: rows of `ours` at once. Neither changes the result.
-        step: called with the number of `their_rows` that are done.
+        more: called with how many more of `their_rows` are done.
 
     Returns:
         (m,) rows of `ours`, or -1.
     """
     ours_reduced = _reduced(ours, our_rows)
     repeats_of = np.full(len(their_rows), -1, dtype=np.int64)
-    for start in range(0, len(their_rows), block):
-        sought = their_rows[start : start + block]
+    for start in range(0, len(their_rows), BLOCK):
+        sought = their_rows[start : start + BLOCK]
         units = _units(theirs, sought)
         reduced = _reduce(units)
         answer = np.full(len(sought), -1, dtype=np.int64)
         end = len(our_rows) if points is None else int(np.searchsorted(our_rows, sought.max()))
-        for low in range(0, end, chunk):
+        for low in range(0, end, CHUNK):
             open_ = np.flatnonzero(answer < 0)
             if not len(open_):
                 break
-            product = reduced[open_] @ ours_reduced[low : min(low + chunk, end)].T
+            product = reduced[open_] @ ours_reduced[low : min(low + CHUNK, end)].T
             query, other = np.nonzero(product >= near - BOUND_SLACK)  # by rising query, then by rising row of ours
             query, row = open_[query], our_rows[low + other]
             if points is not None:
@@ -140,8 +134,7 @@ def near_repeats(
                 left = ~first & (answer[query] < 0)
                 query, row = query[left], row[left]
         repeats_of[start : start + len(sought)] = answer
-        if step:
-            step(start + len(sought))
+        more(len(sought))
     return repeats_of
 
 
