@@ -43,7 +43,7 @@ Result = dict[str, Any]
 
 def write_pair(folder: Path, megapixels: float, images: list[Path] | None) -> None:
     """Write a.png and b.png, and the truth.txt of a synthetic pair."""
-    from tiepoint.evaluation.registration.aligned_pairs import small_warp
+    from tiepoint.evaluation.registration.calibration import small_warp
 
     folder.mkdir()
     if images:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
+from tiepoint.evaluation.registration.calibration import image_pairs, small_warp
 from tiepoint.features.view import View
 from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration.aligned_pairs import small_warp
-from tiepoint.evaluation.registration.calibration import list_pairs
+from tiepoint.evaluation.registration.calibration import list_pairs, small_warp
 from tiepoint.geometry import gls as correlated
 from tiepoint.geometry import select_model as choose
 from tiepoint.geometry.robust import Model, apply, corner_error, estimate

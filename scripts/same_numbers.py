@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 import tiepoint
-from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
+from tiepoint.evaluation.registration.calibration import image_pairs, small_warp
 from tiepoint.images.raster import read_image
 
 SETS = {"visnir": ("vis", "nir"), "visir": ("vis", "ir"), "optsar": ("opt", "sar")}

@@ -18,7 +18,7 @@ from tiepoint.data.labelled_pairs import labelled_pairs
 from tiepoint.errors import InputError
 from tiepoint.evaluation import cross_spectral
 from tiepoint.evaluation.calibration import expected_calibration_error
-from tiepoint.evaluation.cross_spectral import RULES, evaluate_cross_spectral, luma, score_pairs
+from tiepoint.evaluation.cross_spectral import RULES, evaluate_cross_spectral, luma
 from tiepoint.evaluation.metrics import fdr95, fpr95
 from tiepoint.patches import PatchSet
 
@@ -169,16 +169,6 @@ def test_patches_take_the_places_of_their_spectra(tmp_path: Path, any_spectra: b
     torch.testing.assert_close(torch.cat([second for _, second in relater.seen]), as_unit(data, pairs.first))
 
 
-def test_scores_of_pairs_order_them_as_the_evaluation_does(data: PatchSet) -> None:
-    pairs = labelled_pairs(data)
-    first, second = as_unit(data, pairs.first), as_unit(data, pairs.second)
-    found = evaluate_cross_spectral(data, {"d": pixel_describer, "r": Correlation()})
-    for name, model in {"d": pixel_describer, "r": Correlation()}.items():
-        scores = score_pairs(model, first, second)
-        assert scores.dtype == np.float32
-        np.testing.assert_allclose(scores, found[name].scores, atol=1e-5)
-
-
 def test_relaters_need_no_gradients(data: PatchSet) -> None:
     class Learning(Correlation):
         weight = torch.nn.Parameter(torch.ones(1))
@@ -206,11 +196,6 @@ def test_broken_scores_are_named(data: PatchSet) -> None:
         evaluate_cross_spectral(data, {"nan": lambda p: torch.full((len(p), 4), torch.nan)})
     with pytest.raises(InputError, match="flat: gives all patches one descriptor"):
         evaluate_cross_spectral(data, {"flat": lambda p: torch.ones(len(p), 4)})
-    patches = as_unit(data, np.arange(3))
-    with pytest.raises(InputError, match="3 first and 2 second patches"):
-        score_pairs(Correlation(), patches, patches[:2])
-    with pytest.raises(InputError, match="correlation: gives"):
-        score_pairs(Wide(), patches, patches)
 
 
 def test_sets_that_cannot_be_measured_are_refused(tmp_path: Path, data: PatchSet) -> None:

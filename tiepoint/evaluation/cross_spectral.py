@@ -21,7 +21,7 @@ from tiepoint.evaluation.calibration import expected_calibration_error, sigmoid
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import average_precision, fdr95, fpr95
 from tiepoint.evaluation.options import CrossRule, CrossSpectralOptions
-from tiepoint.evaluation.verification import BATCH, Describe, as_float, describe_rows, shifted, unit_vectors
+from tiepoint.evaluation.verification import BATCH, Describe, as_float, describe_rows, shifted
 from tiepoint.nets.inputs import luma
 from tiepoint.options import override
 from tiepoint.patches import PatchSet
@@ -140,37 +140,6 @@ def evaluate_cross_spectral(
     return results
 
 
-def score_pairs(model: Model, first: Tensor, second: Tensor, name: str | None = None) -> NDArray[np.float32]:
-    """Score M pairs of patches (M,), the more alike the higher.
-
-    A relater gives its logits, a describer, which sees RGB patches as luma, minus the L2 distances of its descriptors.
-
-    Args:
-        model: a relater or a describer.
-        first: (M, C, S, S) float in 0..1, of the first spectrum.
-        second: (M, C, S, S), of the second spectrum; C may differ.
-        name: of the model in errors; its attribute `name` if None.
-
-    Raises:
-        InputError: unequal counts, scores of another shape, NaN among the scores, or NaN or infinite descriptors.
-    """
-    name = name or str(getattr(model, "name", type(model).__name__))
-    if len(first) != len(second):
-        raise InputError(f"{len(first)} first and {len(second)} second patches: give the same number of both")
-    if not is_relater(model):
-        vectors = [unit_vectors(name, model, luma(patches)) for patches in (first, second)]
-        rows = np.arange(len(first))
-        return -pair_distances(vectors[0], rows, vectors[1], rows).astype(np.float32)
-    with torch.inference_mode():
-        logits = model.logits(first, second).cpu().float()
-    if logits.shape != (len(first),):
-        raise InputError(f"{name}: gives {tuple(logits.shape)} for {len(first)} pairs: must give ({len(first)},)")
-    wrong = int(torch.isnan(logits).sum())
-    if wrong:
-        raise InputError(f"{name}: {wrong} of {len(first)} scores are NaN: its weights are broken")
-    return np.asarray(logits.numpy())
-
-
 def is_relater(model: Model) -> TypeIs[PairModel]:
     """Whether a model scores pairs rather than describing patches: it has `logits`."""
     return hasattr(model, "logits")
@@ -198,7 +167,14 @@ def _relate(
     for start in range(0, len(pairs), BATCH):
         part = slice(start, start + BATCH)
         first, second = (read_patches(patch_set, rows[part]) for rows in sides)
-        scores[part] = score_pairs(model, first, second, name)
+        with torch.inference_mode():
+            logits = model.logits(first, second).cpu().float()
+        if logits.shape != (len(first),):
+            raise InputError(f"{name}: gives {tuple(logits.shape)} for {len(first)} pairs: must give ({len(first)},)")
+        wrong = int(torch.isnan(logits).sum())
+        if wrong:
+            raise InputError(f"{name}: {wrong} of {len(first)} scores are NaN: its weights are broken")
+        scores[part] = logits.numpy()
         if step:
             step(min(start + BATCH, len(pairs)))
     return scores

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from aligned_images import images
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tiepoint.cli import main
 from tiepoint.errors import InputError
 from tiepoint.evaluation.registration import calibration
-from tiepoint.evaluation.registration.calibration import calibrate, fit, probabilities
+from tiepoint.evaluation.registration.calibration import calibrate, fit, image_pairs, probabilities, small_warp
 from tiepoint.registration.verdict import FEATURES, WEIGHTS, Evidence
 
 Capture = pytest.CaptureFixture[str]
@@ -102,3 +104,27 @@ def test_too_few_images_are_refused(scenes: int, message: str, tmp_path: Path, c
             (folder / f"{seed}_{spectrum}.jpg").touch()
     assert main(["calibrate", str(tmp_path), "--max-pairs", "3"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_pairs_are_the_images_with_a_partner_by_path(tmp_path: Path) -> None:
+    for name in ("b/1_vis", "b/1_nir", "a/2_vis", "a/2_nir", "3_vis", "4_nir", "a_vis_vis", "a_vis_nir", "a_nir_nir"):
+        path = tmp_path / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "b" / "1_vis.png").touch()
+    found = [tuple(str(path.relative_to(tmp_path)) for path in pair) for pair in image_pairs(tmp_path, "vis", "nir")]
+    assert found == [("a/2_vis.jpg", "a/2_nir.jpg"), ("a_vis_vis.jpg", "a_vis_nir.jpg"), ("b/1_vis.jpg", "b/1_nir.jpg")]
+    assert image_pairs(tmp_path / "none", "vis", "nir") == []
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(10, 2000), st.integers(10, 2000))
+def test_a_small_warp_is_a_similarity_within_its_limits(seed: int, height: int, width: int) -> None:
+    matrix = small_warp(np.random.default_rng(seed), (height, width))
+    linear = matrix[:2, :2]
+    scale = np.sqrt(np.linalg.det(linear))
+    np.testing.assert_allclose(linear.T @ linear, scale**2 * np.eye(2), atol=1e-9)
+    assert 0.9 <= scale <= 1.1
+    assert abs(np.degrees(np.arctan2(linear[0, 1], linear[0, 0]))) <= 15
+    centre = np.array([(width - 1) / 2, (height - 1) / 2, 1])
+    assert (np.abs((matrix @ centre - centre)[:2]) <= [0.1 * width + 1e-9, 0.1 * height + 1e-9]).all()
+    np.testing.assert_array_equal(matrix, small_warp(np.random.default_rng(seed), (height, width)))

@@ -15,7 +15,7 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.audit.between import of_content, of_locations
 from tiepoint.evaluation.audit.finding import SEVERITIES, Finding, Severity
 from tiepoint.evaluation.audit.labels import of_pairs, of_patches, of_points
-from tiepoint.evaluation.audit.reading import Read, read
+from tiepoint.evaluation.audit.reading import read
 from tiepoint.evaluation.audit.repeats import Near
 from tiepoint.evaluation.options import AuditOptions
 from tiepoint.options import override
@@ -83,17 +83,13 @@ def audit(
     for one in reads:
         counter.stage(len(one.points))
         findings += [*of_pairs(one, how.closer_than), *of_patches(one, search), *of_points(one)]
-        findings += _unchecked(one, len(reads) > 1)
+        if one.positions is None and (len(reads) > 1 or one.pairs is not None):
+            lacks = "holds no positions, so neither shared locations nor close non-matches could be looked for."
+            rows = len(one.points)
+            findings.append(Finding("no-positions", "note", (one.name,), rows, rows, f"{one.name} {lacks}"))
     counter.stage(0)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Audit(sizes, tuple(findings))
-
-
-def _unchecked(one: Read, several: bool) -> list[Finding]:
-    if one.positions is not None or not (several or one.pairs is not None):
-        return []
-    text = f"{one.name} holds no positions, so neither shared locations nor close non-matches could be looked for."
-    return [Finding("no-positions", "note", (one.name,), len(one.points), len(one.points), text)]
 
 
 class _Counter:

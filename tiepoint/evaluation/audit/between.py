@@ -95,13 +95,13 @@ def of_locations(ours: Read, theirs: Read, closer_than: float) -> Iterator[Findi
         )  # fmt: skip
 
     paired = ours.pairs is not None and theirs.pairs is not None
-    everywhere = [np.arange(len(one.points)) for one in (ours, theirs)]
-    more = {"spectra": by_spectrum(*everywhere)}
+    mine, his = np.arange(len(ours.points)), np.arange(len(theirs.points))
+    more = {"spectra": by_spectrum(mine, his)}
     if paired:  # a set may hold patches that no pair uses
         more["spectra_in_pairs"] = by_spectrum(ours.in_pairs(), theirs.in_pairs())
     near = f"less than {closer_than:g} px from one of {ours.name}"
     what = f"Locations of {theirs.name} that lie {near} in the same scene"
-    yield shared("shared-locations", what, *everywhere, more)
+    yield shared("shared-locations", what, mine, his, more)
     if paired:
         what = f"Matching locations of {theirs.name} that lie {near} that matches, too"
         yield shared("shared-matches", what, ours.in_pairs((1,)), theirs.in_pairs((1,)), {})

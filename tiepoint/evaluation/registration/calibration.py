@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.evaluation.registration.aligned_pairs import image_pairs, small_warp
 from tiepoint.geometry.robust import corner_error
 from tiepoint.images.raster import read_image
 from tiepoint.models.load import load_describer
@@ -29,6 +28,7 @@ from tiepoint.types import Progress
 
 SETS = {"visnir": ("visnir/train/country", "vis", "nir"), "visir": ("visir/train", "vis", "ir"),
         "optsar": ("optsar/train", "opt", "sar")}  # fmt: skip
+DEGREES, SCALES, SHIFT = 15.0, (0.9, 1.1), 0.1  # of `small_warp`
 RIGHT_PX, DOUBTFUL_PX = 5.0, 20.0
 WRONG_PAIRS = 2  # of each image
 NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
@@ -36,6 +36,28 @@ PENALTY = 0.2
 FOLDS = 5
 Case = dict[str, Any]  # set, kind (right or wrong pair), image (its number), error (px), evidence
 Weights = dict[str, Any]  # mean, deviation, weights, constant, and the median evidence of right registrations as good
+
+
+def image_pairs(folder: Path, one: str, two: str) -> list[tuple[Path, Path]]:
+    """The images NAME_one.jpg anywhere in a folder, by path, each with the NAME_two.jpg beside it if there is one."""
+    firsts = sorted(folder.rglob(f"*_{one}.jpg"))
+    pairs = [(first, first.with_name(first.name.removesuffix(f"{one}.jpg") + f"{two}.jpg")) for first in firsts]
+    return [(first, second) for first, second in pairs if second.is_file()]
+
+
+def small_warp(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A similarity (3, 3) of an image of `shape` (H, W), drawn uniformly.
+
+    About the image's centre: up to DEGREES either way, SCALES, and a shift of up to SHIFT of the sides along each.
+    """
+    height, width = shape
+    turn, scale = np.deg2rad(random.uniform(-DEGREES, DEGREES)), random.uniform(*SCALES)
+    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = centre + random.uniform(-SHIFT, SHIFT, 2) * [width, height] - linear @ centre
+    return matrix
 
 
 def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
@@ -103,7 +125,8 @@ def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[t
         raise InputError(
             f"{int(right.sum())} of {len(cases)} registrations are right: a fit needs right and wrong ones: add images"
         )
-    features = np.array([_evidence(case).features() for case in cases])
+    stated = ({key: np.inf if value is None else value for key, value in case["evidence"].items()} for case in cases)
+    features = np.array([Evidence(**evidence).features() for evidence in stated])  # JSON has null for infinity
     folds = np.array([case["image"] % FOLDS for case in cases])
     predicted = np.empty(len(cases))
     for fold in {*folds.tolist()}:
@@ -170,9 +193,3 @@ def _relit(image: NDArray[Any], random: np.random.Generator) -> NDArray[np.uint8
     grey = (image / 255.0) ** random.uniform(0.5, 2.0) * random.uniform(0.5, 1.0)
     relit: NDArray[np.uint8] = np.rint(255 * (grey + random.normal(0, 0.02, grey.shape)).clip(0, 1)).astype(np.uint8)
     return relit
-
-
-def _evidence(case: Case) -> Evidence:
-    """JSON has no infinity: None stands for it."""
-    evidence: dict[str, Any] = {key: np.inf if value is None else value for key, value in case["evidence"].items()}
-    return Evidence(**evidence)
