@@ -78,14 +78,11 @@ class CrossScore:
     def numbers(self) -> dict[str, Any]:
         """The figures without the arrays; those of calibration where there are any."""
         pairs = {name: {"matches": n, "non_matches": m} for name, (n, m) in count_pairs(self.pairs).items()}
-        figures = {
-            self.figure: self.errors,
-            "mean": self.mean,
-            "average_precision": self.average_precision,
-            "pairs": pairs,
-        }
-        calibration = {n: getattr(self, n) for n in ("temperature", "ece", "ece_uncalibrated")}
-        return {**figures, **({} if self.temperature is None else calibration)}
+        precision = self.average_precision
+        figures = {self.figure: self.errors, "mean": self.mean, "average_precision": precision, "pairs": pairs}
+        if self.temperature is None:
+            return figures
+        return figures | {n: getattr(self, n) for n in ("temperature", "ece", "ece_uncalibrated")}
 
 
 def evaluate_cross_spectral(
@@ -120,10 +117,20 @@ def evaluate_cross_spectral(
     if how.rule not in RULES:
         raise InputError(f"rule {how.rule!r}: there are {', '.join(RULES)}")
     pairs = labelled_pairs(patch_set, how.count, how.seed)
-    _check_categories(patch_set, pairs)
+    for category, (matches, others) in count_pairs(pairs).items():
+        if not matches or not others:
+            raise InputError(
+                f"{patch_set.directory}: category {category} has {matches} matches and {others} non-matches: "
+                "the error at 95 % recall needs both"
+            )
+    stored = patch_set.manifest["spectra"]
     for name, model in models.items():
-        if is_relater(model) and not how.any_spectra:
-            _check_spectra(patch_set, name, model)
+        if is_relater(model) and not how.any_spectra and sorted(model.spectra) != sorted(stored):
+            raise InputError(
+                f"{name}: relates {' and '.join(model.spectra)}, but {patch_set.directory} holds "
+                f"{' and '.join(stored)}: give a set of its spectra, or any_spectra (--any-spectra) to relate them all "
+                "the same"
+            )
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
     total = sum(len(pairs) if is_relater(model) else len(rows) for model in models.values())
     results: dict[str, CrossScore] = {}
@@ -134,7 +141,11 @@ def evaluate_cross_spectral(
             scores = _relate(patch_set, pairs, name, model, step)
             done += len(pairs)
         else:
-            scores = _describe(patch_set, pairs, rows, name, model, step)
+            vectors = describe_rows(patch_set, rows, name, _of_luma(model), step)
+            if is_constant(vectors):
+                raise constant_error(name)
+            first, second = (np.searchsorted(rows, side) for side in (pairs.first, pairs.second))
+            scores = -pair_distances(vectors, first, vectors, second).astype(np.float32)
             done += len(rows)
         results[name] = _score(model, pairs, scores, how.rule)
     return results
@@ -180,19 +191,8 @@ def _relate(
     return scores
 
 
-def _describe(
-    patch_set: PatchSet,
-    pairs: LabelledPairs,
-    rows: NDArray[np.int64],
-    name: str,
-    describe: Describe,
-    step: Callable[[int], None] | None,
-) -> NDArray[np.float32]:
-    vectors = describe_rows(patch_set, rows, name, lambda patches: describe(luma(patches)), step)
-    if is_constant(vectors):
-        raise constant_error(name)
-    first, second = (np.searchsorted(rows, side) for side in (pairs.first, pairs.second))
-    return -pair_distances(vectors, first, vectors, second).astype(np.float32)
+def _of_luma(describe: Describe) -> Describe:
+    return lambda patches: describe(luma(patches))
 
 
 def _score(model: Model, pairs: LabelledPairs, scores: NDArray[np.float32], rule: CrossRule) -> CrossScore:
@@ -207,21 +207,3 @@ def _score(model: Model, pairs: LabelledPairs, scores: NDArray[np.float32], rule
     temperature = float(model.temperature)
     before, after = (expected_calibration_error(pairs.labels, sigmoid(scores / t)) for t in (1.0, temperature))
     return CrossScore(rule, errors, precision, pairs, scores, temperature, after, before)
-
-
-def _check_categories(patch_set: PatchSet, pairs: LabelledPairs) -> None:
-    for category, (matches, others) in count_pairs(pairs).items():
-        if not matches or not others:
-            raise InputError(
-                f"{patch_set.directory}: category {category} has {matches} matches and {others} non-matches: "
-                "the error at 95 % recall needs both"
-            )
-
-
-def _check_spectra(patch_set: PatchSet, name: str, model: PairModel) -> None:
-    stored = patch_set.manifest["spectra"]
-    if sorted(model.spectra) != sorted(stored):
-        raise InputError(
-            f"{name}: relates {' and '.join(model.spectra)}, but {patch_set.directory} holds {' and '.join(stored)}: "
-            "give a set of its spectra, or any_spectra (--any-spectra) to relate them all the same"
-        )

@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.evaluation.options import Metric
 
-NORM_TOLERANCE = (
-    1e-3  # of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside
-)
+# Of a unit vector's norm: half-precision weights stay well inside, an unnormalised output far outside.
+NORM_TOLERANCE = 1e-3
+METRICS: tuple[Metric, ...] = get_args(Metric)
+CHUNK_PAIRS = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
+BLOCK_ROWS = 256  # rows of a distance matrix held at once
+ROUNDING, UNDERFLOW = 2.0**-24, 2.0**-126  # of float32: rounding error, and what may be lost where values get small
+Descriptor = NDArray[np.float32]
 
 
 def similarity_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,13 +51,6 @@ def similarity_rows(first: NDArray[np.float32], second: NDArray[np.float32]) -> 
 
 def _are_unit(vectors: NDArray[np.float32]) -> bool:
     return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= NORM_TOLERANCE).all())
-
-
-METRICS: tuple[Metric, ...] = get_args(Metric)
-Descriptor = NDArray[np.float32]
-CHUNK_PAIRS = 1 << 13  # pairs whose differences are held at once: 8 MiB of float64 at 128 dimensions
-BLOCK_ROWS = 256  # rows of a distance matrix held at once
-ROUNDING, UNDERFLOW = 2.0**-24, 2.0**-126  # of float32: rounding error, and what may be lost where values get small
 
 
 def pair_distances(
@@ -97,14 +94,8 @@ def nearest_neighbours(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each row of `first` (N, D) its nearest row of `second` (M, D), M >= 1; of equally near ones the first.
 
-    Args:
-        first: (N, D).
-        second: (M, D).
-        metric: of the distance.
-        apart: ids (N,) and (M,); rows of equal ids are not compared. Each row of `first` needs a row of another id.
-
-    Returns:
-        (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
+    With `apart`, ids (N,) and (M,), rows of equal ids are not compared; each row of `first` needs a row of another id.
+    Returns (N,) rows of `second`, and (N,) their distances as `pair_distances` gives them.
     """
     neighbours, distances = np.empty(len(first), dtype=np.int64), np.empty(len(first))
     for start in range(0, len(first), BLOCK_ROWS):
@@ -122,22 +113,11 @@ def nearest_neighbours(
 
 
 def count_closer(
-    queries: Descriptor,
-    pool: Descriptor,
-    limits: NDArray[np.float64],
-    ends: Sequence[int],
-    metric: Metric = "L2",
+    queries: Descriptor, pool: Descriptor, limits: NDArray[np.float64], ends: Sequence[int], metric: Metric = "L2"
 ) -> NDArray[np.int64]:
-    """Count for each query the pool's entries that are strictly closer than each limit.
+    """Count for each query (Q, D) the pool's entries (M, D) that are strictly closer than each of its limits (Q, L).
 
-    Args:
-        queries: (Q, D).
-        pool: (M, D).
-        limits: (Q, L) distances.
-        ends: K sizes in 0..M, not falling; the first `ends[k]` entries of the pool count.
-
-    Returns:
-        (Q, L, K) counts.
+    Of the pool the first `ends[k]` entries count: K sizes in 0..M, not falling. Returns (Q, L, K) counts.
     """
     counts = np.zeros((*limits.shape, len(ends)), dtype=np.int64)
     pool = pool[: ends[-1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from tiepoint.errors import InputError
+from tiepoint.version import __version__
 
 Selection = Literal["last", "mean of last 10", "best on validation", "best on test"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
@@ -30,20 +31,11 @@ def statement(protocol: str, *, variant: str, split: str, selection: str | None 
     Raises:
         InputError: `selection` is not one of SELECTIONS.
     """
-    from tiepoint.version import __version__
-
     if selection is not None and selection not in SELECTIONS:
         raise InputError(f"selection {selection!r}: there are {', '.join(SELECTIONS)}")
-    stated: dict[str, Any] = {
-        "protocol": protocol,
-        "variant": variant,
-        "split": split,
-        "version": __version__,
-        "selection": selection,
-    }
-    if selection == "best on test":
-        stated["test_selected"] = True
-    return {**stated, **more}
+    stated = {"protocol": protocol, "variant": variant, "split": split, "version": __version__, "selection": selection}
+    flatters = {"test_selected": True} if selection == "best on test" else {}
+    return {**stated, **flatters, **more}
 
 
 def selection_of(describer: Any) -> str | None:

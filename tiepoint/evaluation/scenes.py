@@ -6,7 +6,8 @@ what a describer is worth. Noise on the frame, drawn before the patch is sampled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from tiepoint.evaluation.metrics import error_at_95, fpr_at, matrix_scores, top1
 from tiepoint.evaluation.verification import Describe, as_float, unit_vectors
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import perturb
+from tiepoint.types import Progress
 
 MAX_BLOCK_ENTRIES = 4_000_000  # entries of a block of angle matrices: bounds memory
+SUPPORT = 12.0
+RECALLS = np.arange(1, 101) / 100
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,14 @@ class WidePairs:
     points: NDArray[np.int64]  # (P,) 3-D point ids, rising
     images: NDArray[np.int64]  # (P, 2) indices into the project's images, first < second
     observations: NDArray[np.int64]  # (P, 2) rows of those images' observations
-    angles: NDArray[np.float64]  # (P,) between the rays, radians
 
 
 def widest_pairs(project: ColmapProject, count: int, seed: int = 0) -> WidePairs:
     """Draw `count` points of at least two different images (all, if fewer) and take each one's widest pair.
 
     The angle is measured at the point, between the camera centres; the two observations are always of different images.
-    Of equal angles the pair of the first images counts.
-
-    Raises:
-        InputError: no point is seen in two images, or points3D.bin lacks a point.
+    Of equal angles the pair of the first images counts. Raises InputError if no point is seen in two images, or
+    points3D.bin lacks a point.
     """
     images = project.images
     image = np.repeat(np.arange(len(images)), [len(i.points) for i in images])
@@ -60,25 +61,22 @@ def widest_pairs(project: ColmapProject, count: int, seed: int = 0) -> WidePairs
     chosen = np.sort(rng.choice(eligible, size=min(count, len(eligible)), replace=False))
     where = _positions(project, ids[chosen])
     centres = np.stack([i.centre for i in images])
-    pairs, angles = np.empty((len(chosen), 2), dtype=np.int64), np.empty(len(chosen))
+    pairs = np.empty((len(chosen), 2), dtype=np.int64)
     for length in np.unique(lengths[chosen]):
         (members,) = np.nonzero(lengths[chosen] == length)
         for block in np.array_split(members, -(-len(members) * length**2 // MAX_BLOCK_ENTRIES)):
             track = starts[chosen[block], None] + np.arange(length)
-            best, angles[block] = _widest(centres[image[track]] - where[block, None], image[track])
+            best = _widest(centres[image[track]] - where[block, None], image[track])
             pairs[block] = np.take_along_axis(track, best, axis=1)
-    return WidePairs(ids[chosen], image[pairs], row[pairs], angles)
+    return WidePairs(ids[chosen], image[pairs], row[pairs])
 
 
-def _widest(rays: NDArray[np.float64], image: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For tracks (B, L) with rays (B, L, 3): positions (B, 2) of the widest pair of different images, and its angle."""
+def _widest(rays: NDArray[np.float64], image: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For tracks (B, L) with rays (B, L, 3): positions (B, 2) of the widest pair of different images."""
     rays = rays / np.maximum(np.linalg.norm(rays, axis=2, keepdims=True), 1e-12)
     cosines = np.einsum("bid,bjd->bij", rays, rays)
     cosines[image[:, :, None] >= image[:, None, :]] = np.inf
-    flat = cosines.reshape(len(cosines), -1)
-    best = flat.argmin(axis=1)
-    angles = np.arccos(np.clip(flat[np.arange(len(flat)), best], -1, 1))
-    return np.stack(np.divmod(best, rays.shape[1]), axis=1), angles
+    return np.stack(np.divmod(cosines.reshape(len(cosines), -1).argmin(axis=1), rays.shape[1]), axis=1)
 
 
 def _positions(project: ColmapProject, ids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -93,10 +91,6 @@ def _positions(project: ColmapProject, ids: NDArray[np.int64]) -> NDArray[np.flo
 
 def _join(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
-
-
-SUPPORT = 12.0
-RECALLS = np.arange(1, 101) / 100
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ def evaluate_scenes(
     levels: Sequence[str] = tuple(LEVELS),
     points: int = 2500,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[SceneScore]:
     """Measure describers on the same patches of COLMAP projects.
 
@@ -157,13 +151,11 @@ def evaluate_scenes(
         )
     opened = _named(projects)
     each = 1 + len(describers) * (1 + len(levels))
-    scores, done = [], 0
+    scores, steps = [], itertools.count(1)
 
     def step() -> None:
-        nonlocal done
-        done += 1
         if progress:
-            progress(done, each * len(opened))
+            progress(next(steps), each * len(opened))
 
     for scene, project in opened.items():
         patches = cut_scene(project, levels, points, seed)
@@ -173,7 +165,15 @@ def evaluate_scenes(
             step()
             for level in levels:
                 second = unit_vectors(name, describe, as_float(patches.second[level][:, None]))
-                scores.append(_score(name, level, scene, similarity_matrix(first, second), patches.images))
+                similarity = similarity_matrix(first, second)
+                positives, negatives = matrix_scores(similarity)
+                scores.append(SceneScore(
+                    name, level, scene, len(positives),
+                    fpr95=error_at_95(positives, negatives),
+                    fpr95_same_image=error_at_95(*matrix_scores(similarity, patches.images)),
+                    top1=top1(similarity),
+                    curve=fpr_at(positives, negatives, RECALLS),
+                ))  # fmt: skip
                 step()
     rank = {key: i for i, key in enumerate((name, level) for name in describers for level in levels)}
     return sorted(scores, key=lambda score: rank[score.model, score.level])
@@ -217,19 +217,6 @@ def cut_scene(project: ColmapProject, levels: Sequence[str], points: int = 2500,
             moved = perturb(frames[pairs.observations[rows, 1]], noise[level][rows], SUPPORT)
             second[level][rows] = extract(pixels, moved, support=SUPPORT)[:, 0]
     return ScenePatches(first, second, pairs.images[:, 1])
-
-
-def _score(
-    model: str, level: str, scene: str, similarity: NDArray[np.float32], images: NDArray[np.int64]
-) -> SceneScore:
-    positives, negatives = matrix_scores(similarity)
-    return SceneScore(
-        model, level, scene, len(positives),
-        fpr95=error_at_95(positives, negatives),
-        fpr95_same_image=error_at_95(*matrix_scores(similarity, images)),
-        top1=top1(similarity),
-        curve=fpr_at(positives, negatives, RECALLS),
-    )  # fmt: skip
 
 
 def _named(projects: Sequence[str | Path]) -> dict[str, ColmapProject]:

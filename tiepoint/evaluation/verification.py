@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +15,9 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation import metrics
 from tiepoint.evaluation.distances import similarity_rows
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress, Rows
 
 Describe = Callable[[Tensor], Tensor]
-Ids = NDArray[np.int64]
 BATCH = 1024
 
 
@@ -25,9 +25,9 @@ BATCH = 1024
 class Pairs:
     """Rows of a PatchSet in pairs. `negatives[kind]` (count,) goes with `first`; -1 where there is none of the kind."""
 
-    first: Ids  # (count,)
-    second: Ids  # (count,) another patch of the same point
-    negatives: dict[str, Ids]
+    first: Rows  # (count,)
+    second: Rows  # (count,) another patch of the same point
+    negatives: dict[str, Rows]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def evaluate_pairs(
     *,
     count: int = 10_000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, Verification]]:
     """Measure describers on the same pairs.
 
@@ -106,15 +106,21 @@ def evaluate_pairs(
     pairs = draw_pairs(patch_set, count, seed)
     rows = np.unique(np.concatenate([pairs.first, pairs.second, *pairs.negatives.values()]))
     rows = rows[rows >= 0]
-    results: dict[str, dict[str, Verification]] = {}
+    described = describe_each(patch_set, rows, describers, progress)
+    return {name: _verify(vectors, rows, pairs) for name, vectors in described}
+
+
+def describe_each(
+    patch_set: PatchSet, rows: Rows, describers: Mapping[str, Describe], progress: Progress | None
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Name and descriptors of the patches `rows` of one describer after the other, see `describe_rows`."""
     for number, (name, describe) in enumerate(describers.items()):
         step = shifted(progress, number * len(rows), len(describers) * len(rows))
-        results[name] = _verify(describe_rows(patch_set, rows, name, describe, step), rows, pairs)
-    return results
+        yield name, describe_rows(patch_set, rows, name, describe, step)
 
 
 def describe_rows(
-    patch_set: PatchSet, rows: Ids, name: str, describe: Describe, step: Callable[[int], None] | None = None
+    patch_set: PatchSet, rows: Rows, name: str, describe: Describe, step: Callable[[int], None] | None = None
 ) -> NDArray[np.float32]:
     """Descriptors (N, D) of the patches `rows` (N,), after the central crop that undoes the set's margin.
 
@@ -131,7 +137,7 @@ def describe_rows(
     return np.concatenate(vectors)
 
 
-def shifted(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
+def shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], None] | None:
     """`progress` as a part of the work sees it that counts from 0 and begins when `before` of `total` are done."""
     return (lambda done: progress(before + done, total)) if progress else None
 
@@ -156,7 +162,7 @@ def unit_vectors(name: str, describe: Describe, patches: Tensor) -> NDArray[np.f
     return np.asarray(vectors.numpy())
 
 
-def _verify(vectors: NDArray[np.float32], rows: Ids, pairs: Pairs) -> dict[str, Verification]:
+def _verify(vectors: NDArray[np.float32], rows: Rows, pairs: Pairs) -> dict[str, Verification]:
     results = {}
     for kind, negatives in pairs.negatives.items():
         kept = negatives >= 0
@@ -173,14 +179,14 @@ def _verify(vectors: NDArray[np.float32], rows: Ids, pairs: Pairs) -> dict[str, 
     return results
 
 
-def _outside(rng: np.random.Generator, start: Ids, size: Ids, hole: Ids, width: Ids) -> Ids:
+def _outside(rng: np.random.Generator, start: Rows, size: Rows, hole: Rows, width: Rows) -> Rows:
     """Uniform draws from the ranges [start, start + size) without [hole, hole + width); -1 where nothing is left."""
     free = size - width
     drawn = start + rng.integers(np.maximum(free, 1))
     return np.where(free > 0, drawn + np.where(drawn >= hole, width, 0), -1)
 
 
-def _same_image(rng: np.random.Generator, points: Ids, images: NDArray[np.int32], second: Ids) -> Ids:
+def _same_image(rng: np.random.Generator, points: Rows, images: NDArray[np.int32], second: Rows) -> Rows:
     """For each patch of `second` another point's patch in its image, or -1."""
     order = np.lexsort((points, images))
     rank = np.empty_like(order)
@@ -194,7 +200,7 @@ def _same_image(rng: np.random.Generator, points: Ids, images: NDArray[np.int32]
     return np.where(drawn >= 0, order[drawn], -1)
 
 
-def _runs(begins: NDArray[np.bool_]) -> tuple[Ids, Ids]:
+def _runs(begins: NDArray[np.bool_]) -> tuple[Rows, Rows]:
     """For each element the start and the length of its run, from the marks where runs begin."""
     starts = np.flatnonzero(begins)
     lengths = np.diff(np.append(starts, len(begins)))

@@ -95,16 +95,9 @@ def evaluate_hpatches(
 def measured_sequences(split: str, sequences: Sequence[str], file: str | Path | None = None) -> list[str]:
     """Sequences that a split measures, among those that the data set holds.
 
-    Args:
-        split: an entry of the file; without one "view", "illum" or "full", all of the data set's sequences by prefix.
-        sequences: that the data set holds.
-        file: the benchmark's splits.json.
-
-    Returns:
-        Names in the file's order, which tasks are drawn in, or sorted where there is no file.
-
-    Raises:
-        InputError: no such split, or sequences that the data set lacks.
+    The split is an entry of the benchmark's splits.json, whose order the names keep, since tasks are drawn in it;
+    without this file "view", "illum" or "full", all of the data set's sequences by prefix, sorted. Raises InputError if
+    there is no such split, or for sequences that the data set lacks.
     """
     if file is not None:
         return _held(split, "test", sequences, file)

@@ -62,16 +62,11 @@ class RetrievalTask:
 def read_or_generate(
     folder: str | Path | None, split: str, counts: Mapping[str, int], reference: Callable[[str], NDArray[np.uint8]]
 ) -> tuple[VerificationTask, RetrievalTask]:
-    """Read the tasks of a split, and draw what the folder does not hold.
+    """Read the tasks of a split, and draw what the folder of official files does not hold; without one draw both.
 
-    Args:
-        folder: of official task files; None draws both tasks.
-        split: its name.
-        counts: patches of each sequence of the test list, in the list's order.
-        reference: gives the reference patches (n, S, S) of a sequence; called where queries are drawn.
-
-    Raises:
-        InputError: a folder that holds neither task, or as reading and drawing.
+    `counts` are the patches of each sequence of the test list, in the list's order, here and below. `reference` gives
+    the reference patches (n, S, S) of a sequence, where queries are drawn. Raises InputError for a folder that holds
+    neither task, or as reading and drawing.
     """
     verification = read_verification(folder, split, counts) if folder else None
     retrieval = read_retrieval(folder, split, counts) if folder else None

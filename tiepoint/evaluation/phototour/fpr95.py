@@ -6,7 +6,7 @@ Winder (PAMI 2011) for the data and the measure; the rules are those of `tiepoin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -21,8 +21,9 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import constant_error, is_constant, pair_distances
 from tiepoint.evaluation.metrics import Rule, fdr95, fpr95
 from tiepoint.evaluation.options import Resize
-from tiepoint.evaluation.verification import Describe, describe_rows, shifted
+from tiepoint.evaluation.verification import Describe, describe_each
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress
 
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 PUBLISHED: tuple[Rule, ...] = ("hardnet", "hynet", "interpolate")
@@ -52,7 +53,7 @@ def evaluate_phototour(
     *,
     pairs: NDArray[np.int64] | None = None,
     resize: Resize = "antialias",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, PhotoTourScore]:
     """Measure describers on the pairs of a test set. Every patch in a pair is described once.
 
@@ -77,9 +78,8 @@ def evaluate_phototour(
     rows, positions = np.unique(pairs, return_inverse=True)
     first, second = positions.reshape(-1, 2).T
     results = {}
-    for number, (name, describe) in enumerate(describers.items()):
-        step = shifted(progress, number * len(rows), len(describers) * len(rows))
-        vectors = describe_rows(patch_set, rows, name, resizing(describe, resize), step)
+    resized = {name: resizing(describe, resize) for name, describe in describers.items()}
+    for name, vectors in describe_each(patch_set, rows, resized, progress):
         if is_constant(vectors):
             raise constant_error(name)
         scores = -pair_distances(vectors, first, vectors, second)

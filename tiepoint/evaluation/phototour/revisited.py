@@ -6,7 +6,7 @@ Source: Mishkin, brown_phototour_revisited (2020), whose released code differs f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from tiepoint.evaluation.distances import constant_error, is_constant, nearest_n
 from tiepoint.evaluation.metrics import average_precision
 from tiepoint.evaluation.options import Resize
 from tiepoint.evaluation.phototour.fpr95 import resizing
-from tiepoint.evaluation.verification import Describe, Ids, describe_rows, shifted
+from tiepoint.evaluation.verification import Describe, describe_rows, shifted
 from tiepoint.patches import PatchSet
+from tiepoint.types import Progress, Rows
 
 RELEASED_MIN_PATCHES, RELEASED_BLOCK = 1000, 128
 
@@ -47,7 +48,7 @@ def evaluate_revisited(
     describers: Mapping[str, Describe],
     *,
     resize: Resize = "antialias",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, RevisitedScore]:
     """Measure describers image by image. An image is the patches with its id, in the set's order.
 
@@ -80,8 +81,10 @@ def evaluate_revisited(
     """
     if str((patch_set.manifest.get("provenance") or {}).get("images")).startswith("not known"):
         raise InputError(f"{patch_set.directory}: was built without interest.txt, so its images are not known")
-    points = np.asarray(patch_set.points)
-    images = [rows for rows in _images(np.asarray(patch_set.images)) if _counts(points[rows])]
+    points, ids = np.asarray(patch_set.points), np.asarray(patch_set.images)
+    order = np.argsort(ids, kind="stable")
+    images = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
+    images = [rows for rows in images if 1 < len(np.unique(points[rows])) < len(rows)]  # hold a pair and a negative
     if not images:
         raise InputError(
             f"{patch_set.directory}: no image holds two patches of one point and another point: "
@@ -107,15 +110,12 @@ def evaluate_revisited(
 
 
 def image_precisions(
-    vectors: NDArray[np.float32], points: NDArray[np.int64], anchors: Ids, positives: Ids
+    vectors: NDArray[np.float32], points: NDArray[np.int64], anchors: Rows, positives: Rows
 ) -> tuple[float, float]:
     """Average precision of an image's pairs: with the nearest negatives, and as the released code takes them.
 
-    Args:
-        vectors: (N, D) descriptors of the image's patches.
-        points: (N,) their points.
-        anchors: (M,) rows of `vectors`.
-        positives: (M,) rows of `vectors`, each of its anchor's point.
+    `vectors` (N, D) are the descriptors of the image's patches, of `points` (N,); `anchors` and `positives` (M,) are
+    rows of them, as `matching_pairs` gives them.
     """
     negatives = nearest_neighbours(vectors, vectors, apart=(points, points))[0]
     taken = np.zeros_like(negatives)
@@ -127,7 +127,7 @@ def image_precisions(
     return _precision(positive, negative), _precision(positive, released)
 
 
-def matching_pairs(points: NDArray[np.int64]) -> tuple[Ids, Ids]:
+def matching_pairs(points: NDArray[np.int64]) -> tuple[Rows, Rows]:
     """All ordered pairs (M,), (M,) of distinct rows of `points` (N,) with one id."""
     order = np.argsort(points, kind="stable")
     _, starts, sizes = np.unique(points[order], return_index=True, return_counts=True)
@@ -146,14 +146,3 @@ def _precision(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> 
     larger = np.maximum(positive, negative)
     ratio = np.divide(np.minimum(positive, negative), larger, out=np.ones_like(larger), where=larger > 0)
     return average_precision(correct, 1 - ratio)
-
-
-def _images(images: NDArray[np.int32]) -> Iterator[Ids]:
-    """The rows of each image, rising."""
-    order = np.argsort(images, kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
-
-
-def _counts(points: NDArray[np.int64]) -> bool:
-    """Whether an image with these points (N,) holds a pair and a negative."""
-    return 1 < len(np.unique(points)) < len(points)

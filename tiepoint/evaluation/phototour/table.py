@@ -82,7 +82,11 @@ def read_models(words: Sequence[str], device: torch.device, selection: str | Non
         raise InputError("no model: give names or paths of describers")
     models: list[Model] = []
     for word in words:
-        given, name = _parse(word)
+        given, sign, name = word.partition("=")
+        if given not in SETS or not name:
+            if sign and not Path(word).exists():
+                raise InputError(f"model {word}: write SET=PATH with one of {', '.join(SETS)}, or a name or path alone")
+            given, name = "", word
         if name in (model.name for model in models):
             raise InputError(f"model {name} is given twice: give each once")
         describer = load_describer(name, device)
@@ -137,13 +141,3 @@ def make_tables(
     return {
         name: [row.values({key: values[name] for key, values in figures.items()}) for row in rows] for name in names
     }
-
-
-def _parse(word: str) -> tuple[str | None, str]:
-    """Training set, None without one, and name or path."""
-    training, sign, name = word.partition("=")
-    if training in SETS and name:
-        return training, name
-    if sign and not Path(word).exists():
-        raise InputError(f"model {word}: write SET=PATH with one of {', '.join(SETS)}, or a name or path alone")
-    return None, word

@@ -125,8 +125,10 @@ def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[t
         raise InputError(
             f"{int(right.sum())} of {len(cases)} registrations are right: a fit needs right and wrong ones: add images"
         )
-    stated = ({key: np.inf if value is None else value for key, value in case["evidence"].items()} for case in cases)
-    features = np.array([Evidence(**evidence).features() for evidence in stated])  # JSON has null for infinity
+    stated: list[dict[str, Any]] = [  # JSON has no infinity: None stands for it
+        {key: np.inf if value is None else value for key, value in case["evidence"].items()} for case in cases
+    ]
+    features = np.array([Evidence(**evidence).features() for evidence in stated])
     folds = np.array([case["image"] % FOLDS for case in cases])
     predicted = np.empty(len(cases))
     for fold in {*folds.tolist()}:
