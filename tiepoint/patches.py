@@ -34,7 +34,7 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_directory
@@ -215,6 +215,23 @@ class PatchSetWriter(_Arrays):
         super().__init__(arrays)
         self.directory = directory
         self.image_names: list[str] = []
+        self.appended = 0
+
+    def fill(self, rows: slice = slice(None), **arrays: ArrayLike) -> None:
+        """Set `rows`, or all, of the arrays that are named."""
+        for name, values in arrays.items():
+            getattr(self, name)[rows] = values
+
+    def append(self, patches: NDArray[Any], image: str | None = None, **arrays: ArrayLike) -> int:
+        """Set the next rows, of a new image if one is named; returns the number of rows set so far."""
+        rows = slice(self.appended, self.appended + len(patches))
+        self.fill(rows, patches=patches, **arrays)
+        if image is not None:
+            self.images[rows] = len(self.image_names)
+            self.image_names.append(image)
+        self.release()
+        self.appended = rows.stop
+        return self.appended
 
     def release(self) -> None:
         """Free the memory of the patches' pages, which the system writes to the file. Call it now and then."""

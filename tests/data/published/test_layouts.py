@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tiepoint.data.labelled_pairs import cross_points, labelled_pairs
-from tiepoint.data.published import crop as cross_crop
+from tiepoint.data.published import plan as cross_plan
 from tiepoint.data.published.layouts import LAYOUTS
-from tiepoint.data.published.vislwir import point_ids
+from tiepoint.data.published.plan import point_ids
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 
@@ -113,7 +113,7 @@ def test_visnir(visnir: VisNir, tmp_path: Path) -> None:
 
 
 def test_many_pairs_in_blocks(visnir: VisNir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_crop, "_BLOCK", 7)
+    monkeypatch.setattr(cross_plan, "_BLOCK", 7)
     random = np.random.default_rng(5)
     rows: list[Row] = []
     for k in range(120):
@@ -240,7 +240,7 @@ def test_vislwir(vislwir: Path, tmp_path: Path) -> None:
             expected = noise(side, (3, 64, 64))[number] if image == "9" else noise(10 * side + number, (64, 64))
             np.testing.assert_array_equal(data.patches[row, 0], expected)
             assert data.spectra[row] == side
-    assert steps == [(8, 8)]
+    assert steps == [(5, 8), (8, 8)]
     assert read_vislwir(vislwir, tmp_path / "color", color=True).patches.shape == (8, 3, 64, 64)
 
 

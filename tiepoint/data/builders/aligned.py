@@ -97,23 +97,16 @@ def build_aligned(
         out, count, channels=3 if how.color else 1, dtype=np.uint16 if wide else np.uint8, spectra=spectra,
         positions=True, provenance=provenance, licence=licence,
     ) as writer:  # fmt: skip
-        assert writer.positions is not None
-        start = 0
-        for number, (scene, points, matrix) in enumerate(chosen):
+        for number, (scene, points, matrix) in enumerate(chosen, start=2 * len(scenes) - len(chosen) + 1):
             images = _read(scene, how)
-            rows = slice(start, start + 2 * len(points))
-            patches = writer.patches[rows]
-            patches[searched::2] = _widen(crop_windows(images[searched], points.astype(np.int64)), wide)
-            patches[1 - searched :: 2] = _widen(cut(images[1 - searched], points, matrix), wide)
-            writer.positions[rows] = np.repeat(project(points, matrix) if searched else points, 2, axis=0)
-            writer.images[rows] = number
-            writer.image_names.append(scene.name)
-            writer.release()
-            start = rows.stop
+            own = _widen(crop_windows(images[searched], points.astype(np.int64)), wide)
+            other = _widen(cut(images[1 - searched], points, matrix), wide)
+            patches = np.stack([other, own] if searched else [own, other], axis=1).reshape(-1, *own.shape[1:])
+            positions = np.repeat(project(points, matrix) if searched else points, 2, axis=0)
+            writer.append(patches, scene.name, positions=positions)
             if progress:
-                progress(2 * len(scenes) - len(chosen) + number + 1, 2 * len(scenes))
-        writer.points[:] = np.arange(count) // 2
-        writer.spectra[:] = np.arange(count) % 2
+                progress(number, 2 * len(scenes))
+        writer.fill(points=np.arange(count) // 2, spectra=np.arange(count) % 2)
     return PatchSet.open(out)
 
 

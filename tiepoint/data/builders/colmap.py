@@ -83,20 +83,13 @@ def build_colmap(
     with PatchSet.create(
         out, total, dtype=dtype, support=support, margin=margin, provenance=provenance, licence=licence
     ) as writer, ThreadPoolExecutor(workers) as pool:  # fmt: skip
-        start = 0
-        results = zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
-        for done, ((project, image), patches) in enumerate(results):
+        for done, ((project, image), patches) in enumerate(
+            zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
+        ):
             ids, first = bases[project.directory]
-            rows = slice(start, start + len(patches))
-            writer.patches[rows] = patches
-            writer.points[rows] = first + np.searchsorted(ids, image.points)
-            writer.images[rows] = done
-            writer.image_names.append(f"{project.name}/{image.name}")
-            start = rows.stop
-            writer.release()
+            writer.append(patches, f"{project.name}/{image.name}", points=first + np.searchsorted(ids, image.points))
             if progress:
                 progress(done + 1, len(jobs))
-        writer.spectra[:] = 0
     return PatchSet.open(out)
 
 

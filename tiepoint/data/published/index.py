@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,23 +66,24 @@ class CrossIndex:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of an index file's columns, and which of them say what of the first and of the second patch."""
+    """The names of an index file's columns, and which of them say what.
+
+    Of the first and of the second patch: the columns of the image's name, joined by "/", and those of the location.
+    """
 
     names: tuple[str, ...]
-    first: tuple[int, ...]  # of the image's name, joined by "/"
-    first_location: tuple[int, ...]
-    second: tuple[int, ...]
-    second_location: tuple[int, ...]
+    first: tuple[tuple[int, ...], tuple[int, ...]]
+    second: tuple[tuple[int, ...], tuple[int, ...]]
     label: int
 
 
-VISNIR = Columns(("type", "rgb", "rgb x", "rgb y", "nir", "nir x", "nir y"), (1,), (2, 3), (4,), (5, 6), 0)
-OS = Columns(("folder", "image", "opt x", "opt y", "sar x", "sar y", "label"), (0, 1), (2, 3), (0, 1), (4, 5), 6)
+VISNIR = Columns(("type", "rgb", "rgb x", "rgb y", "nir", "nir x", "nir y"), ((1,), (2, 3)), ((4,), (5, 6)), 0)
+OS = Columns(("folder", "image", "opt x", "opt y", "sar x", "sar y", "label"), ((0, 1), (2, 3)), ((0, 1), (4, 5)), 6)
 SEN12 = Columns(  # SAR stands first in a line, and second here, as in the OS patches
     ("season", "s1 folder", "s1 image", "s1 x", "s1 y", "s2 folder", "s2 image", "s2 x", "s2 y", "label"),
-    (0, 5, 6), (7, 8), (0, 1, 2), (3, 4), 9,
+    ((0, 5, 6), (7, 8)), ((0, 1, 2), (3, 4)), 9,
 )  # fmt: skip
-VISLWIR = Columns(("image", "lwir patch", "optical patch", "label"), (0,), (2,), (0,), (1,), 3)
+VISLWIR = Columns(("image", "lwir patch", "optical patch", "label"), ((0,), (2,)), ((0,), (1,)), 3)
 
 
 def read_index(path: str | Path, columns: Columns) -> CrossIndex:
@@ -94,11 +95,9 @@ def read_index(path: str | Path, columns: Columns) -> CrossIndex:
     """
     path = Path(path)
     lines, labels = array("i"), array("b")
-    first, second = (
-        _Collector(columns.first, columns.first_location),
-        _Collector(columns.second, columns.second_location),
-    )
-    numbers = (*columns.first_location, *columns.second_location)
+    ids: tuple[dict[str, int], dict[str, int]] = {}, {}
+    images, locations = (array("i"), array("i")), (array("i"), array("i"))
+    patches = (columns.first, columns.second)
     for line, row in _rows(path):
         where = f"{path}, line {line}"
         if len(row) != len(columns.names):
@@ -106,47 +105,30 @@ def read_index(path: str | Path, columns: Columns) -> CrossIndex:
             raise InputError(f"{where}: has {len(row)} columns, must have {needed}")
         label = LABELS.get(row[columns.label].strip().lower())
         if label is None:
-            if not lines and line == 1 and all(_integer(row[column]) is None for column in numbers):
+            if line == 1 and all(_integer(row[column]) is None for _, place in patches for column in place):
                 continue  # names of the columns
             name = columns.names[columns.label]
             raise InputError(f"{where}: {name} is {row[columns.label]!r}: must be 1 or 0, positive or negative")
-        try:
-            first.add(row)
-            second.add(row)
-        except ValueError as error:
-            column, fault = error.args
-            raise InputError(f"{where}: {columns.names[column]} is {fault}") from None
+        for side, (naming, place) in enumerate(patches):
+            words = [row[column].strip() for column in naming]
+            if "" in words:
+                raise InputError(f"{where}: {columns.names[naming[words.index('')]]} is empty: must name an image")
+            for column in place:
+                number = _integer(row[column])
+                if number is None or not 0 <= number <= MAX_COORDINATE:
+                    fault = f"is {row[column]!r}: must be a whole number from 0 to {MAX_COORDINATE}"
+                    raise InputError(f"{where}: {columns.names[column]} {fault}")
+                locations[side].append(number)
+            images[side].append(ids[side].setdefault("/".join(words), len(ids[side])))
         lines.append(line)
         labels.append(label)
     if not lines:
         raise InputError(f"{path}: holds no pairs: copy it again")
-    known = np.array(labels, dtype=np.bool_)
-    return CrossIndex(path, np.array(lines, dtype=np.int32), first.side(), second.side(), known)
-
-
-class _Collector:
-    """Collects one side of the pairs: names once each, locations as whole numbers."""
-
-    def __init__(self, name: Sequence[int], location: Sequence[int]) -> None:
-        self.name, self.location = name, location
-        self.ids: dict[str, int] = {}
-        self.images, self.locations = array("i"), array("i")
-
-    def add(self, row: Sequence[str]) -> None:
-        """Take the patch that a line names. Raises ValueError(column, fault) for the first column without a use."""
-        words = [row[column].strip() for column in self.name]
-        if "" in words:
-            raise ValueError(self.name[words.index("")], "empty: must name an image")
-        for column in self.location:
-            number = _integer(row[column])
-            if number is None or not 0 <= number <= MAX_COORDINATE:
-                raise ValueError(column, f"{row[column]!r}: must be a whole number from 0 to {MAX_COORDINATE}")
-            self.locations.append(number)
-        self.images.append(self.ids.setdefault("/".join(words), len(self.ids)))
-
-    def side(self) -> Side:
-        locations = np.array(self.locations, dtype=np.int32).reshape(-1, len(self.location))
-        return Side(np.array(self.images, dtype=np.int32), list(self.ids), locations)
+    first, second = (
+        Side(np.array(images[side]), list(ids[side]), np.array(locations[side]).reshape(len(lines), -1))
+        for side in (0, 1)
+    )
+    return CrossIndex(path, np.array(lines), first, second, np.array(labels, dtype=np.bool_))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -6,8 +6,7 @@ the name "set/number"; a match has one point id, a non-match two, and a patch th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,7 @@ _BLOCK = 1024  # pairs that are copied at once
 _SPECTRA = {"os": ("opt", "sar"), "sne": ("opt", "sar"), "lwir": ("vis", "lwir")}  # by what stands before a set's "_"
 
 
-@dataclass(frozen=True)
-class _Arrays:
-    """A set: its file, its pairs of patches (N, 2, 64, 64), memory-mapped, and their labels (N,)."""
-
-    path: Path
-    pairs: NDArray[Any]
-    labels: NDArray[np.bool_]
+_Pairs = tuple[Path, NDArray[Any], NDArray[np.bool_]]  # a set: file, pairs (N, 2, 64, 64), mapped, and labels (N,)
 
 
 def read_arrays(
@@ -67,38 +60,35 @@ def read_arrays(
     """
     root = Path(root)
     if layout == "rrlnet-npy":
-        present = {_set_name(path): path for path in files(root) if path.suffix == ".npy"}
-        chosen = select_sets(root, {k: v for k, v in present.items() if not k.endswith("_label")}, sets, "country.npy")
-        contents = {name: _read_pair_array(path, root / f"{name}_label.npy") for name, path in chosen.items()}
+        arrays = [path for path in files(root) if path.suffix == ".npy" and not path.stem.endswith("_label")]
+        present = {path.stem.removesuffix("_image").removesuffix("_data"): path for path in arrays}
+        chosen = select_sets(root, present, sets, "country.npy")
+        contents = [_read_pair_array(path, root / f"{name}_label.npy") for name, path in chosen.items()]
     else:
         folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
-        interleaved = [path for folder in folders for path in files(folder) if path.name.endswith("_sos.npy")]
-        present = {path.stem.removesuffix("_sos"): path for path in interleaved}
+        arrays = [path for folder in folders for path in files(folder) if path.name.endswith("_sos.npy")]
+        present = {path.stem.removesuffix("_sos"): path for path in arrays}
         chosen = select_sets(root, present, sets, "country/country_sos.npy")
-        contents = {name: _read_interleaved(path, path.with_name(f"{name}_info.txt")) for name, path in chosen.items()}
-    spectra = _default_spectra(contents) if spectra is None else spectra
+        contents = [_read_interleaved(path, path.with_name(f"{name}_info.txt")) for name, path in chosen.items()]
+    spectra = _default_spectra(chosen) if spectra is None else spectra
     check_spectra(spectra)
-    total = sum(len(arrays.labels) for arrays in contents.values())
+    labels = np.concatenate([own for _, _, own in contents])
+    total = len(labels)
+    rows = np.arange(2 * total).reshape(total, 2)
     origin = provenance(layout, root, chosen)
     with PatchSet.create(out, 2 * total, spectra=spectra, pairs=total, provenance=origin, licence=licence) as writer:
-        assert writer.pairs is not None
-        rows = np.arange(2 * total).reshape(total, 2)
-        start = 0
-        for name, arrays in contents.items():
-            for low in range(0, len(arrays.labels), _BLOCK):
-                block = _grey(arrays, low)
-                here = slice(2 * start, 2 * (start + len(block)))
-                writer.patches[here, 0] = block.reshape(-1, SIZE, SIZE)
-                start += len(block)
-                writer.release()
+        for name, (path, pairs, _) in zip(chosen, contents, strict=True):
+            for low in range(0, len(pairs), _BLOCK):
+                filled = writer.append(_grey(path, pairs, low).reshape(-1, 1, SIZE, SIZE))
                 if progress:
-                    progress(start, total)
-            writer.image_names += [f"{name}/{number}" for number in range(len(arrays.labels))]
-        labels = np.concatenate([arrays.labels for arrays in contents.values()])
-        writer.points[:] = np.where(labels[:, None], rows[:, :1], rows).reshape(-1)
-        writer.images[:] = np.repeat(np.arange(total), 2)
-        writer.spectra[:] = np.arange(2 * total) % 2
-        writer.pairs[:] = np.column_stack([rows, labels])
+                    progress(filled // 2, total)
+            writer.image_names += [f"{name}/{number}" for number in range(len(pairs))]
+        writer.fill(
+            points=np.where(labels[:, None], rows[:, :1], rows).reshape(-1),
+            images=rows.reshape(-1) // 2,
+            spectra=rows.reshape(-1) % 2,
+            pairs=np.column_stack([rows, labels]),
+        )
     return PatchSet.open(out)
 
 
@@ -110,11 +100,7 @@ def open_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _set_name(path: Path) -> str:
-    return path.stem.removesuffix("_image").removesuffix("_data")
-
-
-def _read_pair_array(path: Path, label_path: Path) -> _Arrays:
+def _read_pair_array(path: Path, label_path: Path) -> _Pairs:
     pairs = open_npy(path)
     if pairs.ndim != 4 or pairs.shape[1:] != (2, SIZE, SIZE) or not len(pairs):
         raise InputError(f"{path}: holds {pairs.shape}: must be pairs of patches, (N, 2, 64, 64)")
@@ -125,17 +111,17 @@ def _read_pair_array(path: Path, label_path: Path) -> _Arrays:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(f"{label_path}, row {row}: label is {labels[row]}: must be 0 or 1")
-    return _Arrays(path, pairs, labels == 1)
+    return path, pairs, labels == 1
 
 
-def _read_interleaved(path: Path, info: Path) -> _Arrays:
+def _read_interleaved(path: Path, info: Path) -> _Pairs:
     patches = open_npy(path)
     if patches.ndim != 4 or patches.shape[1:] != (1, SIZE, SIZE) or len(patches) % 2 or not len(patches):
         raise InputError(f"{path}: holds {patches.shape}: must be two patches a pair in turn, (2N, 1, 64, 64)")
     ids = _read_ids(info)
     if len(ids) != len(patches):
         raise InputError(f"{info}: has {len(ids)} lines, {path.name} {len(patches)} patches: each patch needs one line")
-    return _Arrays(path, patches.reshape(-1, 2, SIZE, SIZE), ids[::2] == ids[1::2])
+    return path, patches.reshape(-1, 2, SIZE, SIZE), ids[::2] == ids[1::2]
 
 
 def _read_ids(path: Path) -> NDArray[np.int64]:
@@ -157,21 +143,21 @@ def _read_ids(path: Path) -> NDArray[np.int64]:
     return ids
 
 
-def _grey(arrays: _Arrays, low: int) -> NDArray[np.uint8]:
+def _grey(path: Path, pairs: NDArray[Any], low: int) -> NDArray[np.uint8]:
     """The pairs from number `low` on, a block of them, as grey values. Raises InputError for other values."""
-    block = np.asarray(arrays.pairs[low : low + _BLOCK])
+    block = np.asarray(pairs[low : low + _BLOCK])
     if block.dtype == np.uint8:
         return block
     with np.errstate(invalid="ignore"):  # NaN fails every comparison
         fits = ((block >= 0) & (block <= 255) & (block % 1 == 0)).all(axis=(1, 2, 3))
     if not fits.all():
         row = low + int(np.argmin(fits))
-        raise InputError(f"{arrays.path}, pair {row}: holds other values than whole numbers from 0 to 255")
+        raise InputError(f"{path}, pair {row}: holds other values than whole numbers from 0 to 255")
     return block.astype(np.uint8)
 
 
-def _default_spectra(contents: dict[str, _Arrays]) -> Sequence[str]:
-    kinds = {_SPECTRA.get(name.split("_")[0], ("vis", "nir")) for name in contents}
+def _default_spectra(sets: Collection[str]) -> Sequence[str]:
+    kinds = {_SPECTRA.get(name.split("_")[0], ("vis", "nir")) for name in sets}
     if len(kinds) > 1:
-        raise InputError(f"the sets {', '.join(contents)} have several pairs of spectra: name sets of one with --sets")
+        raise InputError(f"the sets {', '.join(sets)} have several pairs of spectra: name sets of one with --sets")
     return kinds.pop()

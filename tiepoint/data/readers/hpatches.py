@@ -152,20 +152,14 @@ def build_hpatches(
     total = sum(hpatches.counts[sequence] for sequence, _ in jobs)
     with PatchSet.create(out, total, provenance=provenance, licence=licence) as writer:
         bases = dict(zip(chosen, np.cumsum([0, *(hpatches.counts[s] for s in chosen)]).tolist(), strict=False))
-        start = 0
-        for image, (sequence, strip) in enumerate(jobs):
-            patches = hpatches.strip(sequence, strip)
-            rows = slice(start, start + len(patches))
-            for row, patch in zip(range(rows.start, rows.stop), patches, strict=True):
-                writer.patches[row, 0] = cv2.resize(patch, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            writer.points[rows] = bases[sequence] + np.arange(len(patches))
-            writer.images[rows] = image
-            writer.image_names.append(f"{sequence}/{strip}.png")
-            start = rows.stop
-            writer.release()
+        for done, (sequence, strip) in enumerate(jobs):
+            patches = [
+                cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in hpatches.strip(sequence, strip)
+            ]
+            points = bases[sequence] + np.arange(len(patches))
+            writer.append(np.stack(patches)[:, None], f"{sequence}/{strip}.png", points=points)
             if progress:
-                progress(image + 1, len(jobs))
-        writer.spectra[:] = 0
+                progress(done + 1, len(jobs))
     return PatchSet.open(out)
 
 

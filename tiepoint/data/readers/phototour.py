@@ -66,17 +66,12 @@ def build_phototour(
     with PatchSet.create(out, count, dtype=published.dtype, provenance=provenance, licence=licence) as writer:
         for key, rows in published.pairs.items():
             np.save(writer.directory / _file_name(key), rows)
-        start = 0
         for block in published.blocks():
-            writer.patches[start : start + len(block), 0] = block
-            start += len(block)
-            writer.release()
+            done = writer.append(block[:, None])
             if progress:
-                progress(start, count)
+                progress(done, count)
         writer.points[:] = published.points
-        writer.spectra[:] = 0
         if published.sources is None:
-            writer.images[:] = 0
             writer.image_names.append(name)
         else:
             ids, writer.images[:] = np.unique(published.sources, return_inverse=True)
