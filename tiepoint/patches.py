@@ -106,9 +106,7 @@ class PatchSet(_Arrays):
     def open(cls, directory: str | Path, verify: bool = False) -> PatchSet:
         """Open a PatchSet without reading its patches.
 
-        Args:
-            directory: the folder.
-            verify: read everything and compare the content hashes, about one second for each gigabyte.
+        With `verify` everything is read and the content hashes compared, about one second for each gigabyte.
 
         Raises:
             InputError: no PatchSet, a foreign version, a shape, type or hash that the manifest does not state.
@@ -116,7 +114,11 @@ class PatchSet(_Arrays):
         directory = Path(directory)
         manifest = _read_manifest(directory)
         arrays = {name: map_npy(directory / f"{name}.npy", REBUILD) for name in _present(manifest)}
-        _check_shapes(directory, manifest, arrays)
+        kinds = _kinds(tuple(manifest["shape"]), manifest["dtype"], manifest.get("pairs", 0), arrays)
+        for name, (shape, dtype) in kinds.items():
+            if arrays[name].shape != shape or arrays[name].dtype != np.dtype(dtype):
+                held, stated = f"{arrays[name].shape} {arrays[name].dtype}", f"{shape} {dtype}"
+                raise InputError(f"{directory}/{name}.npy holds {held}, the manifest states {stated}: {REBUILD}")
         if "pairs" in arrays:
             _check_pairs(directory, arrays["pairs"], arrays["spectra"])
         if not (directory / NAMES).is_file():
@@ -170,14 +172,9 @@ class PatchSet(_Arrays):
         if not 0 < support < math.inf:
             raise InputError(f"{directory}: support is {support:g}, must be more than 0")
         with atomic_directory(directory) as temporary:
-            shapes: dict[str, tuple[int, ...]] = dict.fromkeys(ARRAYS, (count,))
-            shapes["patches"] = (count, channels, SIZE, SIZE)
-            if positions:
-                shapes["positions"] = (count, 2)
-            if pairs:
-                shapes["pairs"] = (pairs, 3)
-            dtypes = {"patches": np.dtype(dtype).name, **_DTYPES}
-            arrays = {name: _allocate(temporary / f"{name}.npy", shape, dtypes[name]) for name, shape in shapes.items()}
+            optional = [name for name, has in zip(OPTIONAL, (positions, pairs), strict=True) if has]
+            kinds = _kinds((count, channels, SIZE, SIZE), np.dtype(dtype).name, pairs, [*ARRAYS, *optional])
+            arrays = {name: _allocate(temporary / f"{name}.npy", *kind) for name, kind in kinds.items()}
             writer = PatchSetWriter(temporary, arrays)
             yield writer
             for array in arrays.values():
@@ -194,13 +191,13 @@ class PatchSet(_Arrays):
                 "format": FORMAT,
                 "version": VERSION,
                 "counts": {"patches": count, "points": points, "images": len(writer.image_names)},
-                "shape": list(shapes["patches"]),
-                "dtype": dtypes["patches"],
+                "shape": [count, channels, SIZE, SIZE],
+                "dtype": np.dtype(dtype).name,
                 "spectra": list(spectra),
                 "support": float(support),
                 "margin": float(margin),
                 "pairs": pairs,
-                "sha256": {file: _hash(temporary / file) for file in _files(shapes)},
+                "sha256": {file: _hash(temporary / file) for file in _files(arrays)},
                 "provenance": provenance or {},
                 "licence": licence,
             }
@@ -217,7 +214,7 @@ class PatchSetWriter(_Arrays):
         self.image_names: list[str] = []
         self.appended = 0
 
-    def fill(self, rows: slice = slice(None), **arrays: ArrayLike) -> None:
+    def fill(self, rows: slice = slice(None), /, **arrays: ArrayLike) -> None:
         """Set `rows`, or all, of the arrays that are named."""
         for name, values in arrays.items():
             getattr(self, name)[rows] = values
@@ -295,13 +292,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 def map_npy(path: Path, remedy: str) -> NDArray[Any]:
     """Map the array of a .npy file, read-only. Raises InputError with the `remedy` if it is missing or damaged."""
     try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {remedy}") from None
     except (ValueError, TypeError, OverflowError, SyntaxError, TokenError, EOFError, OSError) as error:
         # numpy parses the header as Python, hence the many kinds of error
         raise InputError(f"{path} is truncated or not an array ({error}): {remedy}") from None
-    return array
 
 
 def _present(manifest: dict[str, Any]) -> list[str]:
@@ -318,27 +314,22 @@ def _files(arrays: Iterable[str]) -> list[str]:
 def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArray[np.uint8]) -> None:
     count = len(spectra)
     wrong = (pairs[:, :2].min(axis=1) < 0) | (pairs[:, :2].max(axis=1) >= count) | ~np.isin(pairs[:, 2], (0, 1))
-    rows = np.where(wrong[:, None], 0, pairs[:, :2])
-    other = ~wrong & (spectra[rows] != [0, 1]).any(axis=1)
+    other = (spectra[np.where(wrong[:, None], 0, pairs[:, :2])] != [0, 1]).any(axis=1)
     if (wrong | other).any():
-        row = int(np.flatnonzero(wrong | other)[0])
-        fault = f"must be two rows, 0 to {count - 1}, and a label 0 or 1"
-        if other[row]:
-            fault = "must be a row of a patch of the first spectrum and one of the second"
+        row = int(np.argmax(wrong | other))
+        fault = "must be a row of a patch of the first spectrum and one of the second"
+        if wrong[row]:
+            fault = f"must be two rows, 0 to {count - 1}, and a label 0 or 1"
         raise InputError(f"{directory}: pair {row} is {pairs[row].tolist()}: {fault}")
 
 
-def _check_shapes(directory: Path, manifest: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    shape = tuple(manifest["shape"])
-    shapes = {"patches": shape, "positions": (*shape[:1], 2), "pairs": (manifest.get("pairs"), 3)}
-    for name, array in arrays.items():
-        expected = shapes.get(name, shape[:1])
-        dtype = manifest["dtype"] if name == "patches" else _DTYPES[name]
-        if array.shape != expected or array.dtype != np.dtype(dtype):
-            raise InputError(
-                f"{directory}/{name}.npy holds {array.shape} {array.dtype}, the manifest states {expected} {dtype}: "
-                f"{REBUILD}"
-            )
+def _kinds(
+    shape: tuple[int, ...], dtype: str, pairs: int, names: Iterable[str]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of the arrays of these names in a set with patches of `shape` and `dtype`."""
+    shapes = {"patches": shape, "positions": (shape[0], 2), "pairs": (pairs, 3)}
+    dtypes = {"patches": dtype, **_DTYPES}
+    return {name: (shapes.get(name, shape[:1]), dtypes[name]) for name in names}
 
 
 def _hash(path: Path) -> str:

@@ -59,8 +59,7 @@ def augment(
         anchors and positives, each (n, C, size, size), float32 in 0..1.
     """
     count, _, channels, side, _ = pairs.shape
-    scale = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(pairs.dtype, 1.0)
-    patches = pairs.reshape(2 * count, channels, side, side).float() / scale
+    patches = unit_floats(pairs.reshape(2 * count, channels, side, side))
     joint = _dihedral(how.dihedral, count, generator).repeat_interleave(2, dim=0)
     maps = _compose(_crop(how, 2 * count, generator), joint)
     turn = (2 * _uniform(2 * count, generator) - 1) * math.radians(how.rotation)
@@ -100,8 +99,9 @@ def _linear(matrices: Tensor) -> Tensor:
 
 def _crop(how: Augmentation, count: int, generator: torch.Generator) -> Tensor:
     """Random parts of the patch: area uniform, ratio log-uniform, position uniform (Szegedy et al., CVPR 2015)."""
-    area = _between(how.crop_area, count, generator)
-    ratio = torch.exp(_between((math.log(how.crop_ratio[0]), math.log(how.crop_ratio[1])), count, generator))
+    area = between(how.crop_area, _uniform(count, generator))
+    low, high = map(math.log, how.crop_ratio)
+    ratio = torch.exp(between((low, high), _uniform(count, generator)))
     sides = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1).clamp(max=1)
     shift = (torch.stack([_uniform(count, generator), _uniform(count, generator)], dim=1) - 0.5) * (1 - sides)
     return torch.cat([torch.diag_embed(sides), shift[:, :, None]], dim=2)
@@ -122,12 +122,18 @@ def _dihedral(kind: str, count: int, generator: torch.Generator) -> Tensor:
     return _linear(turns[turn] @ flips[flip])
 
 
+def unit_floats(patches: Tensor) -> Tensor:
+    """Patches as float32, uint8 and uint16 scaled to 0..1."""
+    return patches.float() / {torch.uint8: 255.0, torch.uint16: 65535.0}.get(patches.dtype, 1.0)
+
+
+def between(bounds: tuple[float, float], share: Tensor) -> Tensor:
+    """The numbers that lie at a share, 0..1, of the way from one bound to the other."""
+    return bounds[0] + (bounds[1] - bounds[0]) * share
+
+
 def _uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator, device=generator.device)
-
-
-def _between(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * _uniform(count, generator)
 
 
 def _normal(count: int, generator: torch.Generator) -> Tensor:

@@ -20,13 +20,8 @@ SPLIT_STREAM, PAIR_STREAM = 0x5CE9E, 0xC2055
 class CrossPoints:
     """The points of a PatchSet that have a patch in each of its two spectra; P of them.
 
-    Attributes:
-        first: (P,) rows of the patches of the first spectrum.
-        second: (P,) rows of those of the second.
-        scenes: (P,) image ids.
-        categories: (P,) indices into `names`.
-        names: of the categories.
-        positions: (P, 2) pixels of the scene's first image, or None.
+    Rows `first` and `second` (P,) of the patches of either spectrum, image ids `scenes` (P,), indices `categories` (P,)
+    into `names`, and `positions` (P, 2), pixels of the scene's first image, or None.
     """
 
     first: Rows
@@ -72,9 +67,8 @@ def cross_points(patch_set: PatchSet, rows: Rows | None = None) -> CrossPoints:
     """
     spectra = patch_set.manifest["spectra"]
     if not is_cross(patch_set):
-        raise InputError(
-            f"{patch_set.directory}: has the spectra {', '.join(spectra)}: pairs across spectra need exactly two"
-        )
+        held = ", ".join(spectra)
+        raise InputError(f"{patch_set.directory}: has the spectra {held}: pairs across spectra need exactly two")
     rows = np.arange(len(patch_set)) if rows is None else rows
     points, sides = np.asarray(patch_set.points)[rows], np.asarray(patch_set.spectra)[rows]
     one, two = (rows[sides == side] for side in (0, 1))
@@ -86,6 +80,14 @@ def cross_points(patch_set: PatchSet, rows: Rows | None = None) -> CrossPoints:
     names, categories = _categories(patch_set, scenes)
     positions = None if patch_set.positions is None else np.asarray(patch_set.positions)[first]
     return CrossPoints(first, second, scenes, categories, names, positions)
+
+
+def own_pairs(patch_set: PatchSet, rows: Rows | None) -> Rows | None:
+    """The pairs (M, 3) that the set defines, if it does, whose two patches are both among `rows` if given."""
+    if patch_set.pairs is None:
+        return None
+    pairs = np.asarray(patch_set.pairs)
+    return pairs if rows is None else pairs[np.isin(pairs[:, :2], rows).all(axis=1)]
 
 
 def draw_nonmatches(
@@ -130,38 +132,37 @@ def labelled_pairs(patch_set: PatchSet, count: int = 2500, seed: int = 0, rows: 
     first patches of the same points with second patches of other points of the category, see `draw_nonmatches`. A point
     without non-matches is left out.
 
-    Args:
-        patch_set: of two spectra.
-        count: largest number of matches in each category.
-        seed: seed of the draws.
-        rows: of the patches that may be used; of the set's own pairs those count whose two patches are among them.
+    `rows` are the patches that may be used; of the set's own pairs those count whose two patches are among them.
 
     Raises:
-        InputError: a category without non-matches, no pairs left, or as `cross_points`.
+        InputError: count below 1, a negative seed, a category without non-matches, no pairs left, or as `cross_points`.
     """
     if count < 1:
         raise InputError(f"count is {count}, must be at least 1")
     if seed < 0:
         raise InputError(f"seed is {seed}, must not be negative")
-    if patch_set.pairs is not None:
-        return _own_pairs(patch_set, rows)
+    own = own_pairs(patch_set, rows)
+    if own is not None:
+        if not len(own):
+            raise InputError(f"{patch_set.directory}: none of the set's pairs lies among the patches to be used")
+        names, categories = _categories(patch_set, np.asarray(patch_set.images)[own[:, 0]].astype(np.int64))
+        return LabelledPairs(own[:, 0], own[:, 1], own[:, 2].astype(bool), categories, names)
     index = cross_points(patch_set, rows)
     random = np.random.default_rng([seed, PAIR_STREAM])
-    parts: list[tuple[Rows, Rows, bool]] = []
+    parts: list[NDArray[np.int64]] = []  # point of the first patch, point of the second, label
     for number, name in enumerate(index.names):
         members = np.flatnonzero(index.categories == number)
         chosen = np.sort(random.permutation(members)[:count])
         others = draw_nonmatches(index, chosen, random, same_category=True)
         chosen, others = chosen[others >= 0], others[others >= 0]
         if not len(chosen):
-            raise InputError(
-                f"{patch_set.directory}: category {name} has no point far enough from another to make a non-match: "
-                "give more points or scenes"
-            )
-        parts += [(chosen, chosen, True), (chosen, others, False)]
-    first, second = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-    labels = np.concatenate([np.full(len(part[0]), part[2]) for part in parts])
-    return LabelledPairs(index.first[first], index.second[second], labels, index.categories[first], index.names)
+            fault = f"category {name} has no point far enough from another to make a non-match"
+            raise InputError(f"{patch_set.directory}: {fault}: give more points or scenes")
+        parts += [np.stack([chosen, other, other == chosen]) for other in (chosen, others)]
+    first, second, labels = np.concatenate(parts, axis=1)
+    return LabelledPairs(
+        index.first[first], index.second[second], labels.astype(bool), index.categories[first], index.names
+    )
 
 
 def split_scenes(patch_set: PatchSet, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -172,10 +173,8 @@ def split_scenes(patch_set: PatchSet, fraction: float, seed: int) -> tuple[Rows,
     scenes = np.unique(patch_set.images)
     count = round(fraction * len(scenes))
     if not 0 < count < len(scenes):
-        raise InputError(
-            f"{patch_set.directory}: {fraction:g} of {len(scenes)} scenes leaves none for training or for validation: "
-            "change validation.fraction or give more scenes"
-        )
+        fault = f"{fraction:g} of {len(scenes)} scenes leaves none for training or for validation"
+        raise InputError(f"{patch_set.directory}: {fault}: change validation.fraction or give more scenes")
     held = np.random.default_rng([seed, SPLIT_STREAM]).permutation(scenes)[:count]
     validation = np.isin(patch_set.images, held)
     return np.flatnonzero(~validation), np.flatnonzero(validation)
@@ -189,16 +188,6 @@ def _may_differ(index: CrossPoints, points: Rows, others: Rows, distance: float)
         return np.asarray(other_scene | (gaps > distance))
     one_scene = (index.scenes == index.scenes[0]).all()
     return np.asarray(others != points if one_scene else other_scene)
-
-
-def _own_pairs(patch_set: PatchSet, rows: Rows | None) -> LabelledPairs:
-    pairs = np.asarray(patch_set.pairs)
-    if rows is not None:
-        pairs = pairs[np.isin(pairs[:, :2], rows).all(axis=1)]
-    if not len(pairs):
-        raise InputError(f"{patch_set.directory}: none of the set's pairs lies among the patches to be used")
-    names, categories = _categories(patch_set, np.asarray(patch_set.images)[pairs[:, 0]].astype(np.int64))
-    return LabelledPairs(pairs[:, 0], pairs[:, 1], pairs[:, 2].astype(bool), categories, names)
 
 
 def _categories(patch_set: PatchSet, scenes: Rows) -> tuple[list[str], Rows]:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tiepoint.data.augmentation import between, unit_floats
 from tiepoint.errors import InputError
 
 BLUR, GAMMA, SCALE_X, SCALE_Y, SHIFT_X, SHIFT_Y, NOISE, CROP = range(8)  # the operations on one patch
@@ -56,25 +57,15 @@ def augment_pairs(
     mirrored fill. Then each pair goes through 0, 1 or 2 of: flip left-right or up-down (each done half of the time),
     turn by 90, 180 or 270 degrees; these move pixels without resampling. Orders are random.
 
-    Args:
-        first: (n, C1, S, S) uint8 or uint16 or float in 0..1, on the generator's device.
-        second: (n, C2, S, S), of any of these types; row i makes a pair with row i of `first`.
-        how: the augmentation.
-        generator: source of all draws.
-
-    Returns:
-        both, shapes kept, float32 in 0..1.
-
-    Raises:
-        InputError: other shapes or types.
+    Row i of `first` (n, C1, S, S) and of `second` (n, C2, S, S), uint8 or uint16 or float in 0..1 on the generator's
+    device, make a pair. Returns both in their shapes, float32 in 0..1. Raises InputError for other shapes or types.
 
     Source: `gen4` of the published RRL-Net code, and KGL-Net's.
     """
     first, second = _floats(first), _floats(second)
     if first.shape[0] != second.shape[0] or first.shape[2:] != second.shape[2:]:
-        raise InputError(
-            f"first patches {tuple(first.shape)} and second patches {tuple(second.shape)}: give as many of one side"
-        )
+        shapes = f"first patches {tuple(first.shape)} and second patches {tuple(second.shape)}"
+        raise InputError(f"{shapes}: give as many of one side")
     if how.preset == "none":
         return first, second
     flip, turns = _joint(len(first), generator)
@@ -136,7 +127,7 @@ def _apart(patches: Tensor, how: PairAugmentation, generator: torch.Generator) -
             rows = torch.nonzero(operation == BLUR)[:, 0]
             patches[rows] = _blur(patches[rows], amount[rows, 0])
         rows = torch.nonzero(operation == GAMMA)[:, 0]
-        patches[rows] = patches[rows] ** _between(GAMMA_RANGE, amount[rows, 0])[:, None, None, None]
+        patches[rows] = patches[rows] ** between(GAMMA_RANGE, amount[rows, 0])[:, None, None, None]
         rows = torch.nonzero(operation == NOISE)[:, 0]
         patches[rows] = (patches[rows] + NOISE_DEVIATION * noise[rows]).clamp_(0, 1)
         rows = torch.nonzero(((operation >= SCALE_X) & (operation <= SHIFT_Y)) | (operation == CROP))[:, 0]
@@ -147,18 +138,15 @@ def _apart(patches: Tensor, how: PairAugmentation, generator: torch.Generator) -
 def _maps(operation: Tensor, amount: Tensor, how: PairAugmentation) -> tuple[Tensor, Tensor]:
     """What each row shows: centre (N, 2) and width and height (N, 2), in sides of the patch, for the geometric
     `operation` (N,) of the `amount` (N, 4) in 0..1."""
-    factor = 1 / _between(how.scale, amount[:, 0])
-    shift = -_between((-MAX_SHIFT, MAX_SHIFT), amount[:, 0])
-    left, right, top, bottom = _between((-how.crop, how.crop), amount).unbind(1)  # padded where above 0
+    factor = 1 / between(how.scale, amount[:, 0])
+    shift = -between((-MAX_SHIFT, MAX_SHIFT), amount[:, 0])
+    left, right, top, bottom = between((-how.crop, how.crop), amount).unbind(1)  # padded where above 0
     ones, zeros = torch.ones_like(factor), torch.zeros_like(factor)
 
     def pick(kind: int, value: Tensor, other: Tensor, crop: Tensor) -> Tensor:
         return torch.where(operation == kind, value, torch.where(operation == CROP, crop, other))
 
-    centre = [
-        pick(SHIFT_X, shift, zeros, (right - left) / 2),
-        pick(SHIFT_Y, shift, zeros, (bottom - top) / 2),
-    ]
+    centre = [pick(SHIFT_X, shift, zeros, (right - left) / 2), pick(SHIFT_Y, shift, zeros, (bottom - top) / 2)]
     extent = [pick(SCALE_X, factor, ones, 1 + left + right), pick(SCALE_Y, factor, ones, 1 + top + bottom)]
     return torch.stack(centre, 1), torch.stack(extent, 1)
 
@@ -188,15 +176,9 @@ def _blur(patches: Tensor, sigma: Tensor) -> Tensor:
     return patches
 
 
-def _between(bounds: tuple[float, float], amount: Tensor) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * amount
-
-
 def _floats(patches: Tensor) -> Tensor:
     if patches.ndim != 4 or patches.shape[2] != patches.shape[3] or patches.shape[3] < MIN_SIDE_PX:
         raise InputError(f"patches {tuple(patches.shape)}: give (n, channels, side, side), side from {MIN_SIDE_PX} px")
-    if patches.dtype in (torch.uint8, torch.uint16):
-        return patches.float() / (255.0 if patches.dtype == torch.uint8 else 65535.0)
-    if not patches.is_floating_point():
+    if not patches.is_floating_point() and patches.dtype not in (torch.uint8, torch.uint16):
         raise InputError(f"patches are {patches.dtype}: give uint8, uint16 or floats in 0..1")
-    return patches.float()
+    return unit_floats(patches)

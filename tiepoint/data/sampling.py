@@ -7,38 +7,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches
+from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches, own_pairs
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
+from tiepoint.types import Rows
 
 VALIDATION_STREAM = 0x7E57
 
 
 class Batch(NamedTuple):
-    """Pairs of a step."""
+    """Pairs of a step: rows (batch, 2) of the PatchSet, and labels (batch,), 1 for a match, 0 for a non-match."""
 
-    rows: NDArray[np.int64]
-    """(batch, 2) rows of the PatchSet"""
+    rows: Rows
     labels: NDArray[np.float32]
-    """(batch,) 1 for a match, 0 for a non-match"""
 
 
 class PairSampler:
     """Draws `batch` points uniformly without repetition and two distinct patches of each.
 
-    Points that occur once cannot make a pair and are left out.
-
-    Args:
-        points: (N,) point ids of a PatchSet.
-        batch: number of pairs in each batch.
-        seed: seed of all draws.
-        rows: rows of `points` that may be used; all if None.
+    Points that occur once cannot make a pair and are left out. `points` (N,) are the ids of a PatchSet, `rows` those of
+    them that may be used, all if None.
 
     Raises:
         InputError: fewer points with two patches than `batch`.
     """
 
-    def __init__(self, points: NDArray[np.int64], batch: int, seed: int, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, points: Rows, batch: int, seed: int, rows: Rows | None = None) -> None:
         rows = np.arange(len(points)) if rows is None else rows
         ids = np.asarray(points)[rows]
         order = np.argsort(ids, kind="stable")
@@ -47,10 +41,8 @@ class PairSampler:
         self.rows, self.starts, self.counts = rows[order], starts[paired], counts[paired]
         self.batch, self.seed = batch, seed
         if len(self.starts) < batch:
-            raise InputError(
-                f"{len(self.starts)} points occur at least twice, fewer than a batch of {batch} pairs: "
-                "lower `batch` or give more data"
-            )
+            fault = f"{len(self.starts)} points occur at least twice, fewer than a batch of {batch} pairs"
+            raise InputError(f"{fault}: lower `batch` or give more data")
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -62,7 +54,7 @@ class PairSampler:
         counts = self.counts[chosen]
         first = random.integers(counts)
         second = (first + 1 + random.integers(counts - 1)) % counts
-        pairs: NDArray[np.int64] = self.rows[self.starts[chosen, None] + np.stack([first, second], axis=1)]
+        pairs: Rows = self.rows[self.starts[chosen, None] + np.stack([first, second], axis=1)]
         return Batch(pairs, np.ones(len(pairs), dtype=np.float32))
 
 
@@ -72,14 +64,7 @@ class CrossSampler:
     Matches are points drawn uniformly without repetition. With `nonmatches` they are half of a batch (the larger half),
     and the other half are first patches of further points with second patches of any other, more than 64 px away where
     both lie in one scene. Where the set defines its pairs, these are drawn instead, uniformly without repetition;
-    without `nonmatches` the matches among them.
-
-    Args:
-        data: a PatchSet of two spectra.
-        batch: number of pairs in each batch.
-        seed: seed of all draws.
-        rows: rows of the set that may be used.
-        nonmatches: whether batches hold non-matches.
+    without `nonmatches` the matches among them. `rows` of the set may be used, all if None.
 
     Raises:
         InputError: fewer points or pairs than a batch takes, a point that no other is far enough from, or non-matches
@@ -87,21 +72,17 @@ class CrossSampler:
     """
 
     def __init__(
-        self, data: PatchSet, batch: int, seed: int, rows: NDArray[np.int64] | None = None, nonmatches: bool = False
+        self, data: PatchSet, batch: int, seed: int, rows: Rows | None = None, nonmatches: bool = False
     ) -> None:
         self.batch, self.seed, self.nonmatches, self.directory = batch, seed, nonmatches, data.directory
-        self.own: NDArray[np.int64] | None = None
-        if data.pairs is not None:
-            own = np.asarray(data.pairs)
-            usable = np.ones(len(own), dtype=bool) if rows is None else np.isin(own[:, :2], rows).all(axis=1)
-            self.own = own[usable & (nonmatches | (own[:, 2] == 1))]
+        self.own = own_pairs(data, rows)
+        if self.own is not None:
+            self.own = self.own[nonmatches | (self.own[:, 2] == 1)]
         else:
             self.index = cross_points(data, rows)
         if len(self) < batch:
-            raise InputError(
-                f"{data.directory}: {len(self)} pairs across spectra, fewer than a batch of {batch}: lower `batch` or "
-                "give more data"
-            )
+            fault = f"{len(self)} pairs across spectra, fewer than a batch of {batch}"
+            raise InputError(f"{data.directory}: {fault}: lower `batch` or give more data")
         if nonmatches:
             self._check()
 
@@ -133,13 +114,11 @@ class CrossSampler:
         points, random = np.arange(len(self.index)), np.random.default_rng(self.seed)
         alone = int((draw_nonmatches(self.index, points, random, same_category=False) < 0).sum())
         if alone:
-            raise InputError(
-                f"{self.directory}: {alone} of {len(points)} points have no other far enough from them to make a "
-                "non-match: give more points or scenes"
-            )
+            fault = f"{alone} of {len(points)} points have no other far enough from them to make a non-match"
+            raise InputError(f"{self.directory}: {fault}: give more points or scenes")
 
 
-def split_points(points: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_points(points: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Rows for training and rows for validation; `fraction` of the points are for validation."""
     ids = np.unique(points)
     held = np.random.default_rng([seed, VALIDATION_STREAM]).permutation(ids)[: round(fraction * len(ids))]

@@ -18,19 +18,10 @@ PAPER = 255
 def contact_sheet(patch_set: PatchSet, rows: int = 12, columns: int = 8, seed: int = 0) -> NDArray[np.uint8]:
     """Draw a row for each point and a column for each of its patches; for a set of two spectra, pairs of patches.
 
-    Points that occur once are drawn only where too few others exist. Patches of three channels are shown as RGB, of any
-    other number by their first channel. 16-bit patches are stretched, all of one spectrum in a sheet alike, for display
-    only.
-
-    Args:
-        patch_set: only the drawn patches are read.
-        rows: largest number of points, drawn without repetition; for two spectra, of rows of columns / 2 points.
-        columns: largest number of patches of a point, drawn without repetition, in the order of the set; even for two
-            spectra.
-        seed: seed of the draws.
-
-    Returns:
-        (H, W) grey or (H, W, 3) RGB.
+    Up to `rows` points, for two spectra up to columns / 2 in each row, and up to `columns` patches of each are drawn
+    without repetition, and only these are read. Points that occur once are drawn only where too few others exist.
+    Patches of three channels are shown as RGB, of any other number by their first channel. 16-bit patches are stretched
+    for display only, all of one spectrum in a sheet alike. Returns (H, W) grey or (H, W, 3) RGB.
     """
     random = np.random.default_rng(seed)
     chosen = _draw_pairs(patch_set, rows, columns // 2, random) if is_cross(patch_set) else []

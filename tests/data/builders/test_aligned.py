@@ -13,8 +13,7 @@ from aligned_images import HEIGHT, HOMOGRAPHY, SIMILARITY, WIDTH, images, write_
 from numpy.typing import NDArray
 from PIL import Image
 
-from tiepoint.data.builders.aligned import build_aligned
-from tiepoint.data.builders.aligned_crop import project
+from tiepoint.data.builders.aligned import build_aligned, project
 from tiepoint.data.labelled_pairs import cross_points, labelled_pairs
 from tiepoint.errors import InputError
 from tiepoint.images.raster import read_image

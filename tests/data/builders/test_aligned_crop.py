@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiepoint.data.builders.aligned_crop import cut, fits_both, project, select
+from tiepoint.data.builders.aligned import cut, fits_both, project, select
 
 
 @given(

@@ -97,8 +97,7 @@ def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[
     """For each project COLMAP's point ids, sorted, and the id of the first of them in the PatchSet."""
     bases, first = {}, 0
     for project in projects:
-        seen = [image.points for image in project.images]
-        ids = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *seen]))
+        ids = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(image.points for image in project.images)]))
         bases[project.directory] = ids, first
         first += len(ids)
     return bases

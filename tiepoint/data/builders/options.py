@@ -36,8 +36,10 @@ class AlignedOptions:
     def __post_init__(self) -> None:
         if self.keypoints not in ("first", "second"):
             raise InputError(f"keypoints is {self.keypoints!r}: must be first or second")
-        _check(self, max_keypoints=(1, 10**6), features=(0, 10**7), contrast=(0, 1), min_distance=(0, 1e6),
-               border=(SIZE // 2, 10**6))  # fmt: skip
+        border = (SIZE // 2, 10**6)
+        _check(
+            self, max_keypoints=(1, 10**6), features=(0, 10**7), contrast=(0, 1), min_distance=(0, 1e6), border=border
+        )
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class HomographyOptions:
     """Seed of the noise on the keypoints' frames. The patches of a sequence do not depend on the other sequences."""
 
     def __post_init__(self) -> None:
-        _check(self, count=(1, MAX_STRIP_PATCHES), contrast=(0, 1), min_distance=(0, 1e6), support=(1e-3, 1e6),
-               seed=(0, 2**63 - 1))  # fmt: skip
+        strips = (1, MAX_STRIP_PATCHES)
+        _check(self, count=strips, contrast=(0, 1), min_distance=(0, 1e6), support=(1e-3, 1e6), seed=(0, 2**63 - 1))
 
 
 def _check(options: Any, **limits: tuple[float, float]) -> None:

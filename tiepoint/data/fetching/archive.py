@@ -18,25 +18,17 @@ MAX_DEPTH = 3  # of folders that are searched: deeper than in published data set
 
 
 class Archive:
-    """The files of a folder or of a zip.
+    """The files of `path`, a folder or a zip, whose `names` are sorted, with "/" between folders.
 
-    Attributes:
-        path: the folder or zip.
-        names: of its files, with "/" between folders, sorted. Hidden files and those that macOS adds to zips are
-            left out.
-
-    Raises:
-        InputError: no such folder, or a file that is not a zip.
+    Hidden files and those that macOS adds to zips are left out. Raises InputError for what is neither folder nor zip.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
         if self.path.is_dir():
-            files = [
-                file for depth in range(MAX_DEPTH) for file in self.path.glob("*/" * depth + "*") if file.is_file()
-            ]
-            names = [file.relative_to(self.path).as_posix() for file in files]
+            paths = [path for depth in range(MAX_DEPTH) for path in self.path.glob("*/" * depth + "*")]
+            names = [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
         else:
             self._zip = _open_zip(self.path)
             names = [name for name in self._zip.namelist() if name and not name.endswith("/")]
@@ -64,11 +56,11 @@ class Archive:
         image = decode(np.frombuffer(self.read(name), dtype=np.uint8), self.label(name))
         if image.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{self.label(name)}: grey values are {image.dtype}: give uint8 or uint16")
-        if image.ndim == 3 and image.shape[2] not in (3, 4):
+        if image.ndim < 3:
+            return image
+        if image.shape[2] not in (3, 4):
             raise InputError(f"{self.label(name)}: has {image.shape[2]} bands: give a grey or a colour image")
-        if image.ndim == 3:
-            image = np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY))
-        return image
+        return np.asarray(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY))
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -79,6 +71,5 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except DAMAGE as error:
-        raise InputError(
-            f"{path}: truncated or not a zip ({error}): copy it again, or unpack it and give the folder"
-        ) from None
+        remedy = "copy it again, or unpack it and give the folder"
+        raise InputError(f"{path}: truncated or not a zip ({error}): {remedy}") from None

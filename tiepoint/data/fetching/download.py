@@ -38,30 +38,19 @@ class DropError(MirrorError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a partial file's bytes are from; it lies beside them as NAME.json.
+    """Where a partial file's bytes are from; it lies beside them as NAME.json."""
 
-    Attributes:
-        url: the address that was asked.
-        validator: its ETag or date, by which the server can tell that it still has the same file.
-        total: bytes of the whole file; None if the server does not say.
-    """
-
-    url: str
-    validator: str
-    total: int | None
+    url: str  # the address that was asked
+    validator: str  # its ETag or date, by which the server can tell that it still has the same file
+    total: int | None  # bytes of the whole file; None if the server does not say
 
 
 def download(url: str, part: Path, *, timeout: float, progress: Progress | None = None) -> None:
     """Complete the file `part` from `url`.
 
     Bytes that are there already are kept if they are from the same address and the server says, by ETag or date, that
-    it still has the same file. Proxies are those of the environment (http_proxy, https_proxy, no_proxy).
-
-    Args:
-        url: http or https.
-        part: what there is of the file, if anything.
-        timeout: seconds that the server may be silent.
-        progress: called with (bytes done, bytes in all, or 0 if the server does not say).
+    it still has the same file. Proxies are those of the environment (http_proxy, https_proxy, no_proxy). The server may
+    be silent for `timeout` seconds. `progress` is called with (bytes done, bytes in all, or 0 if that is not known).
 
     Raises:
         MirrorError: the address has no such file, or the connection dropped 5 times in a row without bringing 1 MiB.
@@ -106,8 +95,9 @@ def _attempt(opener: OpenerDirector, url: str, part: Path, timeout: float, progr
             discard(part)
             raise DropError("sends another part than it was asked for")
         check_room(part.parent, (total or 0) - offset)
-        if not offset:
-            _write_note(part, url, response)
+        validator = _validator(response.headers)
+        if not offset and validator:  # something to recognise the bytes by
+            write_json(_note(part), asdict(Origin(url, validator, response.length)))
         _receive(response, part, offset, total, progress)
 
 
@@ -139,13 +129,6 @@ def _goes_on(response: HTTPResponse, offset: int, origin: Origin) -> bool:
     if not match or _validator(response.headers) not in (origin.validator, None):
         return False
     return int(match[1]) == offset and match[2] in ("*", str(origin.total))
-
-
-def _write_note(part: Path, url: str, response: HTTPResponse) -> None:
-    """Note where the file's bytes will be from, if the server gives something to recognise them by."""
-    validator = _validator(response.headers)
-    if validator:
-        write_json(_note(part), asdict(Origin(url, validator, response.length)))
 
 
 def _validator(headers: Message) -> str | None:

@@ -21,21 +21,12 @@ MAX_TIMEOUT_S = 3600  # seconds
 
 @dataclass(frozen=True)
 class Record:
-    """What a folder was unpacked from.
+    """What a folder was unpacked from: hashes of the archive, number of files and their bytes."""
 
-    Attributes:
-        url: where the archive was fetched; None if it was put there by hand.
-        md5: of the archive.
-        sha256: of the archive.
-        checked: whether the MD5 is the published one.
-        files: unpacked.
-        bytes: of these files.
-    """
-
-    url: str | None
+    url: str | None  # where the archive was fetched; None if it was put there by hand
     md5: str
     sha256: str
-    checked: bool
+    checked: bool  # whether the MD5 is the published one
     files: int
     bytes: int
 
@@ -137,7 +128,5 @@ def _read_record(folder: Path) -> Record:
     try:
         return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        raise InputError(
-            f"{folder} is there, but was not made by this command (no {RECORD}): "
-            "use it as it is, remove it, or name another folder with --out"
-        ) from None
+        remedy = "use it as it is, remove it, or name another folder with --out"
+        raise InputError(f"{folder} is there, but was not made by this command (no {RECORD}): {remedy}") from None

@@ -14,51 +14,38 @@ from tiepoint.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that is published as one zip.
+    """A data set that is published as one zip."""
 
-    Attributes:
-        name: what `tiepoint data fetch` calls it; the folder that it is unpacked to.
-        about: what it is, in a few words.
-        file: the archive's name.
-        mirrors: addresses, http or https, tried in this order.
-        then: the command that makes a PatchSet of it, with {folder} for where it was unpacked.
-        md5: of the published archive; None where none was published.
-        repacked: whether the mirrors packed the published files anew, so that another hash is not an error.
-        size: approximate bytes of the archive, for display; the server's number counts.
-    """
-
-    name: str
-    about: str
-    file: str
-    mirrors: tuple[str, ...]
-    then: str
-    md5: str | None = None
-    repacked: bool = False
-    size: int | None = None
+    name: str  # what `tiepoint data fetch` calls it; the folder that it is unpacked to
+    about: str  # what it is, in a few words
+    file: str  # the archive's name
+    mirrors: tuple[str, ...]  # addresses, http or https, tried in this order
+    then: str  # the command that makes a PatchSet of it, with {folder} for where it was unpacked
+    md5: str | None = None  # of the published archive; None where none was published
+    repacked: bool = False  # whether the mirrors packed the published files anew, so that another hash is no error
+    size: int | None = None  # approximate bytes of the archive, for display; the server's number counts
 
 
 PRAGUE = "https://cmp.felk.cvut.cz/~mishkdmy/datasets/BrownPhotoTour"
 
 
-def _phototour(name: str, about: str, md5: str, served: bool) -> Source:
+def _phototour(name: str, patches: str, md5: str) -> Source:
+    served = not name.endswith("_harris")
     mirrors = (f"{PRAGUE}/{name}.zip",) if served else ()
     then = "tiepoint data phototour {folder} --out {folder}-patches"
-    return Source(name, f"PhotoTour, {about}", f"{name}.zip", mirrors, then, md5, repacked=served)
+    about = f"PhotoTour, {patches} patches at {'DoG keypoints' if served else 'Harris corners'}"
+    return Source(name, about, f"{name}.zip", mirrors, then, md5, repacked=served)
 
 
 # The MD5s are those of the original zips, as torchvision's PhotoTour class states them. Prague packed the files anew
 # (pytorch/vision#8960). Nobody is known to serve the Harris variants (pytorch/vision#8722).
 _TABLE = (
-    _phototour("liberty", "450,092 patches at DoG keypoints", "fdd9152f138ea5ef2091746689176414", served=True),
-    _phototour("notredame", "468,159 patches at DoG keypoints", "509eda8535847b8c0a90bbb210c83484", served=True),
-    _phototour("yosemite", "633,587 patches at DoG keypoints", "533b2e8eb7ede31be40abc317b2fd4f0", served=True),
-    _phototour("liberty_harris", "379,587 patches at Harris corners", "c731fcfb3abb4091110d0ae8c7ba182c", served=False),
-    _phototour(
-        "notredame_harris", "325,295 patches at Harris corners", "69f8c90f78e171349abdf0307afefe4d", served=False
-    ),
-    _phototour(
-        "yosemite_harris", "450,912 patches at Harris corners", "a73253d1c6fbd3ba2613c45065c00d46", served=False
-    ),
+    _phototour("liberty", "450,092", "fdd9152f138ea5ef2091746689176414"),
+    _phototour("notredame", "468,159", "509eda8535847b8c0a90bbb210c83484"),
+    _phototour("yosemite", "633,587", "533b2e8eb7ede31be40abc317b2fd4f0"),
+    _phototour("liberty_harris", "379,587", "c731fcfb3abb4091110d0ae8c7ba182c"),
+    _phototour("notredame_harris", "325,295", "69f8c90f78e171349abdf0307afefe4d"),
+    _phototour("yosemite_harris", "450,912", "a73253d1c6fbd3ba2613c45065c00d46"),
     Source(
         name="hpatches",
         about="HPatches, 116 sequences, strips of patches",

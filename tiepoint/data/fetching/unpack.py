@@ -28,12 +28,8 @@ class ArchiveError(Exception):
 def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
     """Unpack a zip into an empty folder, and return the number of files and their bytes.
 
-    Members are written as plain files; permissions and dates are not taken over.
-
-    Args:
-        archive: the zip.
-        folder: is there and empty.
-        progress: called with (bytes done, bytes in all).
+    Members are written as plain files; permissions and dates are not taken over. `progress` is called with (bytes done,
+    bytes in all).
 
     Raises:
         ArchiveError: no zip, a damaged one, an empty one, two members with one name, a link or a device, or a name that

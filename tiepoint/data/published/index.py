@@ -40,21 +40,13 @@ class Side:
 
 @dataclass(frozen=True)
 class CrossIndex:
-    """The pairs of an index file; M of them.
-
-    Attributes:
-        path: the file.
-        lines: (M,) int32, where each pair stands, counted from 1.
-        first: patches of the first spectrum: vis or opt.
-        second: patches of the second: nir, sar or lwir.
-        labels: (M,) bool, whether the pair matches.
-    """
+    """The pairs of an index file; M of them."""
 
     path: Path
-    lines: NDArray[np.int32]
-    first: Side
-    second: Side
-    labels: NDArray[np.bool_]
+    lines: NDArray[np.int32]  # (M,) where each pair stands, counted from 1
+    first: Side  # patches of the first spectrum: vis or opt
+    second: Side  # patches of the second: nir, sar or lwir
+    labels: NDArray[np.bool_]  # (M,) whether the pair matches
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -6,47 +6,37 @@ coordinates, a patch is the rows y - 32 to y + 31 and the columns x - 32 to x + 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tiepoint.data.published.crop import HALF, Files, cutter, locate
+from tiepoint.data.published.crop import HALF, Files, cutter, locate, numbered
 from tiepoint.data.published.index import OS, SEN12, VISLWIR, VISNIR, Columns, read_index
 from tiepoint.data.published.npy import read_arrays
 from tiepoint.data.published.plan import plan, write_planned
 from tiepoint.data.published.sets import find_index_files, find_lists, provenance
-from tiepoint.data.published.vislwir import numbered
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 from tiepoint.types import Progress
 
-_ENDINGS = ("_rgb", "_vis", "_nir", "_ir")
+_ENDING = re.compile(r"_(rgb|vis|nir|ir)\Z")
 
 
 @dataclass(frozen=True)
 class IndexLayout:
-    """A published set of index files and images.
-
-    Attributes:
-        columns: of its index files.
-        spectra: names of the two.
-        find: (root, sets) -> the index files by the names of their sets.
-        scene: (set, side, image name) -> the scene's name, the same for both images of a pair.
-        images: (root, set, side, image name) -> paths where the image may lie; None where patches are numbered.
-    """
+    """A published set of index files and images."""
 
     columns: Columns
     spectra: tuple[str, str]
     find: Callable[[Path, Sequence[str]], dict[str, Path]]
+    """(root, sets) -> the index files by the names of their sets"""
     scene: Callable[[str, int, str], str]
+    """(set, side, image name) -> the scene's name, the same for both images of a pair"""
     images: Callable[[Path, str, int, str], list[Path]] | None = None
-
-
-def _without_spectrum(name: str) -> str:
-    stem = Path(name).stem
-    return next((stem.removesuffix(ending) for ending in _ENDINGS if stem.endswith(ending)), stem)
+    """(root, set, side, image name) -> paths where the image may lie; None where patches are numbered"""
 
 
 def _os_images(root: Path, _: str, side: int, name: str) -> list[Path]:
@@ -60,7 +50,7 @@ INDEX_LAYOUTS = {
     # sets are the categories. The published protocol trains on country and tests on the other eight.
     "visnir-csv": IndexLayout(
         VISNIR, ("vis", "nir"), find_lists,
-        lambda category, _, name: f"{category}/{_without_spectrum(name)}",
+        lambda category, _, name: category + "/" + _ENDING.sub("", Path(name).stem),
         lambda root, category, _, name: [root / category / name, root / name],
     ),
     # EFR-Net, 2023: root/finally_train.txt and finally_test.txt. A line names a folder and a number; the image is
@@ -99,8 +89,7 @@ def read_indexed(
         out: folder to write; must not exist.
         sets: names of the index files to read. If empty: all categories of visnir-csv, else the only file there is,
             since pairs of one PatchSet are not told apart.
-        first_number: what the index of vislwir calls the first patch of an array, 0 or 1. Files are named by their
-            number.
+        first_number: what the index of vislwir calls the first patch of an array, 0 or 1.
         color: store RGB instead of grey (BT.601).
         licence: recorded in the manifest.
         progress: called with (patches done, patches in all).

@@ -43,15 +43,14 @@ def read_arrays(
     - kglnet-npy: country/country_sos.npy (2N, 1, 64, 64) and country/country_info.txt; a set's files may also lie in
       `root` itself. Rows 2i and 2i + 1 are a pair; it matches if lines 2i and 2i + 1 of the text have the same id.
 
+    The set is the category. `out` must not exist, and `progress` is called with (pairs done, pairs in all).
+
     Args:
         layout: rrlnet-npy or kglnet-npy.
-        root: folder of the arrays. The set is the category.
-        out: folder to write; must not exist.
+        root: folder of the arrays.
         sets: to read; all there are if empty.
         spectra: names of the two, in the arrays' order; if None, opt and sar for sets os_* and sne_*, vis and lwir for
             lwir_*, else vis and nir. The published order for optical and SAR is not known.
-        licence: recorded in the manifest.
-        progress: called with (pairs done, pairs in all).
 
     Raises:
         InputError: names the file, and the row where there is one: no arrays, no labels beside them, a damaged file,
@@ -107,9 +106,7 @@ def _read_pair_array(path: Path, label_path: Path) -> _Pairs:
     labels = open_npy(label_path)
     if labels.shape != (len(pairs),):
         raise InputError(f"{label_path}: holds {labels.shape} labels, {path.name} {len(pairs)} pairs: copy both again")
-    wrong = ~np.isin(labels, (0, 1))
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    for row in np.flatnonzero(~np.isin(labels, (0, 1)))[:1]:
         raise InputError(f"{label_path}, row {row}: label is {labels[row]}: must be 0 or 1")
     return path, pairs, labels == 1
 

@@ -25,25 +25,15 @@ _RADIX = MAX_COORDINATE + 1
 
 @dataclass(frozen=True)
 class PatchPlan:
-    """The patches to store, and the pairs of them.
+    """The patches to store, and the pairs of them."""
 
-    Attributes:
-        indices: where the pairs come from.
-        names: of the scenes.
-        scenes: (N,) indices into `names`.
-        spectra: (N,) 0 or 1.
-        locations: (N, K) as in `tiepoint.data.published.index.Side`.
-        points: (N,) ids.
-        pairs: (M, 3) rows and labels.
-    """
-
-    indices: Sequence[CrossIndex]
-    names: list[str]
-    scenes: Rows
-    spectra: Rows
-    locations: Rows
-    points: Rows
-    pairs: Rows
+    indices: Sequence[CrossIndex]  # where the pairs come from
+    names: list[str]  # of the scenes
+    scenes: Rows  # (N,) indices into `names`
+    spectra: Rows  # (N,) 0 or 1
+    locations: Rows  # (N, K) as in `tiepoint.data.published.index.Side`
+    points: Rows  # (N,) ids
+    pairs: Rows  # (M, 3) rows and labels
 
     def where(self, row: int) -> str:
         """What errors call the first pair of patch number `row`."""

@@ -20,6 +20,7 @@ from tiepoint.errors import InputError
 from tiepoint.features import frames as frame_lib
 from tiepoint.images.raster import read_planes
 
+PARTS = "images/, sparse/*.bin and database.db"
 NO_POINT = np.uint64(2**64 - 1)
 
 
@@ -37,8 +38,7 @@ class ColmapImage:
     @property
     def centre(self) -> NDArray[np.float64]:
         """Camera centre (3,) in the world."""
-        centre: NDArray[np.float64] = -self.rotation.T @ self.translation
-        return centre
+        return np.asarray(-self.rotation.T @ self.translation)
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,12 @@ class ColmapProject:
         rows, columns, data = row
         if columns not in (4, 6):
             raise InputError(f"{path}: keypoints of {image.name} have no scale ({columns} columns): detect with SIFT")
-        if len(data or b"") != 4 * rows * columns:
-            raise InputError(f"{path}: keypoints of {image.name} are damaged: {len(data or b'')} bytes, {rows} rows")
-        table = np.frombuffer(data or b"", dtype="<f4").reshape(rows, columns)
+        if len(data) != 4 * rows * columns:
+            raise InputError(f"{path}: keypoints of {image.name} are damaged: {len(data)} bytes, {rows} rows")
+        table = np.frombuffer(data, dtype="<f4").reshape(rows, columns)
         if len(image.keypoints) and int(image.keypoints.max()) >= len(table):
-            raise InputError(
-                f"{path}: {image.name} has {rows} keypoints, the model uses number {image.keypoints.max()}: "
-                "give the database that the model was made from"
-            )
+            fault = f"{image.name} has {rows} keypoints, the model uses number {image.keypoints.max()}"
+            raise InputError(f"{path}: {fault}: give the database that the model was made from")
         used = table[image.keypoints]
         if not np.isfinite(used).all():
             raise InputError(f"{path}: keypoints of {image.name} hold NaN or infinite values")
@@ -94,18 +92,11 @@ def read_project(directory: str | Path) -> ColmapProject:
     """Read a COLMAP project. Raises InputError that names the file that is missing or broken."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise InputError(
-            f"{directory} is missing or not a folder: name a COLMAP project with images/, sparse/*.bin and database.db"
-        )
+        raise InputError(f"{directory} is missing or not a folder: name a COLMAP project with {PARTS}")
     model = _model_folder(directory)
-    paths = {
-        model / "images.bin": Path.is_file,
-        directory / "database.db": Path.is_file,
-        directory / "images": Path.is_dir,
-    }
-    for path, right in paths.items():
-        if not right(path):
-            raise InputError(f"{path} is missing: a COLMAP project has images/, sparse/*.bin and database.db")
+    for path in (model / "images.bin", directory / "database.db", directory / "images"):
+        if not (path.is_dir() if path.name == "images" else path.is_file()):
+            raise InputError(f"{path} is missing: a COLMAP project has {PARTS}")
     try:
         images = sorted(_read_images(model / "images.bin"), key=lambda image: image.name)
     except (struct.error, ValueError, OverflowError) as error:
@@ -113,7 +104,7 @@ def read_project(directory: str | Path) -> ColmapProject:
     return ColmapProject(directory, images)
 
 
-def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | None:
+def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes] | None:
     """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
     query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
     # COLMAP logs ahead of its writes. To read such a database SQLite makes files beside it, unless it is immutable,
@@ -122,10 +113,10 @@ def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes | None] | N
     option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
-            row: tuple[int, int, bytes | None] | None = database.execute(query, (name,)).fetchone()
+            row = database.execute(query, (name,)).fetchone()
     except sqlite3.Error as error:
         raise InputError(f"{path} cannot be read ({error}): give the database that the model was made from") from None
-    return row
+    return row and (*row[:2], row[2] or b"")
 
 
 def _model_folder(directory: Path) -> Path:
@@ -171,10 +162,7 @@ def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
 
 def _rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    first = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
+    second = [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
+    third = [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
+    return np.array([first, second, third])

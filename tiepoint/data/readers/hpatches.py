@@ -62,9 +62,8 @@ class HPatches:
             if folders.setdefault(sequence, folder) != folder:
                 raise InputError(f"{path}: holds the sequence {sequence} twice: {folders[sequence]} and {folder}")
         if not folders:
-            raise InputError(
-                f"{path}: holds no strips such as i_name/ref.png: give the patches of HPatches, not its images"
-            )
+            fault = "holds no strips such as i_name/ref.png"
+            raise InputError(f"{path}: {fault}: give the patches of HPatches, not its images")
         return cls(archive, folders)
 
     @property
@@ -90,8 +89,8 @@ class HPatches:
 
     def _count(self, sequence: str) -> int:
         """Patches in a sequence, by the PNG headers of its strips."""
-        counts = {}
-        for strip in STRIPS:
+        count = 0
+        for strip in STRIPS:  # the first is ref
             file = self._file(sequence, strip)
             label = self._archive.label(file)
             if file not in self._files:
@@ -102,12 +101,10 @@ class HPatches:
             width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
             if width != SIDE or height % SIDE or not height:
                 raise InputError(f"{label}: is {width} x {height} pixels: a strip is 65 wide and a multiple of 65 high")
-            counts[strip] = height // SIDE
-            if counts[strip] != counts["ref"]:
-                raise InputError(
-                    f"{label}: has {counts[strip]} patches, ref.png {counts['ref']}: copy the sequence again"
-                )
-        return counts["ref"]
+            count = count or height // SIDE
+            if height // SIDE != count:
+                raise InputError(f"{label}: has {height // SIDE} patches, ref.png {count}: copy the sequence again")
+        return count
 
 
 def build_hpatches(
@@ -123,14 +120,8 @@ def build_hpatches(
     Patches are reduced from 65 to 64 px by cv2.INTER_AREA: every pixel of the result is the mean over its 65/64 px of
     the source, so the content keeps its extent and its centre, which a crop would not, and nothing aliases. A point id
     stands for a patch of a sequence, an image id for a strip. The noise on the frames is part of the patches, so the
-    margin is 1.
-
-    Args:
-        hpatches: where the strips are.
-        out: folder to write; must not exist.
-        sequences: names of those to take, as `read_split` gives them; all if None.
-        licence: recorded in the manifest.
-        progress: called with (strips done, strips in all).
+    margin is 1. `out` must not exist, `sequences` are all if None, and `progress` is called with (strips done, strips
+    in all).
 
     Raises:
         InputError: no sequences, an unknown one or one named twice, or a damaged strip.
