@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,13 +172,17 @@ def split_scenes(patch_set: PatchSet, fraction: float, seed: int) -> tuple[Rows,
     Raises InputError if either part would hold no scene.
     """
     scenes = np.unique(patch_set.images)
-    count = round(fraction * len(scenes))
-    if not 0 < count < len(scenes):
+    if not 0 < round(fraction * len(scenes)) < len(scenes):
         fault = f"{fraction:g} of {len(scenes)} scenes leaves none for training or for validation"
         raise InputError(f"{patch_set.directory}: {fault}: change validation.fraction or give more scenes")
-    held = np.random.default_rng([seed, SPLIT_STREAM]).permutation(scenes)[:count]
-    validation = np.isin(patch_set.images, held)
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
+    return split_by(patch_set.images, scenes, fraction, [seed, SPLIT_STREAM])
+
+
+def split_by(groups: NDArray[Any], ids: NDArray[Any], fraction: float, seed: list[int]) -> tuple[Rows, Rows]:
+    """Rows outside and rows inside of a share of the groups drawn from `ids`."""
+    held = np.random.default_rng(seed).permutation(ids)[: round(fraction * len(ids))]
+    inside = np.isin(groups, held)
+    return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
 def _may_differ(index: CrossPoints, points: Rows, others: Rows, distance: float) -> NDArray[np.bool_]:

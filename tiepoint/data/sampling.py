@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches, own_pairs
+from tiepoint.data.labelled_pairs import cross_points, draw_nonmatches, own_pairs, split_by
 from tiepoint.errors import InputError
 from tiepoint.patches import PatchSet
 from tiepoint.types import Rows
@@ -120,7 +120,4 @@ class CrossSampler:
 
 def split_points(points: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Rows for training and rows for validation; `fraction` of the points are for validation."""
-    ids = np.unique(points)
-    held = np.random.default_rng([seed, VALIDATION_STREAM]).permutation(ids)[: round(fraction * len(ids))]
-    validation = np.isin(points, held)
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
+    return split_by(points, np.unique(points), fraction, [seed, VALIDATION_STREAM])

@@ -26,6 +26,7 @@ from tiepoint.options import override
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Matrix, Points, Progress
 
+Shape = tuple[int, ...]  # (C, H, W)
 OFFSETS = np.arange(SIZE) - SIZE // 2  # of a patch's pixels from its keypoint
 GRID = np.stack(np.meshgrid(OFFSETS, OFFSETS), axis=-1).reshape(-1, 2).astype(np.float64)  # (x, y), row by row
 ROUNDING_PX = 1e-6  # by which a patch may leave the other image
@@ -53,10 +54,9 @@ def build_aligned(
         source: folder or table of image pairs, see `tiepoint.data.builders.aligned_pairs.find_scenes`.
         out: folder to write; must not exist.
         spectra: their names, of the first and of the second image of each pair.
-        options: which patches are cut.
+        options: which patches are cut; single fields may be given as `flat`.
         licence: of the images, recorded in the manifest.
         progress: called with (steps done, steps in all), two for each pair.
-        flat: fields of AlignedOptions, which win over `options`.
 
     Raises:
         InputError: what `find_scenes` refuses, an image that cannot be read or is of floats without `stretch`, aligned
@@ -66,7 +66,7 @@ def build_aligned(
     how = override(options or AlignedOptions(), flat)
     check_spectra(spectra)
     scenes = find_scenes(source, spectra)
-    searched = 0 if how.keypoints == "first" else 1
+    searched = int(how.keypoints == "second")
     chosen: list[tuple[ScenePair, Points, Matrix]] = []
     wide = False
     for done, scene in enumerate(scenes):
@@ -74,9 +74,8 @@ def build_aligned(
         matrix = facing(scene.matrix, images[0].shape, f"{scene.first} to {scene.second.name}")
         matrix = np.asarray(np.linalg.inv(matrix), dtype=np.float64) if searched else matrix
         own, other = images[searched], images[1 - searched]
-        kept = select(
-            detect(own, how.features, how.contrast), matrix, own.shape, other.shape, how.min_distance, how.border
-        )
+        found = detect(own, how.features, how.contrast)
+        kept = select(found, matrix, own.shape, other.shape, how.min_distance, how.border)
         if len(kept):
             chosen.append((scene, kept[: how.max_keypoints], matrix))
             wide |= any(image.dtype == np.uint16 for image in images)
@@ -95,7 +94,7 @@ def build_aligned(
         "without_keypoints": [scene.name for scene in scenes if scene.name not in left],
         **asdict(how),
         "sampling": {"size": SIZE, "upright": SIZE, "interpolation": "bilinear"},
-    }  # fmt: skip
+    }
     with PatchSet.create(
         out, count, channels=3 if how.color else 1, dtype=np.uint16 if wide else np.uint8, spectra=spectra,
         positions=True, provenance=provenance, licence=licence,
@@ -125,10 +124,8 @@ def _read(scene: ScenePair, how: AlignedOptions) -> tuple[NDArray[Any], NDArray[
         images.append(image)
     if scene.aligned and images[0].shape != images[1].shape:
         sizes = " and ".join(f"{image.shape[2]} x {image.shape[1]}" for image in images)
-        raise InputError(
-            f"{scene.first} and {scene.second.name}: are {sizes} px: aligned images are of one size; "
-            "give the transform of others"
-        )
+        needed = "aligned images are of one size; give the transform of others"
+        raise InputError(f"{scene.first} and {scene.second.name}: are {sizes} px: {needed}")
     return images[0], images[1]
 
 
@@ -137,34 +134,30 @@ def _widen(patches: NDArray[Any], wide: bool) -> NDArray[Any]:
     return patches.astype(np.uint16) * 257 if wide and patches.dtype == np.uint8 else patches
 
 
-def _check_overlap(
-    scene: ScenePair, matrix: Matrix, own: tuple[int, ...], other: tuple[int, ...], border: int
-) -> None:  # fmt: skip
+def _check_overlap(scene: ScenePair, matrix: Matrix, own: Shape, other: Shape, border: int) -> None:
     """Raise InputError where the transform, and not the lack of keypoints, leaves nothing to cut."""
     y, x = np.mgrid[border : own[1] - border : STEP_PX, border : own[2] - border : STEP_PX]
     points = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
     if len(points) and not fits_both(points, matrix, own, other, border).any():
-        raise InputError(
-            f"{scene.first} and {scene.second.name}: their transform puts no patch inside both images: "
-            "it must map pixels of the first image to the second"
-        )
+        fault = "their transform puts no patch inside both images: it must map pixels of the first image to the second"
+        raise InputError(f"{scene.first} and {scene.second.name}: {fault}")
 
 
 def detect(image: NDArray[Any], features: int, contrast: float) -> Points:
     """SIFT keypoints (N, 2) of an image (C, H, W), rounded to pixels, by falling response."""
     grey = to_uint8(image[0] if len(image) == 1 else cv2.cvtColor(np.dstack(list(image)), cv2.COLOR_RGB2GRAY))
+    return np.rint(np.array([k.pt for k in sift(grey, contrast, features)], dtype=np.float64).reshape(-1, 2))
+
+
+def sift(grey: NDArray[np.uint8], contrast: float, features: int = 0) -> list[cv2.KeyPoint]:
+    """SIFT keypoints of an image (H, W) by falling response, at most `features` unless that is 0."""
     # Without the precise upscale every keypoint is 0.24 px off in x and y.
     keypoints = cv2.SIFT.create(features, contrastThreshold=contrast, enable_precise_upscale=True).detect(grey, None)
-    ordered = sorted(keypoints, key=lambda k: (-k.response, k.pt[1], k.pt[0]))
-    return np.rint(np.array([k.pt for k in ordered], dtype=np.float64).reshape(-1, 2))
+    return sorted(keypoints, key=lambda k: (-k.response, k.pt[1], k.pt[0], k.size, k.angle))
 
 
-def select(
-    points: Points, matrix: Matrix, own: tuple[int, ...], other: tuple[int, ...], min_distance: float, border: int
-) -> Points:
-    """The points (N, 2), whole pixels, that fit both images and keep `min_distance` px, in x or in y, from kept ones
-    before them; in their order.
-    """
+def select(points: Points, matrix: Matrix, own: Shape, other: Shape, min_distance: float, border: int) -> Points:
+    """The points (N, 2), whole pixels, that fit both images and are `min_distance` px in x or y from kept ones."""
     points = points[fits_both(points, matrix, own, other, border)]
     reach = max(int(np.ceil(min_distance)) - 1, 0)  # |dx| < min_distance, dx whole
     taken = np.zeros(own[1:], dtype=bool)
@@ -176,9 +169,7 @@ def select(
     return points[kept]
 
 
-def fits_both(
-    points: Points, matrix: Matrix, own: tuple[int, ...], other: tuple[int, ...], border: int
-) -> NDArray[np.bool_]:
+def fits_both(points: Points, matrix: Matrix, own: Shape, other: Shape, border: int) -> NDArray[np.bool_]:
     """Whether each point (N, 2) of the image `own` (C, H, W) keeps its border and has its whole patch in the other."""
     inside = ((points >= border) & (points <= np.array(own[:0:-1]) - 1 - border)).all(axis=1)
     corners = np.array([[x, y] for x in OFFSETS[[0, -1]] for y in OFFSETS[[0, -1]]], dtype=np.float64)

@@ -158,13 +158,10 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
         raise InputError(f"{table}: cannot be read as a table in UTF-8 ({error})") from None
     header = lines[0][1] if lines else []
     if not {"first", "second"} <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
-        raise InputError(
-            f"{table}: has the columns {', '.join(header) or 'none'}: must have first and second, may have transform "
-            "and category, each once"
-        )
+        needed = "must have first and second, may have transform and category, each once"
+        raise InputError(f"{table}: has the columns {', '.join(header) or 'none'}: {needed}")
     for number, cells in lines[1:]:
         if len(cells) != len(header):
-            raise InputError(
-                f"{table}: line {number} has {len(cells)} cells, must be {len(header)}: {','.join(header)}"
-            )
+            needed = f"{len(header)}: {','.join(header)}"
+            raise InputError(f"{table}: line {number} has {len(cells)} cells, must be {needed}")
     return [(number, dict(zip(header, cells, strict=True))) for number, cells in lines[1:]]

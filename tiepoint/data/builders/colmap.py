@@ -38,7 +38,7 @@ def build_colmap(
         out: folder to write; must not exist.
         support: width of the patch that a describer sees, in sigmas.
         margin: stored width over `support`; more than 1 leaves room to turn, shift and scale patches in training.
-        licence: licence of the images, recorded in the manifest.
+        licence: of the images, recorded in the manifest.
         workers: number of threads.
         progress: called with (images done, images in all).
 
@@ -59,8 +59,8 @@ def build_colmap(
     if not total:
         raise InputError(f"{', '.join(map(str, projects))}: no observations: the sparse model is empty")
     for project, image in jobs:  # before hours of work, not after
-        if not (project.directory / "images" / image.name).is_file():
-            raise InputError(f"{project.directory / 'images' / image.name}: no such file: the model uses this image")
+        if not project.path(image).is_file():
+            raise InputError(f"{project.path(image)}: no such file: the model uses this image")
     bases = _point_bases(opened)
     dtype = jobs[0][0].read_image(jobs[0][1]).dtype
     provenance = {
@@ -72,11 +72,11 @@ def build_colmap(
     def cut(job: tuple[ColmapProject, ColmapImage]) -> NDArray[Any]:
         project, image = job
         pixels, frames = project.read_image(image), project.frames(image)
-        path = project.directory / "images" / image.name
+        path = project.path(image)
         if pixels.dtype != dtype:
             raise InputError(f"{path} is {pixels.dtype}, the first image {dtype}: give all images in one depth")
-        beyond = np.abs(2 * frames[:, :, 2] - (np.array(pixels.shape[::-1]) - 1)) > np.array(pixels.shape[::-1]) + 2
-        if beyond.any():
+        size = np.array(pixels.shape[::-1])
+        if (np.abs(2 * frames[:, :, 2] - (size - 1)) > size + 2).any():
             raise InputError(f"{path}: keypoints lie beyond its borders: give the image in the size that COLMAP saw")
         return extract(pixels, frames, support=support * margin)
 

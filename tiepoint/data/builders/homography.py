@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tiepoint.data import noise
+from tiepoint.data.builders.aligned import sift
 from tiepoint.data.builders.aligned_pairs import facing, read_matrix
 from tiepoint.data.builders.options import HomographyOptions
 from tiepoint.data.readers.hpatches import NOISES, SIDE, TARGETS, HPatches
@@ -53,9 +53,8 @@ def build_homography(
         root: folder of the sequences.
         kinds: sequence -> "v" for a change of viewpoint or "i" of illumination; its strips go to v_<sequence>.
         out: folder to write; must not exist.
-        options: which patches are cut.
+        options: which patches are cut; single fields may be given as `flat`.
         progress: called with (sequences done, sequences in all).
-        flat: fields of HomographyOptions, which win over `options`.
 
     Raises:
         InputError: a sequence or one of its files is missing or damaged, or no keypoint is left.
@@ -82,7 +81,7 @@ def cut_sequence(
 ) -> dict[str, NDArray[np.uint8]]:
     """The strips of one sequence, name -> patches (n, 65, 65), n at most `count`; see `build_homography`."""
     images, matrices = read_sequence(folder)
-    keypoints = _keypoints(images[0], contrast)
+    keypoints = from_opencv(sift(images[0], contrast))
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(folder.name.encode()))
     frames = {"ref": keypoints}
     for letter, level in NOISES.items():
@@ -93,10 +92,8 @@ def cut_sequence(
     fitting = np.all([inside(frames[strip], support, sources[strip].shape) for strip in frames], axis=0)
     kept = _spread(keypoints, np.flatnonzero(fitting), min_distance, count)
     if not len(kept):
-        raise InputError(
-            f"{folder}: no keypoint has its patches inside all six images: "
-            "lower the contrast or the support, or give images that overlap more"
-        )
+        remedy = "lower the contrast or the support, or give images that overlap more"
+        raise InputError(f"{folder}: no keypoint has its patches inside all six images: {remedy}")
     return {strip: extract(sources[strip], frames[strip][kept], size=SIDE, support=support)[:, 0] for strip in frames}
 
 
@@ -145,20 +142,11 @@ def _check_kinds(root: str | Path, kinds: Mapping[str, str]) -> None:
             raise InputError(f"sequence {name}: must be the name of a folder in {root}")
 
 
-def _keypoints(image: NDArray[np.uint8], contrast: float) -> Frames:
-    """SIFT keypoints by falling response."""
-    # Without the precise upscale every keypoint is 0.24 px off in x and y.
-    keypoints = cv2.SIFT.create(contrastThreshold=contrast, enable_precise_upscale=True).detect(image, None)
-    return from_opencv(sorted(keypoints, key=lambda k: (-k.response, k.pt[1], k.pt[0], k.size, k.angle)))
-
-
 def _spread(frames: Frames, rows: NDArray[np.int64], distance: float, count: int) -> NDArray[np.int64]:
     """The first `count` of `rows` that keep their distance from those before them."""
     kept: list[int] = []
     centres = frames[:, :, 2]
     for row in rows.tolist():
-        if len(kept) == count:
-            break
-        if not kept or np.linalg.norm(centres[kept] - centres[row], axis=1).min() >= distance:
+        if len(kept) < count and (np.linalg.norm(centres[kept] - centres[row], axis=1) >= distance).all():
             kept.append(row)
     return np.array(kept, dtype=np.int64)

@@ -17,16 +17,12 @@ def find_lists(root: Path, sets: Sequence[str]) -> dict[str, Path]:
 
 
 def find_index_files(root: Path, sets: Sequence[str]) -> dict[str, Path]:
-    """Index files by the names of their sets, "train" for finally_train.txt; there must be one, or `sets` name some.
-
-    Raises InputError.
-    """
+    """Index files by set, "train" for finally_train.txt; there must be one, or `sets` name some. Raises InputError."""
     present = {path.stem.removeprefix(PREFIX): path for path in files(root) if path.suffix.lower() == ".txt"}
     chosen = select_sets(root, present, [name.removeprefix(PREFIX) for name in sets], "finally_train.txt")
     if len(chosen) > 1 and not sets:
-        raise InputError(
-            f"{root}: holds the sets {', '.join(chosen)}: name those to read, pairs of one PatchSet are not told apart"
-        )
+        remedy = "name those to read, pairs of one PatchSet are not told apart"
+        raise InputError(f"{root}: holds the sets {', '.join(chosen)}: {remedy}")
     return chosen
 
 

@@ -21,6 +21,7 @@ from tiepoint.features import frames as frame_lib
 from tiepoint.images.raster import read_planes
 
 PARTS = "images/, sparse/*.bin and database.db"
+REMEDY = "give the database that the model was made from"
 NO_POINT = np.uint64(2**64 - 1)
 
 
@@ -58,17 +59,20 @@ class ColmapProject:
         """Number of observations in all tracks."""
         return sum(len(image.points) for image in self.images)
 
+    def path(self, image: ColmapImage) -> Path:
+        """Where the image's file is."""
+        return self.directory / "images" / image.name
+
     def read_image(self, image: ColmapImage) -> NDArray[Any]:
         """The image (H, W), grey, uint8 or uint16 as stored."""
-        path = self.directory / "images" / image.name
-        return np.asarray(read_planes(path, orient=False)[0])  # COLMAP applies no orientation
+        return np.asarray(read_planes(self.path(image), orient=False)[0])  # COLMAP applies no orientation
 
     def frames(self, image: ColmapImage) -> NDArray[np.float64]:
         """Frames (M, 2, 3) of the image's observations, pixel centres at integers."""
         path = self.directory / "database.db"
         row = _query_keypoints(path, image.name)
         if row is None:
-            raise InputError(f"{path}: no keypoints for {image.name}: give the database that the model was made from")
+            raise InputError(f"{path}: no keypoints for {image.name}: {REMEDY}")
         rows, columns, data = row
         if columns not in (4, 6):
             raise InputError(f"{path}: keypoints of {image.name} have no scale ({columns} columns): detect with SIFT")
@@ -77,7 +81,7 @@ class ColmapProject:
         table = np.frombuffer(data, dtype="<f4").reshape(rows, columns)
         if len(image.keypoints) and int(image.keypoints.max()) >= len(table):
             fault = f"{image.name} has {rows} keypoints, the model uses number {image.keypoints.max()}"
-            raise InputError(f"{path}: {fault}: give the database that the model was made from")
+            raise InputError(f"{path}: {fault}: {REMEDY}")
         used = table[image.keypoints]
         if not np.isfinite(used).all():
             raise InputError(f"{path}: keypoints of {image.name} hold NaN or infinite values")
@@ -115,7 +119,7 @@ def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes] | None:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
             row = database.execute(query, (name,)).fetchone()
     except sqlite3.Error as error:
-        raise InputError(f"{path} cannot be read ({error}): give the database that the model was made from") from None
+        raise InputError(f"{path} cannot be read ({error}): {REMEDY}") from None
     return row and (*row[:2], row[2] or b"")
 
 

@@ -75,10 +75,8 @@ def build_phototour(
     published = _read_cache(source) if source.suffix in (".pt", ".pth") else _read_folder(source)
     count = len(published.points)
     if count != SETS.get(name, count):
-        raise InputError(
-            f"{source}: has {count} patches, the published {name} {SETS[name]}: "
-            "copy it again, or give a part of it another name"
-        )
+        remedy = "copy it again, or give a part of it another name"
+        raise InputError(f"{source}: has {count} patches, the published {name} {SETS[name]}: {remedy}")
     provenance: dict[str, Any] = {
         "builder": "tiepoint data phototour",
         "name": name,
@@ -146,9 +144,8 @@ def _read_folder(path: Path) -> _Published:
     archive = Archive(path)
     infos = [name for name in archive.names if name.rpartition("/")[2] == "info.txt"]
     if len(infos) != 1:
-        raise InputError(
-            f"{path}: holds {len(infos)} files info.txt, must be one, beside pages such as patches0000.bmp"
-        )
+        needed = "must be one, beside pages such as patches0000.bmp"
+        raise InputError(f"{path}: holds {len(infos)} files info.txt, {needed}")
     folder = infos[0].removesuffix("info.txt")
     files = [name for name in archive.names if name.startswith(folder) and "/" not in name.removeprefix(folder)]
     pages = sorted((name for name in files if name.lower().endswith(PAGES)), key=_natural)
@@ -184,9 +181,8 @@ def _read_cache(path: Path) -> _Published:
     count, *tile = patches.shape or (0,)
     right = count > 0 and tile == [SIZE, SIZE] and labels.shape == (count,) and matches.shape[1:] == (3,)
     if not right or patches.dtype != torch.uint8 or not {labels.dtype, matches.dtype} <= {torch.int64, torch.int32}:
-        raise InputError(
-            f"{path}: is not a cache of PhotoTour: must hold patches (N, 64, 64) uint8, labels (N,) and matches (M, 3)"
-        )
+        needed = "must hold patches (N, 64, 64) uint8, labels (N,) and matches (M, 3)"
+        raise InputError(f"{path}: is not a cache of PhotoTour: {needed}")
     points, rows = labels.numpy().astype(np.int64), matches.numpy().astype(np.int64)
     if points.min() < 0:
         raise InputError(f"{path}: a point id is negative")
