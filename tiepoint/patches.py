@@ -114,7 +114,7 @@ class PatchSet(_Arrays):
         directory = Path(directory)
         manifest = _read_manifest(directory)
         arrays = {name: map_npy(directory / f"{name}.npy", REBUILD) for name in _present(manifest)}
-        kinds = _kinds(tuple(manifest["shape"]), manifest["dtype"], manifest.get("pairs", 0), arrays)
+        kinds = _kinds(tuple(manifest["shape"]), manifest["dtype"], manifest.get("pairs"), arrays)
         for name, (shape, dtype) in kinds.items():
             if arrays[name].shape != shape or arrays[name].dtype != np.dtype(dtype):
                 held, stated = f"{arrays[name].shape} {arrays[name].dtype}", f"{shape} {dtype}"
@@ -324,7 +324,7 @@ def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArr
 
 
 def _kinds(
-    shape: tuple[int, ...], dtype: str, pairs: int, names: Iterable[str]
+    shape: tuple[int, ...], dtype: str, pairs: int | None, names: Iterable[str]
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of the arrays of these names in a set with patches of `shape` and `dtype`."""
     shapes = {"patches": shape, "positions": (shape[0], 2), "pairs": (pairs, 3)}

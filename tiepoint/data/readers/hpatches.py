@@ -32,11 +32,9 @@ _PNG_HEADER = 24  # bytes up to the image's height
 
 
 class HPatches:
-    """The strips of HPatches, or of a folder in its layout. Open one with `HPatches.open`.
+    """The strips of HPatches, or of a folder or zip `path` in its layout. Open one with `HPatches.open`.
 
-    Attributes:
-        path: the folder or zip.
-        counts: sequence -> number of patches in each of its strips, in the order of the names.
+    `counts` maps a sequence to the number of patches in each of its strips, in the order of the names.
     """
 
     def __init__(self, archive: Archive, folders: dict[str, str]) -> None:
