@@ -324,7 +324,7 @@ def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArr
 
 
 def _kinds(
-    shape: tuple[int, ...], dtype: str, pairs: int | None, names: Iterable[str]
+    shape: tuple[int, ...], dtype: str, pairs: Any, names: Iterable[str]
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and type of the arrays of these names in a set with patches of `shape` and `dtype`."""
     shapes = {"patches": shape, "positions": (shape[0], 2), "pairs": (pairs, 3)}
