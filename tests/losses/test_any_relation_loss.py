@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tiepoint import losses
 from tiepoint.errors import InputError
-from tiepoint.losses.relational.features import FeatureLoss
+from tiepoint.losses.relational.labelled import FeatureLoss
 from tiepoint.nets.relational.kglnet import Guided
 
 EVERY = pytest.mark.parametrize("name", losses.relation_names())

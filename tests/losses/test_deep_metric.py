@@ -11,11 +11,7 @@ from oracle import assert_equal, negatives, on_normalised, pairs, queries, value
 from pytorch_metric_learning import distances, losses, miners, reducers
 from torch import Tensor, nn
 
-from tiepoint.losses.all_negatives.angular import Angular
-from tiepoint.losses.all_negatives.circle import Circle
-from tiepoint.losses.all_negatives.info_nce import InfoNCE
-from tiepoint.losses.all_negatives.lifted import GeneralizedLifted
-from tiepoint.losses.all_negatives.multi_similarity import MultiSimilarity
+from tiepoint.losses.all_negatives.log_sum_exp import Angular, Circle, GeneralizedLifted, InfoNCE, MultiSimilarity
 
 GUARD = 1.05  # large, so that it acts in a random batch
 

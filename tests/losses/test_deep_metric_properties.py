@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from oracle import pairs, planes, value_and_gradients
 from torch import nn
 
-from tiepoint.losses.all_negatives.angular import Angular
 from tiepoint.losses.all_negatives.average_precision import AveragePrecision
-from tiepoint.losses.all_negatives.circle import Circle
-from tiepoint.losses.all_negatives.info_nce import InfoNCE
-from tiepoint.losses.all_negatives.lifted import GeneralizedLifted
-from tiepoint.losses.all_negatives.multi_similarity import MultiSimilarity
+from tiepoint.losses.all_negatives.log_sum_exp import Angular, Circle, GeneralizedLifted, InfoNCE, MultiSimilarity
 from tiepoint.losses.all_negatives.robust_angular import RobustAngular
 from tiepoint.losses.global_loss import GlobalLoss
 from tiepoint.losses.tfeat import TFeatLoss

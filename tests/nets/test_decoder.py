@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tiepoint.nets.blocks.decoder import Decoder
+from tiepoint.nets.relational.rrlnet import Decoder
 
 
 def test_patches_come_back_at_their_size() -> None:

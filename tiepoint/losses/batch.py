@@ -1,13 +1,15 @@
-"""What every loss on pairs asks of its batch, and how it computes."""
+"""What every loss asks of its options, every loss on pairs of its batch, and how it computes."""
 
 from __future__ import annotations
 
 import functools
+import typing
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Forward = Callable[[Any, Tensor, Tensor, float], Tensor]
 
@@ -32,6 +34,37 @@ def on_pairs(forward: Forward) -> Callable[..., Tensor]:
             return forward(self, anchor.float(), positive.float(), progress)
 
     return checked
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LossModule(nn.Module):
+    """A loss that is a dataclass of its options: a Literal takes one of its values, and numbers keep to `option`.
+
+    Each loss has the decorator that this class has. Raises ValueError that names the option.
+    """
+
+    takes_unnormalized = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        types = typing.get_type_hints(type(self).__init__)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if typing.get_origin(types[entry.name]) is Literal:
+                one_of(entry.name, value, typing.get_args(types[entry.name]))
+            elif "interval" in entry.metadata:
+                in_interval(entry.name, value, entry.metadata["interval"])
+
+
+def option(default: float, interval: str) -> Any:
+    """A number of a `LossModule` and the interval that it must lie in, such as "[0, inf)"."""
+    return field(default=default, metadata={"interval": interval})
+
+
+def in_interval(name: str, value: float, interval: str) -> None:
+    """Check an option as `within` does, by an interval such as "[0, inf)"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    within(name, value, low, high, interval[0] + interval[-1])
 
 
 def within(name: str, value: float, low: float, high: float, closed: str = "[]") -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from tiepoint.losses.batch import on_pairs, one_of, within
+from tiepoint.losses.batch import LossModule, on_pairs, option
 from tiepoint.losses.mining import similarity_at
 
-Negatives = Literal["shift", "all"]
 
-
-class GlobalLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class GlobalLoss(LossModule):
     """L = var(d+) + var(d-) + weight max(0, mean(d+) - mean(d-) + margin) + triplet T.
 
     d is a quarter of the squared L2 distance, 0..1; the variances divide by the count. T is a triplet term, the mean of
@@ -37,36 +36,20 @@ class GlobalLoss(nn.Module):
     Minimising Global Loss Functions, CVPR 2016.
     """
 
-    takes_unnormalized = False
-
-    def __init__(
-        self,
-        *,
-        weight: float = 0.8,
-        margin: float = 0.4,
-        triplet: float = 0.0,
-        offset: float = 0.01,
-        negatives: Negatives = "all",
-        duplicate_threshold: float = 0.0,
-    ) -> None:
-        super().__init__()
-        within("weight", weight, 0, math.inf, "[)")
-        within("margin", margin, 0, 1)
-        within("triplet", triplet, 0, math.inf, "[)")
-        within("offset", offset, 0, math.inf, "()")
-        one_of("negatives", negatives, get_args(Negatives))
-        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
-        self.weight, self.margin, self.triplet, self.offset = weight, margin, triplet, offset
-        self.negatives, self.duplicate_similarity = negatives, similarity_at(duplicate_threshold)
+    weight: float = option(0.8, "[0, inf)")
+    margin: float = option(0.4, "[0, 1]")
+    triplet: float = option(0.0, "[0, inf)")
+    offset: float = option(0.01, "(0, inf)")
+    negatives: Literal["shift", "all"] = "all"
+    duplicate_threshold: float = option(0.0, "[0, 2)")
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
         """Loss of a batch of pairs of unit vectors, scalar float32; `progress` is not used."""
         similarity = anchor @ positive.T
         match = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
-        negative = (match.roll(1, dims=1) if self.negatives == "shift" else ~match) & ~(
-            similarity > self.duplicate_similarity
-        )
+        duplicate = similarity > similarity_at(self.duplicate_threshold)
+        negative = (match.roll(1, dims=1) if self.negatives == "shift" else ~match) & ~duplicate
         distance = ((1 - similarity) / 2).clamp(min=0)  # not below by rounding
         mean_p, variance_p = _moments(distance, match)
         mean_n, variance_n = _moments(distance, negative)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tiepoint.losses import regularizers
-from tiepoint.losses.batch import on_pairs, within
+from tiepoint.losses.batch import LossModule, on_pairs, option
 
 
-class L2NetLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class L2NetLoss(LossModule):
     """L = -mean_i [log softmax_j(-d(a_i, p_j))_i + log softmax_j(-d(a_j, p_i))_i] + correlation penalty.
 
     d is the L2 distance sqrt(2 - 2s + eps). The paper sums over pairs and halves: its loss is n/2 times this one, and
@@ -25,13 +26,8 @@ class L2NetLoss(nn.Module):
     Source: Tian et al., L2-Net, CVPR 2017, equations 2 to 6; the scale is that of HardNet's released code.
     """
 
-    takes_unnormalized = False
-
-    def __init__(self, *, correlation: float = 0.0, eps: float = 1e-6) -> None:
-        super().__init__()
-        within("correlation", correlation, 0, math.inf, "[)")
-        within("eps", eps, 0, 1, "[)")
-        self.correlation, self.eps = correlation, eps
+    correlation: float = option(0.0, "[0, inf)")
+    eps: float = option(1e-6, "[0, 1)")
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from tiepoint.losses.batch import on_pairs, one_of, within
-
-Form = Literal["margin", "ratio"]
-Negatives = Literal["shift", "hardest"]
+from tiepoint.losses.batch import LossModule, on_pairs, option
 
 
-class TFeatLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class TFeatLoss(LossModule):
     """Mean over triplets (a_i, p_i, p_j) of a hinge or a squared ratio; d is the L2 distance.
 
     - margin: max(0, margin + d+ - d-).
@@ -36,24 +34,11 @@ class TFeatLoss(nn.Module):
     BMVC 2016; margin and swap as in the authors' training notebook.
     """
 
-    takes_unnormalized = False
-
-    def __init__(
-        self,
-        *,
-        form: Form = "margin",
-        margin: float = 2.0,
-        swap: bool = True,
-        negatives: Negatives = "shift",
-        duplicate_threshold: float = 0.0,
-    ) -> None:
-        super().__init__()
-        one_of("form", form, get_args(Form))
-        within("margin", margin, 0, math.inf, "[)")
-        one_of("negatives", negatives, get_args(Negatives))
-        within("duplicate_threshold", duplicate_threshold, 0, math.inf, "[)")
-        self.form, self.margin, self.swap = form, margin, swap
-        self.negatives, self.duplicate_threshold = negatives, duplicate_threshold
+    form: Literal["margin", "ratio"] = "margin"
+    margin: float = option(2.0, "[0, inf)")
+    swap: bool = True
+    negatives: Literal["shift", "hardest"] = "shift"
+    duplicate_threshold: float = option(0.0, "[0, inf)")
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:

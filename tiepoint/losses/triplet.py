@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tiepoint.losses import regularizers
-from tiepoint.losses.batch import on_pairs, one_of, within
+from tiepoint.losses.batch import LossModule, on_pairs, option
 from tiepoint.losses.mining import Candidates, hardest, similarity_at
 
-Measure = Literal["l2", "squared_l2", "angle", "hybrid"]
-Form = Literal["hinge", "squared_hinge", "softmin", "contrastive"]
-Reduction = Literal["mean", "sum"]
 
-
-class Triplet(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class Triplet(LossModule):
     """Each pair against its hardest negative: L = reduce_i form(d+_i, d-_i) + regularizers.
 
     Options, the vocabulary in which the published systems differ:
@@ -38,38 +35,23 @@ class Triplet(nn.Module):
     Source: Mishchuk et al., HardNet, NIPS 2017; Tian et al., SOSNet, CVPR 2019, and HyNet, NeurIPS 2020.
     """
 
-    def __init__(
-        self,
-        *,
-        measure: Measure = "l2",
-        form: Form = "hinge",
-        margin: float = 1.0,
-        alpha: float = 2.0,
-        candidates: Candidates = "cross",
-        duplicate_threshold: float = 0.008,
-        reduction: Reduction = "mean",
-        second_order: float = 0.0,
-        neighbours: int = 8,
-        norm: float = 0.0,
-        spread_out: float = 0.0,
-        correlation: float = 0.0,
-        eps: float = 1e-6,
-    ) -> None:
-        super().__init__()
-        choices = (("measure", measure, Measure), ("form", form, Form), ("candidates", candidates, Candidates))
-        for name, value, kind in (*choices, ("reduction", reduction, Reduction)):
-            one_of(name, value, get_args(kind))
-        within("margin", margin, 0, math.inf, "[)")
-        within("alpha", alpha, 0, math.inf, "[)")
-        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
-        within("neighbours", neighbours, 1, math.inf, "[)")
-        within("eps", eps, 0, 1, "[)")
-        self.measure, self.form, self.margin, self.alpha = measure, form, margin, alpha
-        self.candidates: Candidates = candidates
-        self.duplicate_similarity = similarity_at(duplicate_threshold)
-        self.reduction, self.eps, self.neighbours = reduction, eps, neighbours
-        self.second_order, self.norm, self.spread_out, self.correlation = second_order, norm, spread_out, correlation
-        self.takes_unnormalized = norm > 0
+    measure: Literal["l2", "squared_l2", "angle", "hybrid"] = "l2"
+    form: Literal["hinge", "squared_hinge", "softmin", "contrastive"] = "hinge"
+    margin: float = option(1.0, "[0, inf)")
+    alpha: float = option(2.0, "[0, inf)")
+    candidates: Candidates = "cross"
+    duplicate_threshold: float = option(0.008, "[0, 2)")
+    reduction: Literal["mean", "sum"] = "mean"
+    second_order: float = 0.0
+    neighbours: int = option(8, "[1, inf)")
+    norm: float = 0.0
+    spread_out: float = 0.0
+    correlation: float = 0.0
+    eps: float = option(1e-6, "[0, 1)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.takes_unnormalized = self.norm > 0
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
@@ -77,7 +59,7 @@ class Triplet(nn.Module):
         norms = regularizers.norm_difference(anchor, positive) if self.norm else 0.0
         if self.takes_unnormalized:
             anchor, positive = F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
-        negatives = hardest(anchor, positive, self.candidates, self.duplicate_similarity)
+        negatives = hardest(anchor, positive, self.candidates, similarity_at(self.duplicate_threshold))
         near = self._distance((anchor * positive).sum(dim=1))
         loss = (self._form(near, self._distance(negatives.similarity)) * negatives.valid).sum()
         loss = loss / len(anchor) if self.reduction == "mean" else loss

@@ -77,7 +77,7 @@ class RoundedTrunk(nn.Module):
         self.trunk = trunk.bfloat16()
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, ...]:
-        """See `tiepoint.nets.blocks.aggregation.Aggregation`."""
+        """See `tiepoint.nets.blocks.interaction.Aggregation`."""
         *others, last = self.trunk([feature.bfloat16() for feature in features])
         return (*others, last.float())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class Relater(Protocol):
 class MultiLossRelater(nn.Module):
     """A relater: in training mode every head gives its output, in evaluation mode the main head alone."""
 
+    input_size = 64
     training_only: tuple[str, ...] = ()
 
     def forward(self, first: Tensor, second: Tensor) -> Relation | Tensor:
@@ -80,6 +82,14 @@ class MultiLossRelater(nn.Module):
     def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs; of one head as "match"."""
         return Relation({"match": self.relate(first, second)})
+
+
+def scales(stages: Iterable[nn.Module], patches: Tensor) -> Codes:
+    """Outputs of stages of which each takes what the one before made, in their order."""
+    features = [patches]
+    for stage in stages:
+        features.append(stage(features[-1]))
+    return tuple(features[1:])
 
 
 def trunk_of(net: nn.Module) -> str | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tiepoint.losses.all_negatives.candidates import check_candidates, compare_to_candidates
-from tiepoint.losses.batch import on_pairs, one_of, within
+from tiepoint.losses.all_negatives.candidates import compare_to_candidates
+from tiepoint.losses.batch import LossModule, on_pairs, option
 from tiepoint.losses.mining import Candidates
 from tiepoint.losses.regularizers import l2
 
-Form = Literal["doap", "fastap"]
 
-
-class AveragePrecision(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AveragePrecision(LossModule):
     """L = 1 - mean AP, each of the 2n patches ranking its candidates by distance.
 
     Distances fall into `bins` + 1 soft bins whose centres divide the range evenly; a distance between two centres is
@@ -39,17 +38,10 @@ class AveragePrecision(nn.Module):
     to Rank, CVPR 2019.
     """
 
-    takes_unnormalized = False
-
-    def __init__(
-        self, *, form: Form = "doap", bins: int = 25, candidates: Candidates = "all", duplicate_threshold: float = 0.0
-    ) -> None:
-        super().__init__()
-        one_of("form", form, get_args(Form))
-        within("bins", bins, 1, math.inf, "[)")
-        check_candidates(candidates, duplicate_threshold)
-        self.form, self.bins = form, bins
-        self.candidates, self.duplicate_threshold = candidates, duplicate_threshold
+    form: Literal["doap", "fastap"] = "doap"
+    bins: int = option(25, "[1, inf)")
+    candidates: Candidates = "all"
+    duplicate_threshold: float = option(0.0, "[0, 2)")
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:

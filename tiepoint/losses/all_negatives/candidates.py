@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tiepoint.losses.batch import one_of, within
 from tiepoint.losses.mining import Candidates, similarity_at
 
 EXCLUDED = -1e30  # finite, so that a query without any negative gets a zero gradient and not NaN
@@ -51,9 +50,3 @@ def compare_to_candidates(
 def log_sum_exp(values: Tensor, negative: Tensor) -> Tensor:
     """log sum_j exp(values_ij) over the negatives of each row (rows,); EXCLUDED for a row that has none."""
     return values.masked_fill(~negative, EXCLUDED).logsumexp(dim=1)
-
-
-def check_candidates(candidates: str, duplicate_threshold: float) -> None:
-    """Raise ValueError that names the option that `compare_to_candidates` cannot take."""
-    one_of("candidates", candidates, get_args(Candidates))
-    within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")

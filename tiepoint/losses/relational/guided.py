@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tiepoint.losses import regularizers
-from tiepoint.losses.batch import within
+from tiepoint.losses.batch import LossModule, option
 from tiepoint.losses.relational.labelled import Codes, Patches, Relate, check_batch
 from tiepoint.losses.triplet import Triplet
 
 EPS = 1e-6  # under the root of all distances
 
 
-class GuidedLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class GuidedLoss(LossModule):
     """L = triplet + norm * lengths + metric * BCE + guidance * features, on N matching pairs.
 
     - triplet: sum_i max(0, margin + d+ + d+^2 - d- - d-^2) at alpha = 2, which is HyNet's alpha (1 - s) + d; d is the
@@ -40,38 +42,26 @@ class GuidedLoss(nn.Module):
 
     matching_only = True
 
-    def __init__(
-        self,
-        *,
-        margin: float = 1.2,
-        alpha: float = 2.0,
-        duplicate_threshold: float = 0.008,
-        norm: float = 0.1,
-        metric: float = 1.0,
-        guidance: float = 1.0,
-    ) -> None:
-        super().__init__()
-        within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
-        for name, value in (("norm", norm), ("metric", metric), ("guidance", guidance)):
-            within(name, value, 0, math.inf, "[)")
-        without_eps = math.sqrt(max(duplicate_threshold**2 - EPS, 0))  # the same limit, for distances without EPS
+    margin: float = 1.2
+    alpha: float = 2.0
+    duplicate_threshold: float = option(0.008, "[0, 2)")
+    norm: float = option(0.1, "[0, inf)")
+    metric: float = option(1.0, "[0, inf)")
+    guidance: float = option(1.0, "[0, inf)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        without_eps = math.sqrt(max(self.duplicate_threshold**2 - EPS, 0))  # the same limit, for distances without EPS
         self.triplet = Triplet(
-            measure="hybrid", form="hinge", margin=margin, alpha=alpha, candidates="all", reduction="sum", eps=EPS,
-            duplicate_threshold=without_eps,
+            measure="hybrid", form="hinge", margin=self.margin, alpha=self.alpha, candidates="all", reduction="sum",
+            eps=EPS, duplicate_threshold=without_eps,
         )  # fmt: skip
-        self.duplicate_threshold, self.norm, self.metric, self.guidance = duplicate_threshold, norm, metric, guidance
 
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
-        """Loss of a batch, scalar float32.
+        """Loss of a batch of N >= 2 matching pairs, scalar float32, of what KGL-Net returned.
 
-        Args:
-            output: `tiepoint.nets.relational.kglnet.Guided`, not of a pruned network.
-            labels: (N,), all 1; N at least 2.
-            patches: not used.
-            relate: the network's, which gives the logits of the hard pairs.
-            progress: not used.
-
-        Raises InputError for a pruned network's output, ValueError for a batch that does not fit.
+        `relate` is the network's and gives the logits of the hard pairs; `patches` and `progress` are not used. Raises
+        InputError for a pruned network's output, ValueError for a batch that does not fit.
         """
         labels = check_batch(self, output, labels, patches, "descriptors", "common", "codes")
         if len(labels) < 2:

@@ -1,13 +1,16 @@
-"""What every loss on pairs of two spectra asks of its batch: a network's outputs, labels and patches."""
+"""What losses on pairs of two spectra share: the check of their batch, and features that compare patches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiepoint.errors import InputError
+from tiepoint.losses.batch import LossModule
 
 Codes = tuple[Tensor, ...]
 # A network's way from the codes of N first and N second patches to the main head's logit (N,).
@@ -44,3 +47,34 @@ def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, 
     if loss.matching_only and not bool(labels.all()):
         raise ValueError(f"{name}: a label is 0: it takes matching pairs alone and finds its own non-matches")
     return labels.float()
+
+
+class FeatureLoss(LossModule):
+    """A loss with `features`, a frozen network from patches to maps, see `tiepoint.nets.blocks.perceptual`; None at
+    first.
+
+    Whoever trains sets it and moves it to the device. It is kept out of the loss's modules: its weights are neither in
+    the loss's state dict, so that checkpoints stay small, nor among its parameters, where an optimiser would find them.
+    `colour` says whether some of the patches are RGB, which features of grey patches do not take.
+    """
+
+    colour = False
+    features: Callable[[Tensor], Tensor] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "features":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def feature_error(self, made: Tensor, target: Tensor) -> Tensor:
+        """Mean squared difference of the features of `made` and `target`, both (N, C, S, S); 0 without `features`.
+
+        No gradient reaches the target. The features are computed in the precision that surrounds the call, their
+        difference in float32.
+        """
+        if self.features is None:
+            return made.new_zeros((), dtype=torch.float32)
+        with torch.no_grad():
+            wanted = self.features(target)
+        return F.mse_loss(self.features(made).float(), wanted.float())

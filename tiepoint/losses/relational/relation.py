@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tiepoint.losses.batch import one_of, within
-from tiepoint.losses.relational.features import FeatureLoss
-from tiepoint.losses.relational.labelled import Patches, Relate, check_batch
+from tiepoint.losses.batch import in_interval, one_of
+from tiepoint.losses.relational.labelled import FeatureLoss, Patches, Relate, check_batch
 
 Form = Literal["bce", "hinge"]
 
@@ -49,23 +47,17 @@ class MultiLoss(FeatureLoss):
     ) -> None:
         super().__init__()
         one_of("form", form, get_args(Form))
-        within("pixel", pixel, 0, math.inf, "[)")
-        within("perceptual", perceptual, 0, math.inf, "[)")
-        within("reconstruction", reconstruction, 0, math.inf, "[)")
-        # Not `self.modules`, which is nn.Module's.
+        for name, value in (("pixel", pixel), ("perceptual", perceptual), ("reconstruction", reconstruction)):
+            in_interval(name, value, "[0, inf)")
+        # No dataclass, for `self.modules` is nn.Module's.
         self.form, self.with_stages, self.with_modules = form, stages, modules
         self.pixel, self.perceptual, self.reconstruction = pixel, perceptual, reconstruction
 
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
-        """Loss of a batch, scalar float32.
+        """Loss of a batch of N labelled pairs, scalar float32, of a `tiepoint.nets.relation.Relation` or its like.
 
-        Args:
-            output: `tiepoint.nets.relation.Relation`, or another output with `logits`.
-            labels: (N,), 1 for a match and 0 for none.
-            patches: those of the first and of the second slot, (N, C, S, S), float in 0..1, as the network saw them.
-            relate, progress: not used.
-
-        Raises ValueError for a batch that does not fit, see `tiepoint.losses.relational.labelled.check_batch`.
+        `patches` are those of the first and of the second slot, (N, C, S, S), float in 0..1, as the network saw them;
+        `relate` and `progress` are not used. Raises ValueError for a batch that does not fit, see `check_batch`.
         """
         labels = check_batch(self, output, labels, patches)
         loss = torch.stack([self._form(logit.float(), labels) for logit in self._heads(output.logits)]).sum()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tiepoint.losses.batch import one_of
+from tiepoint.losses.batch import LossModule
 from tiepoint.losses.relational.labelled import Patches, Relate, check_batch
 
-Form = Literal["triplet", "quadruplet"]
-Negatives = Literal["first", "second", "either"]
 
-
-class SoftPN(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class SoftPN(LossModule):
     """Softmax of [smallest negative distance d-, largest positive distance d+], mean squared error to [1, 0].
 
     Both entries err by 1 / (1 + exp(d- - d+)), so the loss is the mean over the batch of its square. Distances are L2,
@@ -37,21 +36,14 @@ class SoftPN(nn.Module):
 
     matching_only = True
 
-    def __init__(self, *, form: Form = "triplet", negatives: Negatives = "either") -> None:
-        super().__init__()
-        one_of("form", form, get_args(Form))
-        one_of("negatives", negatives, get_args(Negatives))
-        self.form, self.negatives = form, negatives
+    form: Literal["triplet", "quadruplet"] = "triplet"
+    negatives: Literal["first", "second", "either"] = "either"
 
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
-        """Loss of a batch, scalar float32 in 0..1.
+        """Loss of a batch of N >= 2 matching pairs, scalar float32 in 0..1, of what PN-Net or Q-Net returned.
 
-        Args:
-            output: `tiepoint.nets.relational.pnnet.Described`.
-            labels: (N,), all 1; N at least 2.
-            patches, relate, progress: not used.
-
-        Raises InputError for another network's output, ValueError for a batch that does not fit.
+        `patches`, `relate` and `progress` are not used. Raises InputError for another network's output, ValueError for
+        a batch that does not fit.
         """
         labels = check_batch(self, output, labels, patches, "first", "second")
         if len(labels) < 2:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from tiepoint.errors import InputError
-from tiepoint.losses.batch import within
-from tiepoint.losses.relational.features import FeatureLoss
-from tiepoint.losses.relational.labelled import Patches, Relate, check_batch
+from tiepoint.losses.batch import option
+from tiepoint.losses.relational.labelled import FeatureLoss, Patches, Relate, check_batch
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TranslationLoss(FeatureLoss):
     """BCE of matching pairs + BCE of the others + sum over vis and nir of the matching pairs' translation error.
 
@@ -34,25 +34,17 @@ class TranslationLoss(FeatureLoss):
     matching_only = False
     colour = True
 
-    def __init__(
-        self, *, smoothing: float = 0.01, perceptual: float = 30.0, translation: float = 0.1, signed: bool = True
-    ) -> None:
-        super().__init__()
-        within("smoothing", smoothing, 0, 1)
-        within("perceptual", perceptual, 0, math.inf, "[)")
-        within("translation", translation, 0, math.inf, "[)")
-        self.smoothing, self.perceptual, self.translation, self.signed = smoothing, perceptual, translation, signed
+    smoothing: float = option(0.01, "[0, 1]")
+    perceptual: float = option(30.0, "[0, inf)")
+    translation: float = option(0.1, "[0, inf)")
+    signed: bool = True
 
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
-        """Loss of a batch, scalar float32.
+        """Loss of a batch of N labelled pairs, scalar float32, of what SPIMNet returned.
 
-        Args:
-            output: `tiepoint.nets.relational.spimnet.Translated`.
-            labels: (N,), 1 for a match and 0 for none.
-            patches: vis (N, 1 or 3, S, S) and nir (N, 1, S, S), float in 0..1, as the network saw them.
-            relate, progress: not used.
-
-        Raises InputError for another network's output, ValueError for a batch that does not fit.
+        `patches` are vis (N, 1 or 3, S, S) and nir (N, 1, S, S), float in 0..1, as the network saw them; `relate` and
+        `progress` are not used. Raises InputError for another network's output, ValueError for a batch that does not
+        fit.
         """
         labels = check_batch(self, output, labels, patches, "vis", "nir")
         if output.vis.ndim != 4:

@@ -8,21 +8,18 @@ from tiepoint.nets.blocks.keras import conv_norm
 
 
 class Head(nn.Module):
-    """Global average, then dense layers of 512, 256 and 1, with ReLU between them.
+    """Global average, then dense layers of 512, 256 and 1 (or `outputs`), with ReLU between them.
 
     Features (N, channels, H, W) to logits (N,) in float32. The published network ends in a sigmoid of this logit.
 
     Source: stage heads of FIL-Net and RRL-Net.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, outputs: int = 1) -> None:
         super().__init__()
         self.dense = nn.Sequential(
-            nn.Linear(channels, 512),
-            nn.ReLU(inplace=True),
-            nn.Linear(512, 256),
-            nn.ReLU(inplace=True),
-            nn.Linear(256, 1),
+            *(nn.Linear(channels, 512), nn.ReLU(inplace=True)),
+            *(nn.Linear(512, 256), nn.ReLU(inplace=True), nn.Linear(256, outputs)),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tiepoint.nets.blocks.heads import Head
 from tiepoint.nets.blocks.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation, scales
 
 
 class AFDNet(MultiLossRelater):
@@ -25,7 +26,6 @@ class AFDNet(MultiLossRelater):
     They train it with cross-entropy where the paper has a large-margin cosine loss.
     """
 
-    input_size = 64
     training_only = ("auxiliary_heads",)
 
     def __init__(self) -> None:
@@ -56,14 +56,14 @@ class AFDNet(MultiLossRelater):
 
     def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs."""
-        scales = differences(first, second)
-        others = {name: head(scales[-1]) for name, head in self.auxiliary_heads.items()}
-        return Relation({"aggregated": self._judge(scales)} | others)
+        found = differences(first, second)
+        others = {name: head(found[-1]) for name, head in self.auxiliary_heads.items()}
+        return Relation({"aggregated": self._judge(found)} | others)
 
-    def _judge(self, scales: list[Tensor]) -> Tensor:
+    def _judge(self, found: list[Tensor]) -> Tensor:
         first, *others = self.stages
-        x = first(scales[0])
-        for stage, difference in zip(others, scales[1:], strict=True):
+        x = first(found[0])
+        for stage, difference in zip(others, found[1:], strict=True):
             x = stage(torch.cat([x, difference], dim=1))
         logits: Tensor = self.head(x)
         return logits
@@ -95,10 +95,7 @@ class Features(nn.Module):
 
     def forward(self, patches: Tensor) -> Codes:
         """Give the features of every scale, the finest first."""
-        features = [patches]
-        for scale in self.scales:
-            features.append(scale(features[-1]))
-        return tuple(features[1:])
+        return scales(self.scales, patches)
 
 
 class JointNorm(nn.Module):
@@ -120,17 +117,11 @@ class JointNorm(nn.Module):
         return ((x - mean) / (std + self.eps) * self.weight + self.bias).to(x.dtype)
 
 
-class TwoClassHead(nn.Module):
-    """Global average, then dense layers of 512, 256 and 2, with ReLU between them.
-
-    Features (N, channels, 4, 4) to logits (N,) in float32: match minus no match.
-    """
+class TwoClassHead(Head):
+    """A `Head` of two classes: features (N, channels, 4, 4) to logits (N,) in float32, match minus no match."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.dense = nn.Sequential(
-            nn.Linear(channels, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 2)
-        )
+        super().__init__(channels, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the logits (N,) of `x` (N, channels, 4, 4)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tiepoint.nets.blocks.heads import Head
 from tiepoint.nets.blocks.keras import conv_norm, initialise
-from tiepoint.nets.blocks.mgla import gate
+from tiepoint.nets.blocks.mgla import MGLA
 from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
 
 WIDTHS = (32, 64, 128, 256)
@@ -27,7 +27,6 @@ class EFRNet(MultiLossRelater):
     Source: Yu et al., EFR-Net, IEEE TGRS 2023, and its released code.
     """
 
-    input_size = 64
     training_only = ("relation_heads",)
 
     def __init__(self) -> None:
@@ -77,18 +76,12 @@ def features(size: int = 64) -> nn.Sequential:
     return nn.Sequential(*scales)
 
 
-class AverageAttention(nn.Module):
+class AverageAttention(MGLA):
     """Weighs features (N, C, H, W) along channels, height and width, each by its averages over the other two.
 
     The averages of a dimension pass a convolution along it and a sigmoid, as in ECA-Net; the three gates multiply. MGLA
-    takes weighted averages instead, see `tiepoint.nets.blocks.mgla`, and the lengths of the convolutions are the same.
+    takes weighted averages instead, through the same convolutions.
     """
-
-    def __init__(self, channels: int, height: int, width: int) -> None:
-        super().__init__()
-        self.over_channels = gate(channels)
-        self.over_height = gate(height)
-        self.over_width = gate(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate `x` (N, C, H, W)."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tiepoint.nets.blocks.interaction import InteractionNetwork
 from tiepoint.nets.blocks.keras import SLOPE, conv_norm, initialise
-from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation, scales
 
 WIDTHS = (32, 32, 64, 128, 256)  # channels of each scale, in a feature network
 TRUNK = (64, 128, 256, 512, 1024)  # and in the aggregation
@@ -34,7 +34,6 @@ class FILNet(MultiLossRelater):
     Source: Yu et al., FIL-Net, IEEE TIP 2023, and its released code.
     """
 
-    input_size = 64
     training_only = ("interaction.stage_heads", "interaction.module_heads")
     trunk = "interaction.aggregation"  # most of the work, and the part that suffers least from rounding
 
@@ -69,10 +68,7 @@ class Features(nn.Module):
 
     def forward(self, patches: Tensor) -> Codes:
         """Give the features of every scale, the finest first."""
-        features = [self.first(patches)]
-        for block in self.blocks:
-            features.append(block(features[-1]))
-        return tuple(features)
+        return scales([self.first, *self.blocks], patches)
 
 
 class Residual(nn.Module):

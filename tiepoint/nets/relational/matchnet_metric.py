@@ -20,8 +20,6 @@ class MatchNetMetric(MultiLossRelater):
     Source: Han et al., MatchNet, CVPR 2015, table 1.
     """
 
-    input_size = 64
-
     def __init__(self) -> None:
         super().__init__()
         self.tower = MatchNet()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tiepoint.errors import InputError
 from tiepoint.nets.blocks.keras import EPS, MOMENTUM, conv_norm, initialise
-from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation, scales
 
 TAPS = 6
 
@@ -31,7 +31,6 @@ class MFDNet(MultiLossRelater):
     Source: Yu et al., MFD-Net, IEEE TGRS 2022, and its released code.
     """
 
-    input_size = 64
     training_only = ("unit_heads",)
 
     def __init__(self, branches: int = 8) -> None:
@@ -96,10 +95,7 @@ class Features(nn.Module):
 
     def forward(self, patches: Tensor) -> Codes:
         """Give the six maps, the finest first."""
-        maps = [patches]
-        for tap in self.taps:
-            maps.append(tap(maps[-1]))
-        return tuple(maps[1:])
+        return scales(self.taps, patches)
 
 
 class Differences(nn.Module):

@@ -1,4 +1,4 @@
-"""PN-Net: a shallow descriptor, trained on triplets."""
+"""PN-Net and Q-Net: a shallow descriptor, trained on triplets or quadruplets."""
 
 from __future__ import annotations
 
@@ -64,3 +64,13 @@ class PNNet(nn.Module):
         codes = self.encode(first, "first"), self.encode(second, "second")
         logit = self.relate(*codes)
         return Described({"distance": logit}, *codes[0], *codes[1]) if self.training else logit
+
+
+class QNet(PNNet):
+    """PN-Net under another loss, which is no part of a network; see docs/relation_networks.md. 1,124,224 parameters.
+
+    A quadruplet is two matching pairs of two points. The loss takes the smallest of four distances between the points
+    and the largest of two distances within them, where PN-Net's triplet has two and one.
+
+    Source: Aguilera et al., Cross-spectral local descriptors via quadruplet network, Sensors 17:873, 2017.
+    """

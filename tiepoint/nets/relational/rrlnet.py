@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn
 
-from tiepoint.nets.blocks.decoder import Decoder
 from tiepoint.nets.blocks.interaction import InteractionNetwork
-from tiepoint.nets.blocks.keras import initialise
-from tiepoint.nets.blocks.light_encoder import LightEncoder
-from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation
+from tiepoint.nets.blocks.keras import conv_norm, initialise
+from tiepoint.nets.blocks.mgla import MGLA
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater, Relation, scales
 
 WIDTHS = (16, 32, 64, 128, 256)  # channels of each scale, in an encoder
 TRUNK = (32, 64, 128, 256, 512)  # and in the aggregation
@@ -37,7 +36,6 @@ class RRLNet(MultiLossRelater):
     Source: RRL-Net, Information Fusion 2025, and its released code, but for the decoder's bilinear grid (see there).
     """
 
-    input_size = 64
     training_only = ("decoders", "interaction.stage_heads", "interaction.module_heads")
     trunk = "interaction.aggregation"  # most of the work, and the part that suffers least from rounding
 
@@ -63,3 +61,57 @@ class RRLNet(MultiLossRelater):
         codes = {"vis": first, "nir": second}
         patches = tuple(decoder(codes[key][-1]) for key, decoder in self.decoders.items())
         return Relation(self.interaction.all_logits(first, second), patches)
+
+
+class LightEncoder(nn.Module):
+    """One convolution a scale: 3x3 convolution, batch norm, LeakyReLU, 2x2 maximum pooling (not in the first), MGLA.
+
+    Patches (N, 1, size, size) to features (N, widths[s], size / 2^s, size / 2^s) of each scale s, each made from the
+    one before. 394,364 parameters by default, batch-norm statistics included. `attention` False leaves MGLA out.
+
+    Source: RRL-Net, Information Fusion 2025.
+    """
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 128, 256), size: int = 64, attention: bool = True) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        channels = 1
+        for scale, width in enumerate(widths):
+            side = size >> scale
+            pooling = [nn.MaxPool2d(2)] if scale else []
+            gates = [MGLA(width, side, side)] if attention else []
+            self.stages.append(nn.Sequential(conv_norm(channels, width), *pooling, *gates))
+            channels = width
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Give the features of every scale of `patches` (N, 1, size, size), the finest first."""
+        return scales(self.stages, patches)
+
+
+class Decoder(nn.Module):
+    """Per scale 3x3 convolution, batch norm, LeakyReLU, bilinear doubling, MGLA; last a 3x3 convolution and sigmoid.
+
+    Features (N, channels, size, size) to a patch (N, 1, S, S) in 0..1 with S = size * 2^len(widths). 393,075
+    parameters by default, batch-norm statistics included. Only training needs it. `attention` False leaves MGLA out.
+
+    Source: RRL-Net, Information Fusion 2025. The doubling takes half-pixel centres (0.25, 0.75); the TensorFlow 1
+    of the release sampled at 0 and 0.5, which shifts its reconstructions by a quarter pixel and is not followed.
+    """
+
+    def __init__(
+        self, channels: int = 256, widths: Sequence[int] = (128, 64, 32, 16), size: int = 4, attention: bool = True
+    ) -> None:
+        super().__init__()
+        self.stages = nn.Sequential()
+        for width in widths:
+            size *= 2
+            doubling = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+            gates = [MGLA(width, size, size)] if attention else []
+            self.stages.append(nn.Sequential(conv_norm(channels, width), doubling, *gates))
+            channels = width
+        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Reconstruct the patch (N, 1, S, S) of `features` (N, channels, size, size), in float32."""
+        patch: Tensor = self.last(self.stages(features))
+        return patch.float().sigmoid()

@@ -25,7 +25,6 @@ class SCFDM(MultiLossRelater):
     in a shared space, ACCV 2018, in the layers that the authors of RRL-Net released for their comparison.
     """
 
-    input_size = 64
     training_only = ("auxiliary_heads",)
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
-"""The Siamese network for patches of two spectra: one tower for both."""
+"""The Siamese, Pseudo-Siamese and 2-channel networks for patches of two spectra."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from tiepoint.nets.relation import Codes, MultiLossRelater
+from tiepoint.nets.relation import KEYS, Codes, MultiLossRelater
 
 
 def centred(patches: Tensor) -> Tensor:
@@ -38,8 +38,6 @@ class Siamese(MultiLossRelater):
     CVPR workshops 2016, after Zagoruyko and Komodakis, CVPR 2015.
     """
 
-    input_size = 64
-
     def __init__(self) -> None:
         super().__init__()
         self.tower = tower(1)
@@ -52,4 +50,52 @@ class Siamese(MultiLossRelater):
     def relate(self, first: Codes, second: Codes) -> Tensor:
         """Features of N first and N second patches -> match logit (N,)."""
         logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
+        return logit[:, 0].float()
+
+
+class PseudoSiamese(MultiLossRelater):
+    """The Siamese network with a tower for each spectrum, which share no weights. 2,080,001 parameters.
+
+    Input, output and initialisation are those of `Siamese`.
+
+    Source: Aguilera et al., CVPR workshops 2016, after Zagoruyko and Komodakis, CVPR 2015.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({"vis": tower(1), "nir": tower(1)})
+        self.head = head()
+
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Patches (N, 1, 64, 64), float in 0..1, of the slot "first" or "second" -> the feature (N, 256)."""
+        return (self.towers[KEYS[slot]](centred(patches)),)
+
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Features of N first and N second patches -> match logit (N,)."""
+        logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
+        return logit[:, 0].float()
+
+
+class TwoChannel(MultiLossRelater):
+    """The tower of the Siamese network on both patches at once, as two channels, and one dense layer.
+
+    913,377 parameters. Each patch enters minus its own mean. It mixes the patches in its first layer, so nothing can be
+    computed for one patch alone. What `Siamese` says of output and initialisation holds here.
+
+    Source: Aguilera et al., CVPR workshops 2016; the released code has one dense layer, where Zagoruyko and Komodakis,
+    CVPR 2015, have two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = tower(2)
+        self.head = nn.Linear(256, 1)
+
+    def encode(self, patches: Tensor, slot: str) -> Codes:
+        """Patches (N, 1, 64, 64), float in 0..1, minus their means; both spectra are treated alike."""
+        return (centred(patches),)
+
+    def relate(self, first: Codes, second: Codes) -> Tensor:
+        """Centred patches of both slots -> match logit (N,)."""
+        logit: Tensor = self.head(self.tower(torch.cat([*first, *second], dim=1)))
         return logit[:, 0].float()
