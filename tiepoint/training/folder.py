@@ -1,23 +1,28 @@
-"""The run folder: recipe, record, log and card."""
+"""The run folder: recipe, record of machine and versions, checkpoints, log and card."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import platform
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 import yaml
 
 from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.files import write_json, write_text
+from tiepoint.files import atomic_file, read_plain, write_json, write_text
 from tiepoint.patches import PatchSet
-from tiepoint.training import checkpoint
 from tiepoint.training.recipe import Recipe, network_options
 from tiepoint.training.recipe_file import dump_recipe, load_recipe
+from tiepoint.version import __version__
 
 
 def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> None:
@@ -27,7 +32,7 @@ def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> No
     if not path.exists():
         if out.exists() and any(out.iterdir()):
             raise InputError(f"{out} exists and is not a run: name another folder with --out")
-        write_json(out / "run.json", {"environment": checkpoint.environment(device), "data": data.manifest})
+        write_json(out / "run.json", {"environment": environment(device), "data": data.manifest})
         write_text(path, text)
     elif (old := load_recipe(path)) != recipe:
         mine, theirs = dict(_flat(recipe)), dict(_flat(old))
@@ -53,7 +58,7 @@ def card(recipe: Recipe, data: PatchSet, device: torch.device, result: dict[str,
         "spectra": data.manifest["spectra"],
         "data": {k: data.manifest[k] for k in ("counts", "provenance", "licence")},
         "recipe": yaml.safe_load(dump_recipe(_without_folders(recipe))),
-        "environment": checkpoint.environment(device),
+        "environment": environment(device),
         "result": result,
     }
 
@@ -111,3 +116,38 @@ class Log:
         self.file.close()
         if self.events:
             self.events.close()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically. Raises OSError if the disk is full, which torch's own writer would not."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint; None if there is no file yet. Raises InputError for a file that is not a checkpoint."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = read_plain(path)
+    except InputError as error:
+        raise InputError(f"{error}: remove it to start again") from None
+    return state
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and machine, for the run's record."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "tiepoint": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }

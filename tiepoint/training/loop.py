@@ -20,8 +20,8 @@ from tiepoint.files import write_json
 from tiepoint.models.device import choose_device
 from tiepoint.models.weights import save_weights
 from tiepoint.patches import PatchSet
-from tiepoint.training import checkpoint, schedule, setup
-from tiepoint.training.folder import Log, card, claim, epoch_folder
+from tiepoint.training import schedule, setup
+from tiepoint.training.folder import Log, card, claim, epoch_folder, read_checkpoint, save_checkpoint
 from tiepoint.training.recipe import Recipe
 from tiepoint.training.recipe_file import check
 from tiepoint.training.trainer import Trainer
@@ -61,7 +61,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     setup.start(run.net, recipe)
     validation = validation_pairs(run.size, device)
     claim(out, recipe, data, device)
-    state = checkpoint.read_checkpoint(out / "checkpoint.pt")
+    state = read_checkpoint(out / "checkpoint.pt")
     steps = state["steps"] if state else recipe.steps or run.calibrate(60 * (recipe.minutes or 0))
     run.begin(steps)
     start, elapsed, window, best = 0, 0.0, [0.0, 0], {"fpr95": 2.0, "step": 0}
@@ -75,7 +75,7 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     def keep(done: int) -> None:
         progress = {"step": done, "steps": steps, "elapsed": elapsed + time.monotonic() - began, "window": window}
         kept = {"best": best, "best_net": best_net, "log_bytes": log.size()}
-        checkpoint.save_checkpoint(out / "checkpoint.pt", {**run.state_dict(), **progress, **kept})
+        save_checkpoint(out / "checkpoint.pt", {**run.state_dict(), **progress, **kept})
 
     if not state:
         keep(0)  # fixes the number of steps of a run in minutes

@@ -11,6 +11,7 @@ from torch import nn
 from tiepoint import losses, nets
 from tiepoint.data.augmentation import Augmentation
 from tiepoint.data.pair_augmentation import PairAugmentation
+from tiepoint.losses.batch import option
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def loss_options(name: str) -> type[Loss]:
     for key, kind, default in losses.options(name):
         if key == "momentum":
             loss: Any = losses.LOSSES[name].loss  # none of the relation losses has any
-            fields.append(("memory", float, field(default=loss.memory)))
+            fields.append(("memory", float, option(loss.memory, "[0, 1]")))
         else:
             fields.append((key, kind, field(default=default)))
     return make_dataclass("Loss", [("name", str, field(default=name)), *fields], bases=(Loss,), frozen=True)
@@ -52,24 +53,24 @@ class Optimizer:
 
     name: Literal["sgd", "adam", "nadam"] = "sgd"
     """Optimiser: sgd with momentum, adam, or adam with Nesterov's momentum (nadam)."""
-    lr: float = 1.0
+    lr: float = option(1.0, "(0, inf)")
     """Learning rate at the start."""
-    momentum: float = 0.9
+    momentum: float = option(0.9, "[0, 1)")
     """Momentum of sgd."""
-    dampening: float = 0.0
+    dampening: float = option(0.0, "[0, 1)")
     """Dampening of sgd. HardNet's release has lr 10 and dampening 0.9, which in the long run is lr 1 and 0."""
-    weight_decay: float = 1e-4
+    weight_decay: float = option(1e-4, "[0, 1]")
     """Weight decay of all parameters."""
-    eps: float = 1e-8
+    eps: float = option(1e-8, "(0, 1]")
     """Epsilon of adam and nadam."""
     rates: dict[str, float] = field(default_factory=dict)
     """Learning rates of submodules of the network, by name, where they differ from lr."""
     schedule: Literal["step", "linear", "cosine", "one-cycle", "constant"] = "step"
     """Schedule of the learning rate. step: `stages` equal stages, each at `decay` times the rate before; linear and
     cosine fall to zero; one-cycle rises for three tenths of the run, then falls to zero."""
-    stages: int = 10
+    stages: int = option(10, "[1, inf)")
     """Number of stages of the step schedule."""
-    decay: float = 0.5
+    decay: float = option(0.5, "(0, 1]")
     """Factor between two stages of the step schedule."""
 
 
@@ -77,13 +78,13 @@ class Optimizer:
 class Validation:
     """Held-out points, or scenes of a set across spectra, by which the weights are chosen."""
 
-    fraction: float = 0.03
+    fraction: float = option(0.03, "(0, 1)")
     """Share of the points or scenes that is held out."""
     by: Literal["scenes", "points"] = "scenes"
     """Hold out whole scenes of a set across spectra, or points."""
-    every: float = 0.05
+    every: float = option(0.05, "(0, 1]")
     """Share of the run between two validations."""
-    pairs: int = 2000
+    pairs: int = option(2000, "[2, inf)")
     """Largest number of matching pairs."""
     noise: Literal["none", "easy", "hard", "tough"] = "hard"
     """Noise on the second patch's frame, within one spectrum. Without it pairs are too easy to tell runs apart."""
@@ -103,20 +104,20 @@ class Recipe:
     """Further options of the network."""
     start: str = ""
     """Weights to start from, a name or a path as tiepoint.load takes it; fresh ones if empty."""
-    dropout: float = 0.3
+    dropout: float = option(0.3, "[0, 1)")
     """Dropout before the last convolution of a describer."""
-    norm_momentum: float | None = None
+    norm_momentum: float | None = option(None, "(0, 1]")
     """Weight of a batch in the running statistics of batch norm; the network's own if empty. At 0.01, as Keras has it,
     statistics lag a hundred steps behind, too many for a short run."""
-    steps: int | None = 200_000
+    steps: int | None = option(200_000, "[1, inf)")
     """Number of optimiser steps; leave it empty to use minutes."""
-    minutes: float | None = None
+    minutes: float | None = option(None, "(0, inf)")
     """Length of the run instead of steps. The rate is measured first, on the CPU by computing time, then the number of
     steps is fixed."""
-    batch: int = 1024
+    batch: int = option(1024, "[2, inf)")
     """Number of pairs in each step, each of another point. Networks that relate get half of them as non-matches, unless
     their loss finds its own."""
-    seed: int = 1
+    seed: int = option(1, "[0, inf)")
     """Seed of weights, batches, augmentation and dropout."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of convolutions. Statistics, norms and the loss are always float32."""
@@ -127,11 +128,11 @@ class Recipe:
     selection: Literal["best", "last", "paper"] = "best"
     """Which weights to keep: the best on validation, the last, or, as some papers did, the best on test data (see
     validation.test_data), which the result and the weights' card then say."""
-    keep: int = 0
+    keep: int = option(0, "[0, inf)")
     """Number of the last validations whose weights are written too, to epochs/STEP, to state a mean over them."""
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = option(60.0, "[0, inf)")
     """Seconds between two checkpoints."""
-    log_every: int = 50
+    log_every: int = option(50, "[1, inf)")
     """Number of steps between two lines of the log."""
     tensorboard: bool = False
     """Also write TensorBoard events. This needs the extra tb."""

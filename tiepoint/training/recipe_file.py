@@ -14,36 +14,18 @@ import yaml
 
 from tiepoint import losses, nets
 from tiepoint.errors import InputError
+from tiepoint.losses.batch import in_interval
 from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
-RANGES = {
-    "dropout": "[0, 1)",
-    "norm_momentum": "(0, 1]",
-    "steps": "[1, inf)",
-    "minutes": "(0, inf)",
-    "batch": "[2, inf)",
-    "seed": "[0, inf)",
-    "keep": "[0, inf)",
-    "checkpoint_seconds": "[0, inf)",
-    "log_every": "[1, inf)",
-    "loss.memory": "[0, 1]",
-    "optimizer.lr": "(0, inf)",
-    "optimizer.momentum": "[0, 1)",
-    "optimizer.dampening": "[0, 1)",
-    "optimizer.weight_decay": "[0, 1]",
-    "optimizer.eps": "(0, 1]",
-    "optimizer.stages": "[1, inf)",
-    "optimizer.decay": "(0, 1]",
-    "augmentation.rotation": "[0, 180]",
-    "augmentation.crop_area": "(0, 1]",
-    "augmentation.crop_ratio": "(0, inf)",
-    "augmentation.contrast": "[0, inf)",
-    "augmentation.brightness": "[0, inf)",
-    "validation.fraction": "(0, 1)",
-    "validation.every": "(0, 1]",
-    "validation.pairs": "[2, inf)",
+AUGMENTATION_RANGES = {
+    "rotation": "[0, 180]",
+    "crop_area": "(0, 1]",
+    "crop_ratio": "(0, inf)",
+    "contrast": "[0, inf)",
+    "brightness": "[0, inf)",
 }
 RECIPES = Path(__file__).parents[1] / "recipes"
+TABLES = ("loss", "optimizer", "validation")  # whose numbers have intervals
 OPEN = ("options.", "optimizer.rates.")  # tables whose keys are the network's
 
 
@@ -107,13 +89,12 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def check(recipe: Recipe) -> Recipe:
     """Return the recipe if every value is in range, else raise InputError that names the key."""
-    for key, interval in RANGES.items():
-        value: Any = recipe
-        for name in key.split("."):
-            value = getattr(value, name, None)  # not every loss has every key
-        for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not _lies_in(number, interval):
-                raise InputError(f"recipe key {key} is {number:g}: must lie in {interval}")
+    for table, prefix in ((recipe, ""), *((getattr(recipe, name), f"{name}.") for name in TABLES)):
+        for field in dataclasses.fields(table):
+            if interval := field.metadata.get("interval"):
+                _check_range(prefix + field.name, getattr(table, field.name), interval)
+    for key, interval in AUGMENTATION_RANGES.items():
+        _check_range(f"augmentation.{key}", getattr(recipe.augmentation, key), interval)
     if recipe.network not in nets.names():
         raise InputError(f"recipe key network is {recipe.network!r}: there are {', '.join(nets.names())}")
     fitting = losses.names() if recipe.network in nets.DESCRIBERS else losses.relation_names()
@@ -136,8 +117,7 @@ def check(recipe: Recipe) -> Recipe:
             "compares RGB too: name the file of VGG-19's weights, or none"
         )
     for name, rate in recipe.optimizer.rates.items():
-        if not _lies_in(rate, "(0, inf)"):
-            raise InputError(f"recipe key optimizer.rates.{name} is {rate:g}: must lie in (0, inf)")
+        _check_range(f"optimizer.rates.{name}", rate, "(0, inf)")
     for key in ("crop_area", "crop_ratio"):
         low, high = getattr(recipe.augmentation, key)
         if low > high:
@@ -149,10 +129,14 @@ def check(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _lies_in(number: float, interval: str) -> bool:
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    above = number > low or (number == low and interval[0] == "[")
-    return above and (number < high or (number == high and interval[-1] == "]"))
+def _check_range(key: str, value: Any, interval: str) -> None:
+    """Raise InputError unless a number, or each of several, lies in its interval; None is not given and passes."""
+    try:
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None:
+                in_interval(f"recipe key {key}", number, interval)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _build(kind: Any, content: Mapping[Any, Any], source: str, prefix: str) -> Any:

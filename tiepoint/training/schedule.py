@@ -12,10 +12,7 @@ from torch import nn
 from tiepoint.errors import InputError
 from tiepoint.training.recipe import Optimizer
 
-RISE_SHARE, START_FACTOR = (
-    0.3,
-    0.04,
-)  # of the one-cycle schedule: share of the run that rises, and the rate it rises from
+RISE_SHARE, START_FACTOR = 0.3, 0.04  # of the one-cycle schedule: share of the run that rises, and the rate before
 
 
 def make_optimizer(net: nn.Module, how: Optimizer) -> torch.optim.Optimizer:

@@ -45,15 +45,14 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
             raise InputError("recipe key validation.test_data: the selection `paper` is for sets across two spectra")
         used, held = split_points(data.points, settings.fraction, seed)
         sampler = PairSampler(data.points, recipe.batch, seed, used)
-        return sampler, lambda size, device: PointValidation(data, held, settings, seed, device, size)
+        return sampler, lambda size, device: PointValidation(recipe, data, held, size, device)
     training: Rows | None = None
     held_rows: Rows | None = None
     tested = data
     if settings.test_data:
         tested = PatchSet.open(settings.test_data, verify=True)
         if tested.manifest["spectra"] != data.manifest["spectra"]:
-            spectra = " and ".join(tested.manifest["spectra"])
-            wanted = " and ".join(data.manifest["spectra"])
+            spectra, wanted = (" and ".join(each.manifest["spectra"]) for each in (tested, data))
             raise InputError(f"{tested.directory}: test data of the spectra {spectra}, but the run's are {wanted}")
     elif settings.by == "points":
         training, held_rows = split_points(data.points, settings.fraction, seed)
@@ -61,9 +60,7 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
         training, held_rows = split_scenes(data, settings.fraction, seed)
     nonmatches = relates and not build_loss(recipe.loss, 1).matching_only
     across = CrossSampler(data, recipe.batch, seed, training, nonmatches)
-    return across, lambda size, device: CrossSpectralValidation(
-        tested, held_rows, settings, seed, device, size, relates
-    )
+    return across, lambda size, device: CrossSpectralValidation(recipe, tested, held_rows, size, device)
 
 
 def perceptual(recipe: Recipe, device: torch.device) -> nn.Module | None:

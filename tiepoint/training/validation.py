@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tiepoint import nets
 from tiepoint.data.augmentation import sample
 from tiepoint.data.crop import central_crop
 from tiepoint.data.labelled_pairs import labelled_pairs
@@ -22,7 +23,7 @@ from tiepoint.evaluation.verification import as_float
 from tiepoint.nets.inputs import channels_for, luma, resize
 from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
-from tiepoint.training.recipe import Validation
+from tiepoint.training.recipe import Recipe
 
 CPU_CHUNK = 64  # patches or pairs in memory at once
 DESCRIBER_GPU_CHUNK, PAIR_GPU_CHUNK = 8192, 1024
@@ -32,14 +33,9 @@ class PointValidation:
     """Fixed pairs, one for each point; FPR95 of each first patch against all other second patches."""
 
     def __init__(
-        self,
-        data: PatchSet,
-        rows: NDArray[np.int64],
-        settings: Validation,
-        seed: int,
-        device: torch.device,
-        size: int = 32,
+        self, recipe: Recipe, data: PatchSet, rows: NDArray[np.int64], size: int, device: torch.device
     ) -> None:
+        settings, seed = recipe.validation, recipe.seed
         repeated = np.unique(data.points[rows], return_counts=True)[1]
         self.count = min(settings.pairs, int((repeated >= 2).sum()))
         if self.count < 2:
@@ -69,18 +65,13 @@ class CrossSpectralValidation:
     """Fixed pairs, as many non-matches as matches; FPR95 by a relater's logits or by the distance of descriptors."""
 
     def __init__(
-        self,
-        data: PatchSet,
-        rows: NDArray[np.int64] | None,
-        settings: Validation,
-        seed: int,
-        device: torch.device,
-        size: int,
-        relates: bool,
+        self, recipe: Recipe, data: PatchSet, rows: NDArray[np.int64] | None, size: int, device: torch.device
     ) -> None:
+        settings, seed = recipe.validation, recipe.seed
         pairs = labelled_pairs(data, settings.pairs, seed, rows)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[: 2 * settings.pairs])
-        self.labels, self.size, self.device, self.relates = pairs.labels[chosen], size, device, relates
+        self.labels, self.size, self.device = pairs.labels[chosen], size, device
+        self.relates = recipe.network in nets.RELATERS
         self.count = int(self.labels.sum())
         if not 0 < self.count < len(chosen):
             raise InputError(
@@ -102,9 +93,8 @@ class CrossSpectralValidation:
         for start in range(0, len(self.rows), chunk):
             rows = self.rows[start : start + chunk]
             first, second = (self._side(rows[:, side], net, slot) for side, slot in enumerate(SLOTS))
-            parts.append(
-                net(first, second) if self.relates else -torch.linalg.vector_norm(net(first) - net(second), dim=1)
-            )
+            near = net(first, second) if self.relates else -torch.linalg.vector_norm(net(first) - net(second), dim=1)
+            parts.append(near)
         return np.asarray(torch.cat(parts).float().cpu().numpy())
 
     def fpr95(self, net: nn.Module) -> float:
