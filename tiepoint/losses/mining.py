@@ -22,7 +22,7 @@ CHUNK_ELEMENTS = 2**20
 
 
 class Negatives(NamedTuple):
-    """The hardest negative of each pair: its similarity (n,), with a graph, and whether it has any (n,), bool."""
+    """The hardest negative of each pair: its similarity (n,), with a graph, 0 without any; whether it has one (n,)."""
 
     similarity: Tensor
     valid: Tensor
@@ -38,17 +38,11 @@ def hardest(
     """Find the most similar negative of each pair; the gradient flows through the chosen inner products alone.
 
     Args:
-        anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
-        positive: (n, D).
+        anchor, positive: (n, D) unit vectors, float32, of which rows match.
         candidates: cross: anchor to the other positives and positive to the other anchors (HardNet's anchor swap);
             all: also anchor to anchor and positive to positive (SOSNet, HyNet, SDGMNet).
-        duplicate_similarity: a candidate at least this similar is taken for a duplicate of the point, not for a
-            negative, and ignored.
-        scope: candidate: drop only the candidate that reaches `duplicate_similarity`; point: drop all candidates of its
-            point.
-
-    Returns:
-        similarity (n,), 0 where no negative is left; valid (n,), which pairs have one.
+        duplicate_similarity: a candidate at least this similar is a duplicate of the point, not a negative: ignored.
+        scope: what a duplicate drops: itself alone (candidate), or all candidates of its point (point).
     """
     sides = SIDES[candidates]
     with torch.no_grad():

@@ -17,15 +17,8 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
 
     Points are neighbours if one is among the other's `neighbours` nearest by any of the four kinds of distance
     (anchor to anchor, positive to positive, anchor to positive and back). They are found by top-k without a graph, so
-    memory grows with n * neighbours numbers, not with their vectors.
-
-    Args:
-        anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
-        positive: (n, D).
-        neighbours: k, at least 1; all other points where there are fewer.
-
-    Returns:
-        scalar, a sum over points.
+    memory grows with n * neighbours numbers, not with their vectors. `anchor` and `positive` are unit vectors (n, D),
+    float32, of which rows match; `neighbours` is at least 1, and all other points are taken where there are fewer.
 
     Source: Tian et al., SOSNet, CVPR 2019, equation 3; neighbourhoods as in the released training code of HyNet.
     """

@@ -46,9 +46,9 @@ class TFeatLoss(LossModule):
         row = torch.arange(len(anchor), device=anchor.device)
         other = self._hardest(anchor, positive) if self.negatives == "hardest" else row.roll(-1)
         rival = positive[other]
-        near, far = _length(anchor - positive), _length(anchor - rival)
+        near, far = (anchor - positive).norm(dim=1), (anchor - rival).norm(dim=1)  # whose gradients at zero are zero
         if self.swap:
-            far = torch.minimum(far, _length(positive - rival))
+            far = torch.minimum(far, (positive - rival).norm(dim=1))
         loss = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
         return (loss * ((other != row) & ~(far < self.duplicate_threshold))).mean()
 
@@ -60,11 +60,6 @@ class TFeatLoss(LossModule):
             distance = torch.minimum(distance, _distances(positive, positive))
         distance.fill_diagonal_(torch.inf)
         return distance.masked_fill(distance < self.duplicate_threshold, torch.inf).argmin(dim=1)
-
-
-def _length(difference: Tensor) -> Tensor:
-    length: Tensor = difference.norm(dim=1)  # its gradient at zero is zero
-    return length
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

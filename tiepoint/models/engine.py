@@ -14,21 +14,14 @@ from tiepoint.nets.relation import Codes, Relater, trunk_of
 
 Precision = Literal["fp32", "mixed", "adaptive", "bf16"]
 # Of the codes and of all that is not said to be rounded.
-DTYPES: dict[str, torch.dtype] = {
-    "fp32": torch.float32,
-    "mixed": torch.float32,
-    "adaptive": torch.bfloat16,
-    "bf16": torch.bfloat16,
-}
+DTYPES = {"fp32": torch.float32, "mixed": torch.float32, "adaptive": torch.bfloat16, "bf16": torch.bfloat16}
 
 
 class Engine:
     """A copy of a pruned relation network that takes chunks of prepared patches and of pairs.
 
-    Args:
-        net: the network, which is left as it is. "mixed" rounds its trunk, which it must have.
-        precision: see `tiepoint.models.relater.LearnedRelater`.
-        fill: compile the network and fill every chunk up to this many patches; 0 does neither.
+    For `precision` see `tiepoint.models.relater.LearnedRelater`. With `fill` the network is compiled, and every chunk
+    is filled up to this many patches; 0 does neither.
     """
 
     def __init__(self, net: nn.Module, precision: Precision, fill: int) -> None:

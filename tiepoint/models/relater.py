@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -19,6 +19,7 @@ from tiepoint.nets.relation import SLOTS, Codes, Relater, deploy, trunk_of
 SURE = 0.03  # rounding by 0.3 in the logit, four times RRL-Net's usual, changes smaller probabilities by less than 0.01
 CPU_CHUNK, GPU_CHUNK = 32, 512
 ROUNDING = 1e-3  # that values may leave 0..1
+Encode, Relate = Callable[[Tensor, str], Codes], Callable[[Codes, Codes], Tensor]
 
 
 class LearnedRelater(nn.Module):
@@ -98,11 +99,7 @@ class LearnedRelater(nn.Module):
             return torch.empty(0, device=self.device)
         net, kind = cast(Relater, self.net), next(self.parameters()).dtype
         chunk = len(first) if self.training else self._chunk()
-        parts = []
-        for pair in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True):
-            codes = [net.encode(self._input(x, slot).to(kind), slot) for x, slot in zip(pair, SLOTS, strict=True)]
-            parts.append(net.relate(*codes))
-        return self._calibrate(torch.cat(parts))
+        return self._calibrate(self._chunked(first, second, chunk, lambda x, s: net.encode(x.to(kind), s), net.relate))
 
     def probabilities(self, first: Tensor, second: Tensor) -> Tensor:
         """Relate N patches of the first spectrum to N of the second, each to its own: match probability (N,), float32.
@@ -170,9 +167,12 @@ class LearnedRelater(nn.Module):
 
     def _logits(self, first: Tensor, second: Tensor, precision: Precision) -> Tensor:
         """Logits of checked pairs."""
-        engine, chunk = self._engine(precision), self._chunk()
+        engine = self._engine(precision)
+        return self._chunked(first, second, self._chunk(), engine.encode, engine.relate)
+
+    def _chunked(self, first: Tensor, second: Tensor, chunk: int, encode: Encode, relate: Relate) -> Tensor:
         parts = [
-            engine.relate(*(engine.encode(self._input(x, slot), slot) for x, slot in zip(pair, SLOTS, strict=True)))
+            relate(*(encode(self._input(x, slot), slot) for x, slot in zip(pair, SLOTS, strict=True)))
             for pair in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True)
         ]
         return torch.cat(parts)
@@ -206,8 +206,7 @@ class LearnedRelater(nn.Module):
 
     def _check(self, patches: Tensor, spectrum: str) -> None:
         """Raise InputError unless `patches` are what the network takes."""
-        shape = tuple(patches.shape)
-        size = self.input_size
+        shape, size = tuple(patches.shape), self.input_size
         if len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3] or shape[3] < size:
             raise InputError(f"{spectrum} patches {shape}: {self.name} takes (N, 1 or 3, S, S) with S >= {size}")
         if not patches.is_floating_point():
@@ -216,8 +215,7 @@ class LearnedRelater(nn.Module):
         fits = (low >= -ROUNDING) & (high <= 1 + ROUNDING)  # false for NaN
         if not fits.all():
             row = int((~fits).nonzero()[0])
-            reach = f"{low[row]:g} to {high[row]:g}"
-            what = "NaN" if math.isnan(low[row]) else f"values from {reach}"
+            what = "NaN" if math.isnan(low[row]) else f"values from {low[row]:g} to {high[row]:g}"
             raise InputError(f"{spectrum} patches, row {row}: {what}: give float in 0..1, uint8 or uint16")
 
 
@@ -237,10 +235,8 @@ class Probability(nn.Module):
 
 def two_spectra(names: Any, name: str) -> tuple[str, str]:
     """The two names in a card. Raises InputError for anything but two different ones."""
-    if isinstance(names, list | tuple) and len(names) == 2 and all(isinstance(n, str) for n in names):
-        first, second = names
-        if first != second:
-            return first, second
+    if isinstance(names, list | tuple) and all(isinstance(n, str) for n in names) and len(names) == len({*names}) == 2:
+        return names[0], names[1]
     raise InputError(f"{name}: spectra of its card are {names!r}: must be two different names")
 
 

@@ -60,7 +60,7 @@ class Relater(Protocol):
         ...
 
 
-class MultiLossRelater(nn.Module):
+class MultiLossRelater(nn.Module, Relater):
     """A relater: in training mode every head gives its output, in evaluation mode the main head alone."""
 
     input_size = 64
@@ -70,14 +70,6 @@ class MultiLossRelater(nn.Module):
         """Relate `first` and `second`, each (N, 1, input_size, input_size): see `Relater`."""
         codes = self.encode(first, "first"), self.encode(second, "second")
         return self.relate_all(*codes) if self.training else self.relate(*codes)
-
-    def encode(self, patches: Tensor, slot: str) -> Codes:
-        """See `Relater`."""
-        raise NotImplementedError
-
-    def relate(self, first: Codes, second: Codes) -> Tensor:
-        """See `Relater`."""
-        raise NotImplementedError
 
     def relate_all(self, first: Codes, second: Codes) -> Relation:
         """Give the outputs of every head that is there, in either mode, of N coded pairs; of one head as "match"."""

@@ -76,17 +76,13 @@ def kglnet_state(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
         if not present:
             pairs = " or ".join(f"{a} and {b}" for a, b in HALVES.items())
             raise InputError(f"{name}: lacks KGL-Net's {half}: put both files side by side as released, {pairs}")
-    renamed = {}
     with torch.device("meta"):
         own = nets.create("kglnet").state_dict()
+    layers: dict[str, str] = {}
     for ours, theirs in KGLNET.items():
-        pairs_of_layers = zip(_layers(own, [ours]), _layers(state, theirs), strict=False)
-        layers = {released: layer for layer, released in pairs_of_layers}
-        for key, value in state.items():
-            layer, _, leaf = key.rpartition(".")
-            if layer in layers:
-                renamed[f"{layers[layer]}.{leaf}"] = value
-    return renamed
+        layers |= zip(_layers(state, theirs), _layers(own, [ours]), strict=False)
+    parted = ((*key.rpartition(".")[::2], value) for key, value in state.items())
+    return {f"{layers[layer]}.{leaf}": value for layer, leaf, value in parted if layer in layers}
 
 
 def _layers(keys: Iterable[str], prefixes: Sequence[str]) -> list[str]:
@@ -192,10 +188,7 @@ def _walk(path: str, module: nn.Module, order: Sequence[str]) -> Iterator[tuple[
 
 
 def _arranged(array: NDArray[Any], flattened: bool) -> NDArray[Any]:
-    """Keras's kernel (..., in, out) as PyTorch's (out, in, ...); vectors stay.
-
-    `flattened`: a dense layer's inputs were flattened from height, width, channels, here from channels first.
-    """
+    """Keras's kernel (..., in, out) as PyTorch's (out, in, ...), `flattened` inputs channels first; vectors stay."""
     if flattened and array.ndim == 2:
         array = array.reshape(4, 4, -1, array.shape[1]).transpose(2, 0, 1, 3).reshape(array.shape)
     if array.ndim > 1:

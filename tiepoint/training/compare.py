@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,16 +60,8 @@ def compare(
     comparison may be stopped at any time and new recipes may join it. Seeds are the outer loop: an interrupted
     comparison has as many seeds of every recipe as it can.
 
-    Args:
-        recipes: by name.
-        base: budget and data, see `combine`.
-        seeds: at least one.
-        out: folder of the runs.
-        measure: describers by name -> figures of each by name.
-        report: called with the run's name and its status.
-
-    Raises:
-        InputError: no recipes or seeds, or whatever `train` refuses.
+    `base` gives budget and data, see `combine`; `measure` maps describers by name to figures of each by name; `report`
+    is called with a run's name and status. Raises InputError without recipes or seeds, or for what `train` refuses.
     """
     if not recipes or not seeds:
         raise InputError("a comparison needs at least one recipe and one seed")
@@ -76,11 +69,7 @@ def compare(
     for seed in seeds:
         for name, recipe in recipes.items():
             run = f"{name}-{seed}"
-
-            def tell(status: Status, run: str = run) -> None:
-                report(run, status)
-
-            results[name, seed] = train(combine(recipe, base, seed), out / run, tell)
+            results[name, seed] = train(combine(recipe, base, seed), out / run, functools.partial(report, run))
     figures = measure({f"{name}-{seed}": load_describer(out / f"{name}-{seed}") for name, seed in results})
     return [
         Trained(name, seed, result["validation_fpr95"], result["seconds"], figures[f"{name}-{seed}"])

@@ -139,7 +139,6 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions and machine, for the run's record."""
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "tiepoint": __version__,
         "python": platform.python_version(),
@@ -149,5 +148,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": gpu,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
     }

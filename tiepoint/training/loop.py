@@ -46,12 +46,8 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     weights of a relater are those of the pruned network, see `tiepoint.nets.relation.deploy`, and its card holds the
     temperature that calibrates it.
 
-    Returns:
-        the result: steps, seconds, and the validation FPR95 of the weights kept.
-
-    Raises:
-        InputError: a value out of range, data that cannot be used, a folder that holds another run, or a loss that
-        is not finite.
+    Returns the result: steps, seconds, and the validation FPR95 of the weights kept. Raises InputError for a value out
+    of range, data that cannot be used, a folder that holds another run, or a loss that is not finite.
     """
     check(recipe)
     device = choose_device(recipe.device)

@@ -30,10 +30,9 @@ def make_optimizer(net: nn.Module, how: Optimizer) -> torch.optim.Optimizer:
     optimizer: torch.optim.Optimizer
     if how.name == "sgd":
         optimizer = torch.optim.SGD(groups, how.lr, how.momentum, how.dampening, how.weight_decay)
-    elif how.name == "adam":
-        optimizer = torch.optim.Adam(groups, how.lr, eps=how.eps, weight_decay=how.weight_decay)
     else:
-        optimizer = torch.optim.NAdam(groups, how.lr, eps=how.eps, weight_decay=how.weight_decay)
+        adam = torch.optim.Adam if how.name == "adam" else torch.optim.NAdam
+        optimizer = adam(groups, how.lr, eps=how.eps, weight_decay=how.weight_decay)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer

@@ -27,14 +27,10 @@ class Comparison(NamedTuple):
 def compare_to_candidates(
     anchor: Tensor, positive: Tensor, candidates: Candidates, duplicate_threshold: float
 ) -> Comparison:
-    """Compare each patch of the batch with its match and with its candidates.
+    """Compare each patch of the batch, unit vectors (n, D) of which rows match, with its match and its candidates.
 
-    Args:
-        anchor: (n, D) unit vectors, float32; row i matches row i of `positive`.
-        positive: (n, D).
-        candidates: cross: those of an anchor are the positives, those of a positive the anchors (m = n); all: every
-            patch, anchors first (m = 2n).
-        duplicate_threshold: candidates closer than this L2 distance count as the same point and are ignored; 0: off.
+    Candidates are the other side's patches ("cross", m = n) or all patches, anchors first ("all", m = 2n). Those closer
+    than the L2 distance `duplicate_threshold` count as the same point and are ignored; 0: off.
     """
     point = torch.arange(len(anchor), device=anchor.device)
     if candidates == "cross":

@@ -23,8 +23,7 @@ class InfoNCE(LossModule):
 
     Options:
         temperature: t, above 0.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
-        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
+        candidates, duplicate_threshold: see `compare_to_candidates`.
 
     Source: Sohn, Improved Deep Metric Learning with Multi-class N-pair Loss Objective, NIPS 2016; van den Oord et al.,
     Representation Learning with Contrastive Predictive Coding, 2018; Chen et al., SimCLR, ICML 2020.
@@ -55,8 +54,7 @@ class MultiSimilarity(LossModule):
         base: cosine about which both turn.
         mining: choose the pairs first, as published.
         epsilon: of the mining, 0 or more.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
-        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
+        candidates, duplicate_threshold: see `compare_to_candidates`.
 
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019.
     """
@@ -92,8 +90,7 @@ class Circle(LossModule):
         margin: relaxation, 0..1.
         gamma: scale of the similarities, above 0.
         divide: divide by gamma, so that the gradient's size does not depend on it.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
-        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
+        candidates, duplicate_threshold: see `compare_to_candidates`.
 
     Source: Sun et al., Circle Loss: A Unified Perspective of Pair Similarity Optimization, CVPR 2020. TFMatch trains
     descriptors with gamma 512, margin 0.1 and division by gamma.
@@ -160,8 +157,7 @@ class GeneralizedLifted(LossModule):
     Options:
         margin: 0 or more.
         squared: see above.
-        candidates: negatives of a query: the other side's patches (cross) or all patches (all).
-        duplicate_threshold: negatives closer than this L2 distance count as the same point and are ignored; 0: off.
+        candidates, duplicate_threshold: see `compare_to_candidates`.
 
     Source: Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017; the original is Oh Song
     et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016.

@@ -19,14 +19,10 @@ Patches = tuple[Tensor, Tensor]
 
 
 def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, *needed: str) -> Tensor:
-    """Check a batch and return its labels as float32.
+    """Check a batch and return its labels (N,), 1 where the pair matches and 0 where not, as float32.
 
-    Args:
-        loss: the loss that asks; errors name it, and where its `matching_only` is True all labels must be 1.
-        output: what the network returned in training mode.
-        labels: (N,), 1 where the pair matches and 0 where not, of any type.
-        patches: those of the first and of the second slot, each (N, C, S, S).
-        needed: further entries of `output` that the loss reads.
+    `output` is what the network returned in training mode, with the entries `needed` besides its logits; `patches` are
+    those of the two slots, each (N, C, S, S). Where the loss's `matching_only` is True all labels must be 1.
 
     Raises InputError for an output that lacks an entry or has it empty, which is another network's or a pruned one's,
     and ValueError for labels and lengths that do not fit. Looking at labels waits for the device once a step.

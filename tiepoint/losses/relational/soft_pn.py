@@ -49,22 +49,17 @@ class SoftPN(LossModule):
         if len(labels) < 2:
             raise ValueError("SoftPN takes 2 pairs or more: the non-matches of a pair come from the other pairs")
         first, second = output.first.float().flatten(1), output.second.float().flatten(1)
-        near = _distance(first, second)
+        near = torch.linalg.vector_norm(first - second, dim=1)  # whose gradient at zero is zero
         other_first, other_second = first.roll(-1, dims=0), second.roll(-1, dims=0)
         if self.form == "triplet":
             rivals = [self._choose(other_first, other_second)]
         else:
             near, rivals = torch.maximum(near, near.roll(-1)), [other_first, other_second]
-        far = torch.stack([_distance(own, rival) for own in (first, second) for rival in rivals]).amin(dim=0)
-        return torch.sigmoid(near - far).square().mean()
+        far = [torch.linalg.vector_norm(own - rival, dim=1) for own in (first, second) for rival in rivals]
+        return torch.sigmoid(near - torch.stack(far).amin(dim=0)).square().mean()
 
     def _choose(self, first: Tensor, second: Tensor) -> Tensor:
         if self.negatives == "either":
             odd = torch.arange(len(first), device=first.device)[:, None] % 2 == 1
             return torch.where(odd, first, second)
         return first if self.negatives == "first" else second
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    distance: Tensor = torch.linalg.vector_norm(a - b, dim=1)  # its gradient at zero is zero
-    return distance

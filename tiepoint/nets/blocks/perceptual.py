@@ -17,7 +17,6 @@ from tiepoint.nets.inputs import check_shape, resize
 from tiepoint.nets.towers.sdgmnet import SDGMNet
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions of VGG-19's blocks
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB images in 0..1
 
 
 class VGG19Features(nn.Module):
@@ -26,44 +25,32 @@ class VGG19Features(nn.Module):
     One channel is repeated to three. 20,024,384 parameters, read from `path`: a state dict in torchvision's layout
     (features.0.weight to features.34.bias; other keys are ignored), a torch or .safetensors file.
 
-    `normalise` takes the mean and the standard deviation of ImageNet off patches in 0..1, as the weights expect. The
-    default leaves patches as they are, as RRL-Net and SPIMNet do, and the papers' weights of the perceptual terms
-    belong to that. Their weights come from Keras, though, and were made for 0..255 minus a mean, torchvision's for
-    inputs of deviation 1: whichever is chosen, the features here have another scale than theirs.
+    Patches enter as they are, as in RRL-Net and SPIMNet, and the papers' weights of the perceptual terms belong to
+    that. Their VGG-19 comes from Keras, though, and was made for 0..255 minus a mean, torchvision's for inputs of
+    deviation 1: the features here have another scale than theirs.
 
     Raises InputError for a file that cannot be read or does not hold VGG-19.
 
     Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, configuration E.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, path: str | Path, normalise: bool = False) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
-        self.normalise = normalise
         with torch.device("meta"):  # takes no time for fresh weights
             self.features = _vgg19()
         state = _read(Path(path))
-        weights = {}
         for key, own in self.state_dict().items():
-            if key not in state:
-                raise InputError(f"{path}: no weights of VGG-19 in torchvision's layout ({key} is missing)")
-            if state[key].shape != own.shape:
-                shapes = f"{tuple(state[key].shape)}, not {tuple(own.shape)}"
-                raise InputError(f"{path}: no weights of VGG-19 in torchvision's layout ({key} is {shapes})")
-            weights[key] = state[key].float()
-        self.load_state_dict(weights, assign=True)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+            fault = "missing" if key not in state else f"{tuple(state[key].shape)}, not {tuple(own.shape)}"
+            if key not in state or state[key].shape != own.shape:
+                raise InputError(f"{path}: no weights of VGG-19 in torchvision's layout ({key} is {fault})")
+        self.load_state_dict({key: state[key].float() for key in self.state_dict()}, assign=True)
         self.eval().requires_grad_(False)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Maps (N, 512, S / 16, S / 16), all >= 0, of `patches` (N, 1 or 3, S, S). Raises InputError for others."""
         if patches.ndim != 4 or patches.shape[1] not in (1, 3) or min(patches.shape[2:]) < 16:
             raise InputError(f"patches {tuple(patches.shape)}: VGG-19 takes (N, 1 or 3, S, S) with S >= 16")
-        x = patches.expand(-1, 3, -1, -1)
-        maps: Tensor = self.features((x - self.mean) / self.std if self.normalise else x)
+        maps: Tensor = self.features(patches.expand(-1, 3, -1, -1))
         return maps
 
 

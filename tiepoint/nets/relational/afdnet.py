@@ -32,14 +32,10 @@ class AFDNet(MultiLossRelater):
         super().__init__()
         self.features = nn.ModuleDict({"vis": Features(), "nir": Features()})
         self.stages = nn.ModuleList(
-            [
-                nn.Sequential(conv_norm(32, 32, activation=nn.ReLU()), halving(32, 32)),
-                nn.Sequential(conv_norm(64, 64, activation=nn.ReLU()), halving(64, 64)),
-                nn.Sequential(conv_norm(128, 128, activation=nn.ReLU()), halving(128, 128)),
-                nn.Sequential(conv_norm(256, 256, activation=nn.ReLU()), halving(256, 256)),
-                conv_norm(512, 512, activation=nn.ReLU()),
-            ]
+            nn.Sequential(conv_norm(width, width, activation=nn.ReLU()), halving(width, width))
+            for width in (32, 64, 128, 256)
         )
+        self.stages.append(conv_norm(512, 512, activation=nn.ReLU()))
         self.head = TwoClassHead(512)
         helper = nn.Sequential(conv_norm(256, 512, activation=nn.ReLU()), TwoClassHead(512))
         self.auxiliary_heads = nn.ModuleDict({"difference5": helper})

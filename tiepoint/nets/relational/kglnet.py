@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from tiepoint.nets.blocks.heads import Head
-from tiepoint.nets.blocks.layers import FRN, TLU, Stage, unit_length
+from tiepoint.nets.blocks.layers import FRN, TLU, Stage
 from tiepoint.nets.relation import KEYS, Codes
 
 
@@ -80,11 +80,6 @@ class KGLNet(nn.Module):
         """Give the logit (N,) of N coded pairs."""
         logits: Tensor = self.metric((first[0] - second[0]).abs())
         return logits
-
-    def describe(self, patches: Tensor, slot: str) -> Tensor:
-        """Describe `patches` (N, 1, 64, 64) of a slot as unit vectors (N, 128); not for a pruned network."""
-        common = self.descriptor["common"](self.low[KEYS[slot]](patches))
-        return unit_length(self.descriptor["tail"](common).float())
 
 
 def low() -> Stage:

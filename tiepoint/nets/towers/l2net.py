@@ -70,10 +70,8 @@ class HardNetPS(L2Net):
         return [*l2net_trunk(bias=True), nn.Conv2d(128, self.dimension, 8)]
 
     def _embed(self, x: Tensor) -> Tensor:
-        *trunk, last = self.features
-        for layer in trunk:
-            x = layer(x)
-        vectors: Tensor = last(F.dropout(x, self.dropout, self.training)).flatten(1).float()
+        x = F.dropout(self.features[:-1](x), self.dropout, self.training)
+        vectors: Tensor = self.features[-1](x).flatten(1).float()
         return vectors
 
 
