@@ -14,9 +14,9 @@ from torch import nn
 
 from tiepoint.losses.all_negatives.average_precision import AveragePrecision
 from tiepoint.losses.all_negatives.log_sum_exp import Angular, Circle, GeneralizedLifted, InfoNCE, MultiSimilarity
-from tiepoint.losses.all_negatives.robust_angular import RobustAngular
 from tiepoint.losses.global_loss import GlobalLoss
 from tiepoint.losses.tfeat import TFeatLoss
+from tiepoint.losses.triplet import RobustAngular
 
 MAKE: dict[str, Callable[[], nn.Module]] = {
     "multi_similarity": MultiSimilarity,

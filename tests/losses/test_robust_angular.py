@@ -7,7 +7,7 @@ import torch
 from oracle import assert_equal, negatives, pairs, value_and_gradients
 from torch import Tensor
 
-from tiepoint.losses.all_negatives.robust_angular import RobustAngular
+from tiepoint.losses.triplet import RobustAngular
 
 
 @pytest.mark.parametrize("candidates", ["cross", "all"])

@@ -21,7 +21,6 @@ from torch import nn
 from tiepoint.errors import InputError
 from tiepoint.losses.all_negatives.average_precision import AveragePrecision
 from tiepoint.losses.all_negatives.log_sum_exp import Angular, Circle, GeneralizedLifted, InfoNCE, MultiSimilarity
-from tiepoint.losses.all_negatives.robust_angular import RobustAngular
 from tiepoint.losses.global_loss import GlobalLoss
 from tiepoint.losses.l2net import L2NetLoss
 from tiepoint.losses.relational.guided import GuidedLoss
@@ -31,7 +30,7 @@ from tiepoint.losses.relational.translation import TranslationLoss
 from tiepoint.losses.sdgm import SDGM
 from tiepoint.losses.soft_margin import SoftMargin
 from tiepoint.losses.tfeat import TFeatLoss
-from tiepoint.losses.triplet import Triplet
+from tiepoint.losses.triplet import RobustAngular, Triplet
 
 __all__ = [
     "LOSSES", "RELATION_LOSSES", "SDGM", "Angular", "AveragePrecision", "Circle", "GeneralizedLifted", "GlobalLoss",

@@ -24,25 +24,15 @@ from tiepoint.nets.inputs import check_shape
 
 @dataclass(frozen=True)
 class Kind:
-    """One of OpenCV's descriptors, and the patch that fills its sampling pattern.
+    """One of OpenCV's descriptors, and the patch that fills its sampling pattern."""
 
-    Attributes:
-        factory: the function of cv2 or cv2.xfeatures2d that makes it.
-        side: of the patch, in pixels, that the pattern was designed for; patches are resized to it.
-        centre: where the keypoint sits in such a patch, so that samples fall on its pixels.
-        size: the keypoint's, where it scales the pattern.
-        border: pixels of replicated edge around the patch, without which OpenCV drops the keypoint.
-        support: width of the patch in sigmas of a SIFT keypoint.
-        options: of the factory.
-    """
-
-    factory: str
-    side: int
-    centre: float
-    size: float
-    border: int = 0
-    support: float = 12.0
-    options: dict[str, Any] = field(default_factory=dict)
+    factory: str  # the function of cv2 or cv2.xfeatures2d that makes it
+    side: int  # of the patch, in pixels, that the pattern was designed for; patches are resized to it
+    centre: float  # where the keypoint sits in such a patch, so that samples fall on its pixels
+    size: float  # of the keypoint, where it scales the pattern
+    border: int = 0  # pixels of replicated edge around the patch, without which OpenCV drops the keypoint
+    support: float = 12.0  # width of the patch in sigmas of a SIFT keypoint
+    options: dict[str, Any] = field(default_factory=dict)  # of the factory
 
 
 # Sides: VGG samples 64 pixels; BoostDesc, BEBLID and TEBLID were learned on 32; ORB, BRIEF and LATCH read the pixels

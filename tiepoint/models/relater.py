@@ -42,8 +42,8 @@ class LearnedRelater(nn.Module):
             0.01 of those of "fp32"; "adaptive": as "bf16", and pairs whose probability lies between 0.03 and 0.97 once
             more as "fp32", but not by `relate`, which has no patches. Logits are float32 in all, those of "fp32" the
             plain network's to 1e-4.
-        compiled: whether the network is compiled, on the CPU with its weights frozen into it. It takes about a minute
-            on first use, and a C++ compiler. Chunks are then filled up, so that few pairs cost as much as a chunk.
+        compiled: whether the network is compiled, which takes a C++ compiler and about a minute on first use. On the
+            CPU weights are frozen into it. Chunks are then filled up, so that few pairs cost as much as a chunk.
         chunk: pairs a call of the network; bounds memory, and on the CPU small chunks are the fast ones.
 
     Patches are (N, C, S, S), square, S >= input_size, C 1 or 3 (RGB), float in 0..1, uint8 or uint16; the two of a pair

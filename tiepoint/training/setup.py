@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -71,9 +71,7 @@ def perceptual(recipe: Recipe, device: torch.device) -> nn.Module | None:
         return None
     features: nn.Module
     if recipe.perceptual == "sdgmnet":
-        net = SDGMNet()
-        net.load_state_dict(read_weights(WEIGHTS / "sdgmnet.safetensors")[0].state_dict())
-        features = SDGMNetFeatures(net)
+        features = SDGMNetFeatures(cast(SDGMNet, read_weights(WEIGHTS / "sdgmnet.safetensors")[0]))
     else:
         features = VGG19Features(recipe.perceptual)
     return features.to(device)
