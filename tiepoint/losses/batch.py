@@ -56,7 +56,7 @@ class LossModule(nn.Module):
                 in_interval(entry.name, value, entry.metadata["interval"])
 
 
-def option(default: float, interval: str) -> Any:
+def option(default: float | None, interval: str) -> Any:
     """A number of a `LossModule` and the interval that it must lie in, such as "[0, inf)"."""
     return field(default=default, metadata={"interval": interval})
 

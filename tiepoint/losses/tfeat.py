@@ -49,7 +49,7 @@ class TFeatLoss(LossModule):
         near, far = (anchor - positive).norm(dim=1), (anchor - rival).norm(dim=1)  # whose gradients at zero are zero
         if self.swap:
             far = torch.minimum(far, (positive - rival).norm(dim=1))
-        loss = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
+        loss: Tensor = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
         return (loss * ((other != row) & ~(far < self.duplicate_threshold))).mean()
 
     @torch.no_grad()

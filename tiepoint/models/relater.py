@@ -19,7 +19,8 @@ from tiepoint.nets.relation import SLOTS, Codes, Relater, deploy, trunk_of
 SURE = 0.03  # rounding by 0.3 in the logit, four times RRL-Net's usual, changes smaller probabilities by less than 0.01
 CPU_CHUNK, GPU_CHUNK = 32, 512
 ROUNDING = 1e-3  # that values may leave 0..1
-Encode, Relate = Callable[[Tensor, str], Codes], Callable[[Codes, Codes], Tensor]
+Encode = Callable[[Tensor, str], Codes]
+Relate = Callable[[Codes, Codes], Tensor]
 
 
 class LearnedRelater(nn.Module):
