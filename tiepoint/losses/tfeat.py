@@ -50,7 +50,8 @@ class TFeatLoss(LossModule):
         if self.swap:
             far = torch.minimum(far, (positive - rival).norm(dim=1))
         loss: Tensor = F.relu(self.margin + near - far) if self.form == "margin" else 2 * torch.sigmoid(near - far) ** 2
-        return (loss * ((other != row) & ~(far < self.duplicate_threshold))).mean()
+        counted: Tensor = (other != row) & ~(far < self.duplicate_threshold)
+        return (loss * counted).mean()
 
     @torch.no_grad()
     def _hardest(self, anchor: Tensor, positive: Tensor) -> Tensor:
