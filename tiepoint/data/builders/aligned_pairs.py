@@ -46,10 +46,16 @@ def find_scenes(source: str | Path, spectra: tuple[str, str]) -> list[ScenePair]
     """
     source = Path(source)
     if source.is_dir():
-        return _of_folder(source, spectra)
-    if source.suffix.lower() == ".csv" and source.is_file():
-        return _of_table(source)
-    raise InputError(f"{source}: no such folder or table: give a folder of images or a .csv file")
+        scenes = _of_folder(source, spectra)
+    elif source.suffix.lower() == ".csv" and source.is_file():
+        scenes = _of_table(source)
+    else:
+        raise InputError(f"{source}: no such folder or table: give a folder of images or a .csv file")
+    seen: dict[str, ScenePair] = {}
+    for scene in scenes:
+        if (other := seen.setdefault(scene.name, scene)) is not scene:
+            raise InputError(f"{source}: {other.first} and {scene.first} would both be {scene.name}: rename one")
+    return scenes
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -81,15 +87,21 @@ def facing(matrix: Matrix, shape: Sequence[int], name: str | Path) -> Matrix:
 
 def _of_folder(root: Path, spectra: tuple[str, str]) -> list[ScenePair]:
     one, two = spectra
-    firsts, seconds = (_named(root, f"_{spectrum}") for spectrum in spectra)
-    ways = {way: _named(root, f"_{way[0]}_to_{way[1]}", texts=True) for way in ((one, two), (two, one))}
+    endings = (f"_{one}", f"_{two}", f"_{one}_to_{two}", f"_{two}_to_{one}")  # of images, then of transforms
+    found: list[dict[tuple[Path, str], list[Path]]] = [{} for _ in endings]
+    for path in sorted(root.rglob("*")):
+        for number, (ending, named) in enumerate(zip(endings, found, strict=True)):
+            fits = path.stem.endswith(ending) and (path.suffix.lower() == ".txt") == (number > 1)
+            if fits and not path.name.startswith(".") and path.is_file():
+                named.setdefault((path.parent, path.stem.removesuffix(ending)), []).append(path)
+    firsts, seconds, *ways = found
     scenes = []
     for (folder, stem), owners in sorted(firsts.items()):
         partners = seconds.pop((folder, stem), [])
         for spectrum, files in ((one, owners), (two, partners)):
             if len(files) != 1:
                 raise InputError(f"{owners[0]}: there are {len(files)} files {stem}_{spectrum}.*, must be one")
-        there, back = (files.pop((folder, stem), []) for files in ways.values())
+        there, back = (files.pop((folder, stem), []) for files in ways)
         if there and back:
             raise InputError(f"{there[0]}: there is {back[0].name} too: keep one of them")
         matrix = read_matrix((there or back)[0]) if there or back else np.eye(3)
@@ -97,22 +109,12 @@ def _of_folder(root: Path, spectra: tuple[str, str]) -> list[ScenePair]:
         category = folder.relative_to(root).as_posix()
         name = stem if category == "." else f"{category.replace('/', '-')}/{stem}"
         scenes.append(ScenePair(name, owners[0], partners[0], matrix, not (there or back)))
-    for left, missing in ((seconds, f"image of {one}"), *((files, "images") for files in ways.values())):
+    for left, missing in ((seconds, f"image of {one}"), *((files, "images") for files in ways)):
         if left:
             raise InputError(f"{min(left.values())[0]}: has no {missing} beside it: rename or remove it")
     if not scenes:
         raise InputError(f"{root}: holds no images named ID_{one}.* and ID_{two}.*: name the spectra with --spectra")
-    return _distinct(root, scenes)
-
-
-def _named(root: Path, ending: str, texts: bool = False) -> dict[tuple[Path, str], list[Path]]:
-    """Files whose stem has an ending, by their folder and the rest of the stem; texts are transforms, others images."""
-    files: dict[tuple[Path, str], list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        is_text = path.suffix.lower() == ".txt"
-        if path.stem.endswith(ending) and is_text == texts and not path.name.startswith(".") and path.is_file():
-            files.setdefault((path.parent, path.stem.removesuffix(ending)), []).append(path)
-    return files
+    return scenes
 
 
 def _of_table(table: Path) -> list[ScenePair]:
@@ -136,15 +138,6 @@ def _of_table(table: Path) -> list[ScenePair]:
         scenes.append(ScenePair(f"{category}/{stem}" if category else stem, first, second, matrix, not transform))
     if not scenes:
         raise InputError(f"{table}: names no pairs")
-    return _distinct(table, scenes)
-
-
-def _distinct(source: Path, scenes: list[ScenePair]) -> list[ScenePair]:
-    """The scenes, whose names must differ. Raises InputError."""
-    seen: dict[str, ScenePair] = {}
-    for scene in scenes:
-        if (other := seen.setdefault(scene.name, scene)) is not scene:
-            raise InputError(f"{source}: {other.first} and {scene.first} would both be {scene.name}: rename one")
     return scenes
 
 

@@ -62,12 +62,12 @@ def fetch(
         raise InputError(f"timeout is {timeout} s, must be above 0 and at most {MAX_TIMEOUT_S}")
     folder, archive = Path(directory) / source.name, Path(directory) / source.file
     part = archive.with_name(archive.name + ".part")
-    if _is_taken(folder):  # before the lock, since data are often where one may only read
-        return _read_record(folder)
+    if record := _read_record(folder):  # before the lock, since data are often where one may only read
+        return record
     Path(directory).mkdir(parents=True, exist_ok=True)
     with hold(archive.with_name(f".{archive.name}.lock")):
-        if _is_taken(folder):
-            return _read_record(folder)
+        if record := _read_record(folder):
+            return record
         if archive.exists():
             try:
                 return _unpack(source, archive, folder, None, progress)
@@ -120,11 +120,10 @@ def _hashes(path: Path) -> tuple[str, str]:
     return md5.hexdigest(), sha256.hexdigest()
 
 
-def _is_taken(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-
-
-def _read_record(folder: Path) -> Record:
+def _read_record(folder: Path) -> Record | None:
+    """What a folder was unpacked from; None if it is empty or not there."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
     try:
         return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
