@@ -1,7 +1,5 @@
 """Keep freed memory in the process, which on Linux makes CPU networks several times faster."""
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import os

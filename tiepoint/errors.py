@@ -1,7 +1,5 @@
 """The one error that a user can cause and mend."""
 
-from __future__ import annotations
-
 
 class InputError(ValueError):
     """An input that cannot be used. The message is one line that names the file or key and the remedy.

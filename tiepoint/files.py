@@ -1,7 +1,5 @@
 """Writing files and folders so that a crash or a full disk never leaves half of one behind; errors that name a file."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -4,8 +4,6 @@ The docstrings of the fields are the help of the commands. Functions take an opt
 (`register(a, b, max_keypoints=2000)`), or both: keywords win.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Names of the array types and callbacks that several rooms share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

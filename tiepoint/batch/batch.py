@@ -1,7 +1,5 @@
 """Many pairs registered, one folder each: failures recorded, runs resumed, images described once."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools

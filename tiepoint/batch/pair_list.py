@@ -1,7 +1,5 @@
 """Lists of image pairs: from a table, or from two folders whose files have the same names."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

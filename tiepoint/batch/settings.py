@@ -1,7 +1,5 @@
 """What many registrations share: the models loaded, the options tried once, and what a result depends on in words."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

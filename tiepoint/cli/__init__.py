@@ -1,7 +1,5 @@
 """The command line: `tiepoint VERB ...`. One thin file a verb; nothing heavy is imported before a verb runs."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import logging

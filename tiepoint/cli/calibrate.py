@@ -1,7 +1,5 @@
 """`tiepoint calibrate`: the weights of the verdict, fitted to registrations with known truth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

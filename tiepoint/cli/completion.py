@@ -1,7 +1,5 @@
 """`tiepoint completion`: a script for a shell, which then completes verbs, options and names of recipes."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """`tiepoint match`: the matches of two images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """What the verbs share: progress on standard error, results on standard output as a table or as one JSON object."""
 
-from __future__ import annotations
-
 import json as json_lib
 import logging
 import sys

@@ -16,8 +16,6 @@ A verb that must look at its words before they are parsed, as `train` does, hold
 what was written and what may come next by `tiepoint.cli.output.note`; neither appears beside --json.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import functools

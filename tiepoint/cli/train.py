@@ -1,7 +1,5 @@
 """`tiepoint train`: a run by a recipe."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ augmented patch to the point of the stored patch that it shows, and are composed
 noise(rotation(crop(dihedral(u)))).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

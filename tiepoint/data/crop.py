@@ -1,7 +1,5 @@
 """The centre of stored patches: what a describer sees of a patch that was cut with a margin."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Points that two spectra show, and pairs of their patches: matches, and non-matches far enough from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

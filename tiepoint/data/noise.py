@@ -1,7 +1,5 @@
 """Noise on keypoint frames: the levels of the scene protocol, and their draw."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

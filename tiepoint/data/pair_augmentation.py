@@ -5,8 +5,6 @@ The published code runs imgaug on uint8, which rounds the values after every ope
 floats, without that rounding.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Batches of pairs: one pair a point, chosen by (seed, step) alone, so that a run resumes at any step."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

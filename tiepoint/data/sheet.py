@@ -1,7 +1,5 @@
 """A contact sheet of a PatchSet: what the patches of some of its points look like, side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

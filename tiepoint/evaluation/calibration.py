@@ -1,7 +1,5 @@
 """Calibration of match probabilities: temperature scaling, and how far probabilities are from what they promise."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

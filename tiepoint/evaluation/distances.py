@@ -4,8 +4,6 @@
 screened with it, allowing for its worst rounding error, and what lies within that error is computed exactly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, get_args
 

@@ -4,8 +4,6 @@ Everywhere a higher score means more alike and label 1 means a match. Rates are 
 true positives with 95 % are exact (20 TP against 19 P), so no rule hangs on how 0.95 P was rounded.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args
 
 import numpy as np

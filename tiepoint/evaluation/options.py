@@ -1,7 +1,5 @@
 """Options of the protocols. The docstrings of the fields are the help of the commands."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

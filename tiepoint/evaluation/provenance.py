@@ -1,7 +1,5 @@
 """What a result has to say about itself, so that two numbers are compared only where they are comparable."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args
 
 from tiepoint.errors import InputError

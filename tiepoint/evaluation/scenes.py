@@ -4,8 +4,6 @@ A track of a structure-from-motion model was found by a descriptor, mostly SIFT,
 what a describer is worth. Noise on the frame, drawn before the patch is sampled, restores that difficulty.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Patch verification on a PatchSet: seeded, balanced pairs; can a describer tell matches from non-matches?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 

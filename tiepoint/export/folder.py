@@ -1,7 +1,5 @@
 """A folder of images described and matched pair by pair: what COLMAP's and hloc's files are made from."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Image a of a registration on the grid of image b, all its bands, as a GeoTIFF."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

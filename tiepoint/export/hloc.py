@@ -3,8 +3,6 @@
 Convention: hloc's pixel centres are at integers, as ours are; it adds COLMAP's 0.5 itself. Descriptors lie in columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Networks as ONNX files, written only if ONNX Runtime computes what torch does."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import warnings

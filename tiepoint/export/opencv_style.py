@@ -1,7 +1,5 @@
 """Any describer behind OpenCV's Feature2D interface."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Tie points as CSV, as ground control points for QGIS, and as GeoJSON."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

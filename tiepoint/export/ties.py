@@ -1,7 +1,5 @@
 """The tie points of a registration in every format that its images' georeferences allow, in one folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tiepoint.export.points import Side, write_csv, write_gcps, write_geojson

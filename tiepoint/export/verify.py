@@ -1,7 +1,5 @@
 """Two-view geometry of matched images, for COLMAP."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Weights of describers as torch files that other projects load: the authors' own, and kornia."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Features kept in files, so that an image in many pairs, or in a second run, is described once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import threading

@@ -10,8 +10,6 @@ and strong parts of the image alike. The eigenvalue is large where edges of seve
 Sources: Foerstner and Guelch, ISPRS 1987, and Shi and Tomasi, CVPR 1994, for the eigenvalue; the division is ours.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

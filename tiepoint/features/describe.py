@@ -1,7 +1,5 @@
 """An image to keypoints and their descriptors."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

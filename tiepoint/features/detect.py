@@ -1,7 +1,5 @@
 """Keypoints of an image, by any of the detectors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -4,8 +4,6 @@ They return keypoints in any order and at least as many as wanted, if the image 
 sorts, selects and shapes them. Those that measure no scale give `tiepoint.features.keypoints.DEFAULT_SIGMA_PX`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace

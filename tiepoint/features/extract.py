@@ -9,8 +9,6 @@ Two backends sample the same pyramid at the same places: OpenCV patch by patch o
 px.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 

@@ -8,8 +8,6 @@ The full level lies on top, the others side by side below it:
 Places are held within their level before they are sampled, so nothing is read across, and the border pixel is repeated.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -7,8 +7,6 @@ seen on the screen; angle 0 looks right. This module and `extract` import numpy 
 use them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """Orientation and affine shape of keypoints, measured in the image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

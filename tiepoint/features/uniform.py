@@ -7,8 +7,6 @@ Source: Brown, Szeliski and Winder, CVPR 2005, section 3, with all stronger poin
 ones, so that equal responses suppress each other too. Radii are exact; see `suppression_radii` for the cost.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -1,7 +1,5 @@
 """What warps share: a warp is a transform plus a displacement that varies over the image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Transforms by least squares, from points without outliers."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import cv2

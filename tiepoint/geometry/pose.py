@@ -1,7 +1,5 @@
 """The relative pose of two cameras from an essential matrix and matched directions."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Transforms from matched points, some of which may be outliers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

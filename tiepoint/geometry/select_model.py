@@ -1,7 +1,5 @@
 """Which transform matched points speak for: a similarity, an affine map or a homography."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

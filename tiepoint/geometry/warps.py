@@ -6,8 +6,6 @@ is better than the transform alone is seen at tie points held out: compare `held
 `tiepoint.geometry.robust.residuals`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

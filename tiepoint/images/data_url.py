@@ -1,7 +1,5 @@
 """Pictures inside pages of HTML, as data URLs."""
 
-from __future__ import annotations
-
 import base64
 
 import cv2

@@ -1,7 +1,5 @@
 """An image at a whole fraction of its size, read in windows and averaged block by block, so that memory is bounded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

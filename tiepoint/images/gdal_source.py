@@ -1,7 +1,5 @@
 """TIFF and JPEG 2000 through rasterio: any number of bands, any depth, in windows, with georeference and masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

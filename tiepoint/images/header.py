@@ -5,8 +5,6 @@ images of 20,000 x 20,000 px that people register fit, and an 8-bit image of the
 trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or by an argument.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import zlib

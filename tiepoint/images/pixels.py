@@ -1,7 +1,5 @@
 """Decoding and writing images, and what their bit depth means. They are read by `tiepoint.images.raster`."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from pathlib import Path
 from typing import Any

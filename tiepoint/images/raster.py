@@ -4,8 +4,6 @@ TIFF and JPEG 2000 are read through rasterio where it is installed (the extra `g
 Without it, and all other formats, through OpenCV; what OpenCV cannot read or would misread is refused.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 from dataclasses import dataclass

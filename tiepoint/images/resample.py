@@ -4,8 +4,6 @@ Pixels are interpolated bilinearly at exact coordinates, since OpenCV's remap ro
 wider than 32767 px. The image is not filtered first: it aliases if it is reduced by more than a factor of two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Where bands come from, and how they become one grey: a band, the luma of a colour image, or the mean of many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol

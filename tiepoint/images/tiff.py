@@ -1,7 +1,5 @@
 """The tags of a TIFF that decide who may read it: read without decoding it (TIFF 6.0, BigTIFF, GDAL's nodata tag)."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO

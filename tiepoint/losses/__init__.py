@@ -9,8 +9,6 @@ labels (N,) 1 or 0, the patches of both slots that the network saw, the network'
 that is done. Where its `matching_only` is True all labels must be 1, and it finds its non-matches in the batch.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import typing

@@ -1,7 +1,5 @@
 """What every loss asks of its options, every loss on pairs of its batch, and how it computes."""
 
-from __future__ import annotations
-
 import functools
 import typing
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Global loss: the distributions of matching and non-matching distances drawn apart."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

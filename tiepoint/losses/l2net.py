@@ -1,7 +1,5 @@
 """L2-Net's loss: every pair against the whole batch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -4,8 +4,6 @@ The choice of a negative carries no gradient, so only n chosen pairs enter the g
 grows with n, not with its square.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Terms that are added to a loss on pairs: how descriptors spread, correlate, keep their neighbourhoods and norms."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Statistic-based dynamic gradient modulation, the loss of SDGMNet."""
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 

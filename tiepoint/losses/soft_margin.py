@@ -1,7 +1,5 @@
 """The CDF-based dynamic soft margin: a pair weighs as much as the share of pairs that are easier."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

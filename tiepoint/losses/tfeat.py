@@ -1,7 +1,5 @@
 """The triplet losses of TFeat, on descriptors of any length."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

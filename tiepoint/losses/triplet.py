@@ -1,7 +1,5 @@
 """The hardest negative of each pair: the triplet family, with HardNet, SOSNet and HyNet as settings, and RAL-Net's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

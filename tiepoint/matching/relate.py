@@ -4,8 +4,6 @@ Patches are cut as those of a `PatchSet` of aligned images, which relaters are t
 one pixel a sample, the place at sample 32. A relater of smaller input reduces them itself.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

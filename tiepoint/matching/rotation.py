@@ -1,7 +1,5 @@
 """How one image is rotated and scaled against another: by its features, by structure, and by trial."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

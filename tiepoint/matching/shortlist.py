@@ -4,8 +4,6 @@ Relating costs some thousand times as much as comparing descriptors, so a relate
 the descriptors alone leave open. All rules are the same from a to b and from b to a.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator
 

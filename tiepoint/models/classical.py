@@ -1,7 +1,5 @@
 """OpenCV's SIFT and RootSIFT as describers, of patches and of keypoints on an image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

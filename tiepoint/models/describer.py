@@ -1,7 +1,5 @@
 """What every describer offers, and describers that are networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple

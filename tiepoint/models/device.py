@@ -1,7 +1,5 @@
 """The device that a model runs on, by name."""
 
-from __future__ import annotations
-
 import logging
 
 import torch

@@ -1,7 +1,5 @@
 """A relation network as it runs without gradients: batch norm folded, in a precision, perhaps compiled."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Literal, cast

@@ -1,7 +1,5 @@
 """Loading of describers and relaters, by name or path."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal, overload
 

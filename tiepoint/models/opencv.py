@@ -5,8 +5,6 @@ ranks, not bits), KAZE and AKAZE (they describe in their own scale space, not in
 to an orientation of its own).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

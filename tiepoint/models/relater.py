@@ -1,7 +1,5 @@
 """Relaters as users hold them: a pruned network with its weights and its card."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast

@@ -1,7 +1,5 @@
 """Weights on disk: a .safetensors file with its card beside it, shipped by name or written by a training run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Networks by name: a plain dict is the registry."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn

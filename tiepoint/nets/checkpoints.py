@@ -1,7 +1,5 @@
 """Checkpoints of other projects, brought to the layout of our networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

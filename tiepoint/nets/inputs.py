@@ -1,7 +1,5 @@
 """Patches as networks take them: checked, in 0..1, at the side of the network's input and in its channels."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """What every relater offers, and its pruning for deployment."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar

@@ -1,7 +1,5 @@
 """Released weights of relaters, brought to the layout of our networks: KGL-Net's, and those that Keras wrote."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter

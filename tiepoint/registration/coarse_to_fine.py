@@ -9,8 +9,6 @@
 Each pixel is read about three times, and no more of the images is held than the reduced ones and one block.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

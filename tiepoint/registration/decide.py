@@ -1,7 +1,5 @@
 """The verdict over a transform: by the number of keypoint matches, or by what the images' structure confirms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Registrations of scenes that no single transform explains: by a fundamental or an essential matrix."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Image files that are too large to be held: when they are, how they are opened reduced, and what then shows them."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Image a over image b, at the size of a picture."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import cv2

@@ -1,7 +1,5 @@
 """Where first transforms come from: each source is one function of a task, that is of two views and their matches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

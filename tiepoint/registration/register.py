@@ -1,7 +1,5 @@
 """Registering one image to another: views, proposals, align, decide, tie points, warp."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial

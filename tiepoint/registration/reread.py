@@ -1,7 +1,5 @@
 """Registered images, whose pixels a registration does not hold: given once more, or read from their files again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A registration as one JSON file, from which an equal one is made."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

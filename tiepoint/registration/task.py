@@ -1,7 +1,5 @@
 """One pair at work: its described views, their keypoint matches, and what the stages of `register` were told."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ with known truth, right ones and wrong ones, of training images alone (`tiepoint
 registrations of confidence p about the share p is right.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import asdict, dataclass

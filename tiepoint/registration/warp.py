@@ -1,7 +1,5 @@
 """A registration bent by a warp, where tie points held out say that this is better than its transform."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

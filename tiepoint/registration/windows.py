@@ -3,8 +3,6 @@
 So a comparison at full size reads a small part of the pixels, and holds one chip at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

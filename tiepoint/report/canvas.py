@@ -1,7 +1,5 @@
 """A title above a picture and a legend below it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

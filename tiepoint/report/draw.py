@@ -1,7 +1,5 @@
 """Pictures of matches and of registered images, for eyes alone: 16-bit and float images are stretched to 8 bits."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,7 +1,5 @@
 """A page of the worst pairs of a model: its most confident false matches, and the matches that it misses most."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from html import escape
 

@@ -1,7 +1,5 @@
 """One page of HTML that shows a registration and needs no other file and no network."""
 
-from __future__ import annotations
-
 from html import escape
 from importlib import resources
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The data of a report: the whole registration, the tie points that the page draws, and their patches."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

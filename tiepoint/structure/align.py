@@ -6,8 +6,6 @@ all points agree on it; around a wrong one their shifts are nearly random. So th
 is right.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

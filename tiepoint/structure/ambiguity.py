@@ -4,8 +4,6 @@ Around such transforms the structure of both images agrees as it does around rig
 `tiepoint.registration.verdict` does not tell them apart; what else would agree as well does.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

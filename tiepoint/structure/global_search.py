@@ -4,8 +4,6 @@ Both images are reduced; for every rotation and scale of a grid the fields of `t
 correlated over all shifts by the Fourier transform. It finds moderate rotations and scales, whatever the spectra.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ over all shifts up to `radius` (see `tiepoint.structure.orientation_field`), and
 its neighbours, moves the point's partner.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

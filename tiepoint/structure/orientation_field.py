@@ -12,8 +12,6 @@ Source: doubled angles after Granlund (1978) and Knutsson; their correlation is 
 et al., BMVC 2002.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

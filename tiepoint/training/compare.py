@@ -1,7 +1,5 @@
 """Several recipes under one budget: every one trained with every seed, all measured alike."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The run folder: recipe, record of machine and versions, checkpoints, log and card."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

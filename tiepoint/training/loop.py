@@ -4,8 +4,6 @@ Every random draw of a step comes from (seed, step), so a run that was interrupt
 its last checkpoint as if nothing had happened: on the CPU its weights end bit for bit as those of a run left alone.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

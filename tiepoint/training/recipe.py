@@ -1,7 +1,5 @@
 """Recipes: what a run does, typed. A YAML file holds one, the command line changes single keys."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any, Literal

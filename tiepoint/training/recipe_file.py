@@ -1,7 +1,5 @@
 """Reading, writing and checking recipes: an unknown key or a value out of range is an error that names the key."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import types

@@ -1,7 +1,5 @@
 """The optimiser, schedules as functions of the share of the run that is done, and seeds as functions of the step."""
 
-from __future__ import annotations
-
 import math
 import shutil
 

@@ -1,7 +1,5 @@
 """What a run has besides its trainer: data split and sampled, features of the loss, first weights, calibration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Network, loss and optimiser of a run, and its single step."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 Pairs across spectra are of held-out scenes or points, or of test data where a recipe says so.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """`tiepoint data aligned`: images of two spectra, aligned or with their transforms, to a PatchSet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

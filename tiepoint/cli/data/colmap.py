@@ -1,7 +1,5 @@
 """`tiepoint data colmap`: COLMAP projects to a PatchSet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """`tiepoint data fetch`: a published data set, fetched, checked and unpacked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`tiepoint data homography`: image sequences with known homographies to strips in the layout of HPatches."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """`tiepoint data hpatches`: HPatches, or a folder in its layout, to a PatchSet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

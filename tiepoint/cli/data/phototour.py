@@ -1,7 +1,5 @@
 """`tiepoint data phototour`: UBC PhotoTour, or patches in its layout, to a PatchSet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """`tiepoint data import`: a published cross-spectral patch set to a PatchSet with its pairs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The verbs of `tiepoint evaluate`, and what they say alike."""
 
-from __future__ import annotations
-
 
 def selection_line(name: str, selection: str | None) -> str:
     """How the weights of a model were chosen, and a warning where that was done on the test data."""

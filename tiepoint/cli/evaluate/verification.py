@@ -1,7 +1,5 @@
 """`tiepoint evaluate verification`: patch verification on a PatchSet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """`tiepoint export colmap`: a folder of images as a COLMAP database."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

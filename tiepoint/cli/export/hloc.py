@@ -1,7 +1,5 @@
 """`tiepoint export hloc`: a folder of images as hloc's features, matches and pairs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

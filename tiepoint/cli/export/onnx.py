@@ -1,7 +1,5 @@
 """`tiepoint export onnx`: a describer or a relater as an ONNX file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

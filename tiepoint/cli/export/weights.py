@@ -1,7 +1,5 @@
 """`tiepoint export weights`: a describer's weights for kornia or the authors' code."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

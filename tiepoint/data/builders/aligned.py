@@ -5,8 +5,6 @@ keypoint rounded to whole pixels. The other image is sampled bilinearly at the s
 so no image is resampled as a whole. Nothing is filtered first: images whose scales differ by more than two alias.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Pairs of images across two spectra on disk: a folder of them by their names, or a table; and their transforms."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

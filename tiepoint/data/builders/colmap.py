@@ -1,7 +1,5 @@
 """COLMAP projects to a PatchSet: a patch at every observation of every track."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice

@@ -4,8 +4,6 @@ Keypoints of image 1 give the reference patches. For each other image and each l
 disturbed, as a detector would err, then carried over by the homography, and a patch is cut there.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Options of the builders. The docstrings of the fields are the help of the commands."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Files of a folder or of a zip, read without unpacking; images among them as grey."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Published data sets as folders: fetched from the first mirror that gives the right archive, checked and unpacked."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ The addresses that torchvision's PhotoTour class names have been gone since 2025
 serves an older set. They are left out here: a dead address that somebody buys answers with other pages.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from difflib import get_close_matches
 

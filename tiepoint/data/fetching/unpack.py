@@ -1,7 +1,5 @@
 """Zips from unknown hands are unpacked so that every member lands inside the folder, whole and as long as stated."""
 
-from __future__ import annotations
-
 import errno
 import lzma
 import os

@@ -1,7 +1,5 @@
 """The patches that index files name: cut from whole images at keypoints, or read by number."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path

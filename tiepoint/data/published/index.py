@@ -9,8 +9,6 @@ Columns are separated by commas, with or without spaces. Labels are 1 or "positi
 first line of column names are skipped.
 """
 
-from __future__ import annotations
-
 import csv
 from array import array
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The images are the user's to get: EPFL's nirscene1 for the VIS-NIR patches, the 
 coordinates, a patch is the rows y - 32 to y + 31 and the columns x - 32 to x + 31 of its keypoint.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Nothing in them says which image a patch comes from, or where it lies. So every 
 the name "set/number"; a match has one point id, a non-match two, and a patch that occurs in two pairs is stored twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """From index files to a PatchSet: each patch is stored once, however many pairs name it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The sets of a published layout: which files of a folder are read, and what the manifest says of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 A project is a folder with `images/`, `sparse/` (or `sparse/0/`: images.bin, points3D.bin) and `database.db`.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import struct
 from collections.abc import Iterator

@@ -8,8 +8,6 @@ page in the order of their names, and beside them:
     m50_*_*_0.txt    pairs, half of them matches: patch, its point, unused, patch, its point, unused, unused
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Published cross-spectral sets are split at random over pairs, so that the scenes
 occur in training; some of their non-matches lie one pixel apart. `audit` finds that before a network is trained on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Checks of two splits: what the one shows that the other shows, too."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """What the audit says: one finding a check, with a number, a sentence and examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args

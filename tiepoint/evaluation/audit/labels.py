@@ -1,7 +1,5 @@
 """Checks of the pairs that a set defines: balance, contradictions, and non-matches that nearly match."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

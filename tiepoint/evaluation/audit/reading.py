@@ -1,7 +1,5 @@
 """A PatchSet as the audit sees it: its arrays in memory, its scenes by name, and one look at every patch."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ by Cauchy and Schwarz on what the projection leaves out. The right-hand side is 
 numbers. Pairs where it stays below the threshold are no repeats, with certainty; only the others are compared in full.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ They come from a describer (`describe`) or from the official files (`read_descri
 normalisation under which HPatches reports handcrafted descriptors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 All end in an average precision, and all that it depends on is how many negatives are ranked before each positive.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 

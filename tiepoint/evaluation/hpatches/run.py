@@ -1,7 +1,5 @@
 """HPatches from the patches to the statement: split, tasks, descriptors, normalisation, the three tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args

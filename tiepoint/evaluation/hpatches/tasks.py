@@ -7,8 +7,6 @@ bit-equality is not claimed; and with another order, or with data that are not c
 hard. Results on drawn tasks say so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

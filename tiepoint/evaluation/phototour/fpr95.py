@@ -4,8 +4,6 @@ A pair matches if its two patches show one 3-D point. Descriptors are compared b
 Winder (PAMI 2011) for the data and the measure; the rules are those of `tiepoint.evaluation.fpr95`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args

@@ -4,8 +4,6 @@ Source: Mishkin, brown_phototour_revisited (2020), whose released code differs f
 `evaluate_revisited`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

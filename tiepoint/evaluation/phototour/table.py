@@ -1,7 +1,5 @@
 """PhotoTour's custom: train on each of the three sets, test on the other two, print six columns and their mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

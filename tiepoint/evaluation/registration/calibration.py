@@ -7,8 +7,6 @@ right if its corners are good to RIGHT_PX; those between RIGHT_PX and DOUBTFUL_P
 is doubtful, are left out.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any

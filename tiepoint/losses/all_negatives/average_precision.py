@@ -1,7 +1,5 @@
 """Average precision of the ranking within a batch, made differentiable by a histogram."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """All candidates of all patches of a batch, for losses that weigh every negative and not only the hardest."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

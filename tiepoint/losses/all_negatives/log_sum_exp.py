@@ -1,7 +1,5 @@
 """Losses that weigh all negatives of a query by log-sum-exp, the soft form of its hardest one."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

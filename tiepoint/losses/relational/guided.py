@@ -1,7 +1,5 @@
 """KGL-Net's loss: a descriptor finds hard pairs for a metric network, and their features guide each other."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What losses on pairs of two spectra share: the check of their batch, and features that compare patches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

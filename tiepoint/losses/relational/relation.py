@@ -1,7 +1,5 @@
 """The loss of networks with several heads: one term a head, and the decoders' terms where there are any."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args
 
 import torch

@@ -1,7 +1,5 @@
 """SoftPN: the losses of PN-Net, on triplets, and of Q-Net, on quadruplets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """SPIMNet's loss: match or not, and how well matching patches are translated into each other."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Feature interaction learning."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Heads that turn feature maps into a match logit."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from tiepoint.nets.blocks.keras import conv_norm

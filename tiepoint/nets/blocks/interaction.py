@@ -1,7 +1,5 @@
 """What FIL-Net and RRL-Net share: from the features of two patches at five scales to match logits."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Layers with Keras's constants and first weights, for networks that were published in it."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Multi-dimensional global-to-local attention."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

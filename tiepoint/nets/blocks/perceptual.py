@@ -3,8 +3,6 @@
 Each maps patches to maps of features. Its weights need no gradient, and the gradient flows through it to the patches.
 """
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """AFD-Net: aggregated feature difference learning."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

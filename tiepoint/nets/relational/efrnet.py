@@ -1,7 +1,5 @@
 """EFR-Net: features of their own for each relation."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """FIL-Net: feature interaction learning."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """KGL-Net: a descriptor and a metric network that guide each other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """MatchNet whole: its feature tower and the metric network that the paper compares features with."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

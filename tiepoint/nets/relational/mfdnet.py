@@ -1,7 +1,5 @@
 """MFD-Net: multibranch feature difference learning."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import cast
 

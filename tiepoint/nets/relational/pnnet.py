@@ -1,7 +1,5 @@
 """PN-Net and Q-Net: a shallow descriptor, trained on triplets or quadruplets."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """RRL-Net: relational representation learning across spectra."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """SCFDM: spatially connected features of both patches, compared in two ways."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The Siamese, Pseudo-Siamese and 2-channel networks for patches of two spectra."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

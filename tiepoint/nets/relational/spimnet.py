@@ -1,7 +1,5 @@
 """SPIMNet: matches patches in both spectra, after translating each into the other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

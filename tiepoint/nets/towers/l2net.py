@@ -1,7 +1,5 @@
 """L2-Net's tower, which HardNet and many others train with losses of their own, and the towers made from it."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """MatchNet's feature tower as a describer."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The SDGMNet describer, whose topology is HyNet's."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """TFeat: two convolutions, small enough for any machine."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
