@@ -24,8 +24,7 @@ Response = NDArray[np.float32]
 def find_peaks(response: Response, threshold: float, radius: int = 2) -> tuple[Points, Response]:
     """Pixels of (H, W) that are the largest within `radius` px and above `threshold`, placed by a parabola.
 
-    Maxima on the image's rim are left out. Returns points (N, 2), x and y, each within half a pixel of its maximum, and
-    values (N,).
+    Returns points (N, 2), x and y, each within half a pixel of its maximum, and values (N,); none on the image's rim.
     """
     if min(response.shape) < 3:
         return np.empty((0, 2)), np.empty(0, dtype=np.float32)

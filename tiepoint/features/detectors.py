@@ -129,8 +129,7 @@ def detect_grid(image: Grey, contrast: float, count: int) -> Keypoints:
 def detect_kornia(image: Grey, contrast: float, count: int, name: str) -> Keypoints:
     """kornia's detector over a scale pyramid from the full image down to 16 px.
 
-    Harris corners, maxima of the Hessian's determinant, or extrema of differences of Gaussians ("dog"), SIFT's blobs
-    without an orientation.
+    Harris corners, maxima of the Hessian's determinant, or extrema of differences of Gaussians ("dog"), SIFT's blobs.
     """
     try:
         import kornia.feature as feature

@@ -35,7 +35,7 @@ def extract(
     device: str = "cpu",
     threads: int | None = None,
 ) -> NDArray[Any]:
-    """Cut a patch at each frame.
+    """Cut a patch at each frame: (N, C, size, size) of the image's dtype.
 
     Memory: the patches, and the image's pyramid, a third more than the image (with torch, six bytes a pixel and band on
     the device). For patches that stay on the device see `extract_torch.sample`.
@@ -43,14 +43,13 @@ def extract(
     Args:
         image: (H, W) or (C, H, W), uint8, uint16 or float32; with OpenCV C is at most 4.
         frames: (N, 2, 3), see `tiepoint.features.frames`.
-        size: side of a patch in samples.
-        support: side of a patch in sigmas.
+        size, support: side of a patch in samples and in sigmas.
         backend: "opencv", "torch", or "auto": OpenCV on the CPU, torch on other devices.
         device: of torch.
         threads: of OpenCV, if there are patches enough; None for as many as it would use itself.
 
-    Returns (N, C, size, size) of the image's dtype. Raises InputError for an image that is empty, of another type or
-    shape, frames that are not finite, or another backend.
+    Raises InputError for an image that is empty, of another type or shape, frames that are not finite, or another
+    backend.
     """
     planes = planes_of(image, frames)
     if backend not in BACKENDS:

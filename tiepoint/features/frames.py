@@ -1,10 +1,9 @@
 """Local affine frames, and the border where other libraries' keypoint conventions end.
 
-Convention: an image's pixel centres are at integers, x right, y down. A frame is a 2x3 matrix [M | c] that maps
-the unit square's axes and centre to pixels: c is the keypoint, M's columns are one sigma long, so a patch of
-`support` sigmas shows the points c + support * M u with u in [-1/2, 1/2]^2. Angles are radians, counter-clockwise as
-seen on the screen; angle 0 looks right. This module and `extract` import numpy and OpenCV alone, so every room may
-use them.
+Convention: an image's pixel centres are at integers, x right, y down. A frame is a 2x3 matrix [M | c] that maps the
+unit square's axes and centre to pixels: c is the keypoint, M's columns are one sigma long, so a patch of `support`
+sigmas shows the points c + support * M u with u in [-1/2, 1/2]^2. Angles are radians, counter-clockwise as seen on the
+screen; angle 0 looks right. This module and `extract` import numpy and OpenCV alone, so every room may use them.
 """
 
 from collections.abc import Sequence
@@ -24,13 +23,11 @@ def compose(centres: ArrayLike, sigmas: ArrayLike, angles: ArrayLike) -> NDArray
 
 
 def upright_frames(points: ArrayLike, width: float, support: float = 12.0) -> NDArray[np.float64]:
-    """Frames (N, 2, 3) of patches of one width in pixels and angle 0, for describers trained on such patches.
+    """Frames (N, 2, 3) of patches `width` px wide and of angle 0 at `points` (N, 2), for describers of such patches.
 
     Sample i of `size` samples sits (i + 1/2) / size of the width from the left: an even number of samples one pixel
-    apart falls on pixels where a point lies half-way between them, and is interpolated at a whole pixel.
-
-    The patches have their centres at `points` (N, 2), x and y, and are `width` px wide; the frames will be cut with the
-    `support` of the describer, in sigmas.
+    apart falls on pixels where a point lies half-way between them, and is interpolated at a whole pixel. The frames
+    will be cut with the `support` of the describer, in sigmas.
     """
     centres = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     return compose(centres, np.full(len(centres), width / support), np.zeros(len(centres)))
@@ -94,8 +91,7 @@ def to_colmap(frames: NDArray[np.floating], columns: int = 6) -> NDArray[np.floa
 def from_laf(lafs: NDArray[np.floating], support: float = 12.0) -> NDArray[np.float64]:
     """Frames of kornia's local affine frames (N, 2, 3), whose columns are half a side of a patch long.
 
-    kornia's pixel centres, axes and orientation are ours. `support` is the side of the patch in sigmas, which tells
-    what a sigma is.
+    Pixel centres, axes and orientation are ours. `support` is the side of the patch in sigmas.
     """
     return _scale_axes(lafs, 2 / support)
 

@@ -13,15 +13,11 @@ from tiepoint.features.frames import angles, compose, from_opencv, sigmas, to_op
 
 
 def is_clear_of_mask(points: ArrayLike, mask: NDArray[np.bool_] | None, margin: ArrayLike) -> NDArray[np.bool_]:
-    """Whether no pixel outside the mask lies within `margin` of a point.
+    """Whether no pixel outside the mask (H, W) lies within `margin` px, one or (N,), of each point (N, 2).
 
     It is tested at the pixel nearest to the point, and the margin is widened by the pixel that this may be wrong by.
-    False for a point outside the image and for NaN, whatever the mask.
-
-    Args:
-        points: (N, 2), x and y in pixels.
-        mask: (H, W), valid pixels; None if all are.
-        margin: px, one for all points or (N,): half the diagonal of a patch is support * sigma / sqrt(2).
+    False for a point outside the image and for NaN, whatever the mask. Half the diagonal of a patch is support * sigma
+    / sqrt(2).
     """
     places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     if mask is None:
@@ -105,8 +101,7 @@ class Keypoints:
     def to_opencv(self) -> tuple[cv2.KeyPoint, ...]:
         """The keypoints for OpenCV's own SIFT descriptor, which reads the level of its pyramid from `octave`.
 
-        Those that OpenCV found are given as it holds them. Of others the affine shape is lost, and the level is the
-        nearest to their scale.
+        Those that OpenCV found are given as it holds them; others lose their affine shape, and take the nearest level.
         """
         if self.opencv:
             return self.opencv

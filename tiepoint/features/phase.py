@@ -27,6 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.images.window import Window
+
 SCALES, ORIENTATIONS = 4, 6
 WAVELENGTH, STEP = 3.0, 1.6  # of the finest filter in pixels, and from one to the next
 BANDWIDTH = 0.75  # the log-Gabor's sigma over its centre frequency
@@ -44,20 +46,17 @@ def moments(image: NDArray[np.uint8] | Array) -> tuple[Array, Array]:
     Large images are worked on by tiles: beside the image and the results, memory does not grow with it. The image is
     (H, W), of grey values of 0 to 255, neither empty nor with NaN; the results are (H, W), float32.
     """
-    height, width = image.shape
-    greater, smaller = (np.empty((height, width), dtype=np.float32) for _ in range(2))
+    greater, smaller = (np.empty(image.shape, dtype=np.float32) for _ in range(2))
     tiles = _Tiles(image)
     bank = _Bank.create(tiles.shape)
     some = tiles.places[:: math.ceil(len(tiles.places) / NOISE_TILES)]
-    spectra = [np.fft.fft2(tiles.window(y, x)) for y, x in some]
+    spectra = [np.fft.fft2(tiles.window(place)) for place in some]
     noise = [float(np.mean([bank.rayleigh(spectrum, o) for spectrum in spectra])) for o in range(ORIENTATIONS)]
     del spectra
-    for y, x in tiles.places:
-        rows, columns = min(tiles.height, height - y), min(tiles.width, width - x)
-        inner = slice(MARGIN_PX, MARGIN_PX + rows), slice(MARGIN_PX, MARGIN_PX + columns)
-        large, small = bank.moments(np.fft.fft2(tiles.window(y, x)), noise)
-        greater[y : y + rows, x : x + columns] = large[inner]
-        smaller[y : y + rows, x : x + columns] = small[inner]
+    for place in tiles.places:
+        inner = slice(MARGIN_PX, MARGIN_PX + place.height), slice(MARGIN_PX, MARGIN_PX + place.width)
+        large, small = bank.moments(np.fft.fft2(tiles.window(place)), noise)
+        greater[place.slices], smaller[place.slices] = large[inner], small[inner]
     return greater, smaller
 
 
@@ -66,14 +65,12 @@ class _Tiles:
 
     def __init__(self, image: NDArray[np.uint8] | Array) -> None:
         self.height, self.width = (math.ceil(n / math.ceil(n / TILE_PX)) for n in image.shape)
-        self.places = [
-            (y, x) for y in range(0, image.shape[0], self.height) for x in range(0, image.shape[1], self.width)
-        ]
+        self.places = Window.tiles((image.shape[0], image.shape[1]), self.height, self.width)
         self.shape = tuple(cv2.getOptimalDFTSize(n + 2 * MARGIN_PX) for n in (self.height, self.width))
         self._image = image
 
-    def window(self, y: int, x: int) -> Array:
-        starts = zip((y, x), self.shape, self._image.shape, strict=True)
+    def window(self, place: Window) -> Array:
+        starts = zip((place.y, place.x), self.shape, self._image.shape, strict=True)
         rows, columns = (_mirrored(start - MARGIN_PX, side, n) for start, side, n in starts)
         return self._image[np.ix_(rows, columns)].astype(np.float32)
 

@@ -21,16 +21,11 @@ TREE = {"algorithm": 4, "leaf_max_size": 16}  # FLANN's KDTREE_SINGLE, which is 
 
 
 def select_uniform(points: ArrayLike, responses: ArrayLike, count: int) -> NDArray[np.int64]:
-    """Choose `count` points that are strong and lie evenly, all if there are no more.
+    """Choose `count` points (N, 2), in pixels, that are strong and lie evenly, all if there are no more.
 
-    A choice of fewer is part of a choice of more, and the strongest point is in every one.
-
-    Args:
-        points: (N, 2), pixels.
-        responses: (N,), the higher the stronger; of equal ones the first counts as the stronger.
-
-    Returns indices (min(count, N),) by falling response. Raises InputError for shapes that do not fit, values that are
-    not finite, or a negative count.
+    A choice of fewer is part of a choice of more, and the strongest point is in every one. Of equal `responses` (N,)
+    the first counts as the stronger. Returns indices (min(count, N),) by falling response. Raises InputError for shapes
+    that do not fit, values that are not finite, or a negative count.
     """
     places, strengths = np.asarray(points, dtype=np.float64), np.asarray(responses, dtype=np.float64)
     if places.ndim != 2 or places.shape[1] != 2 or strengths.shape != (len(places),):

@@ -18,11 +18,9 @@ Map = Callable[[Points], Points]
 def check_ties(a: ArrayLike, b: ArrayLike, matrix: ArrayLike, most: int) -> tuple[Points, Points, Points]:
     """Tie points, (N, 2) twice, and their transform a -> b as float64.
 
-    Points of a that occur more than once become one, with the mean of their partners. If there are more than `most`, a
-    uniform selection of `most` is kept.
-
-    Raises InputError for arrays that are not (N, 2) and finite, fewer than 4 different points or points on a line, a
-    matrix that is not finite or has no inverse, or takes a tie point to infinity.
+    Points of a that occur more than once become one, with the mean of their partners. Of more than `most` a uniform
+    selection of `most` is kept. Raises InputError for arrays that are not (N, 2) and finite, fewer than 4 different
+    points or points on a line, a matrix that is not finite or has no inverse, or takes a tie point to infinity.
     """
     places, partners = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     transform = np.asarray(matrix, dtype=np.float64)

@@ -69,7 +69,6 @@ def estimate_fundamental(
     Args:
         points_a, points_b: (N, 2) pixels.
         threshold: largest Sampson distance of an inlier, pixels.
-        seed: seed of the samples.
         weights: (N,), 0 or more, as match probabilities: samples are drawn from the likeliest first (PROSAC), which
             finds the matrix where less than a quarter of the matches is right, and chance is tried among the likeliest
             too. None weighs all equally.
@@ -162,16 +161,10 @@ def expected_by_chance(
 ) -> float:
     """Expected number of models with as many inliers among matches at random; more inliers than a sample has.
 
-    Source: Moisan and Stival, IJCV 2004: m (n - s) C(n, k) C(k, s) p^(k - s) for n matches, k inliers and models that s
-    matches fix but for m solutions, where p is the share of an image that lies within the threshold of a line, here of
-    the smaller image, at its longest.
-
-    Args:
-        matches: n, all different.
-        inliers: k.
-        threshold: largest Sampson distance of an inlier, pixels.
-        sizes: widths and heights of both images.
-        sample, solutions: s and m, of a fundamental matrix by default.
+    Source: Moisan and Stival, IJCV 2004: m (n - s) C(n, k) C(k, s) p^(k - s) for n different `matches`, k `inliers` and
+    models that `sample` s matches fix but for m `solutions`, by default those of a fundamental matrix, where p is the
+    share of an image that lies within the `threshold`, a Sampson distance in pixels, of a line, here of the smaller
+    image of `sizes` (width, height), at its longest.
     """
     # The Sampson distance shares an error between both images: in one of them, sqrt(2) times as large ones pass.
     p = max(2 * math.sqrt(2) * threshold * math.hypot(w, h) / (w * h) for w, h in sizes)

@@ -80,20 +80,12 @@ class Transform:
 def fit_gls(
     a: Points, b: Points, model: Model, start: Points, size: Size, *, threshold: float, weights: Vector | None = None
 ) -> Points | None:
-    """Fit `model` to the correspondences within `threshold` of it, from the transform `start`.
+    """Fit `model` to the correspondences within `threshold` of it, from the inliers of the transform `start` (3, 3).
 
-    At most MAX_CORRESPONDENCES of them are used: a uniform selection that prefers heavy ones.
-
-    Args:
-        a, b: (N, 2) pixels.
-        model: what to fit.
-        start: (3, 3), whose inliers begin.
-        size: width and height of image a.
-        threshold: largest residual of an inlier, pixels of b.
-        weights: (N,), 0 or more; None weighs all equally.
-
-    Returns:
-        (3, 3), a -> b; None where fewer than MIN_CORRESPONDENCES correspondences agree.
+    At most MAX_CORRESPONDENCES of them are used: a uniform selection that prefers heavy ones. `a` and `b` are (N, 2)
+    pixels, `size` is the width and height of image a, `threshold` the largest residual of an inlier in pixels of b, and
+    `weights` are (N,), 0 or more; None weighs all equally. Returns (3, 3), a -> b; None where fewer than
+    MIN_CORRESPONDENCES correspondences agree.
     """
     current, sample = _sampled(a, b, start, size, SEARCH_THRESHOLDS * threshold, weights)
     count = PARAMETERS[model]

@@ -30,9 +30,8 @@ MIN_BORDER_DISTANCE_PX = 1.0  # px between one of them and a tie point
 class PiecewiseAffine:
     """A transform, and in each Delaunay triangle of the tie points an affine displacement of what it leaves over.
 
-    With an affine matrix it is affine in each triangle. Outside their hull it is the matrix alone: at the hull's edge
-    the warp has a step, unless `size` was given: then there are vertices around the image's border, too, that follow
-    their neighbours.
+    With an affine matrix it is affine in each triangle. Outside their hull it is the matrix alone: the warp has a step
+    there, unless `size` was given: then vertices around the image's border follow their neighbours.
 
     Attributes:
         matrix: (3, 3), a -> b.
@@ -109,10 +108,7 @@ class PiecewiseAffine:
         return PiecewiseAffine(back, partners, self.vertices - apply(back, partners), self.triangles, 0.0, 0.0)
 
     def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
-        """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse.
-
-        Returns what `tiepoint.images.resample.warp_image` does. Raises InputError if this warp folds.
-        """
+        """Resample image a onto the grid of b, as `ThinPlate.warp` does, exactly. Raises InputError if it folds."""
         return resample(image, self.inverse()._block, shape, fill)
 
     def _block(self, window: Window) -> tuple[Points, Points]:

@@ -57,10 +57,7 @@ def fit_rotation(rays_a: Points, rays_b: Points, width: float) -> Points:
 
 
 def _in_front(rotation: Points, translation: Points, rays_a: Points, rays_b: Points) -> NDArray[np.bool_]:
-    """Whether both depths are positive where two rays come closest.
-
-    By the normal equations of l_b b = l_a R a + t; their determinant is positive, and left out.
-    """
+    """Whether both depths are positive where two rays come closest: l_b b = l_a R a + t, by the normal equations."""
     turned = rays_a @ rotation.T
     across, along_a, along_b = (turned * rays_b).sum(axis=1), turned @ translation, rays_b @ translation
     return np.asarray((across * along_b > along_a) & (along_b > across * along_a))

@@ -53,17 +53,13 @@ def estimate(
     Homography and affine: OpenCV's MAGSAC++ (Barath et al., CVPR 2020). OpenCV has no MAGSAC of a similarity: there it
     is MSAC over two-point samples (Torr and Zisserman, 2000). Deterministic for a seed.
 
-    With weights (match probabilities) samples are drawn from the likeliest matches first (PROSAC, Chum and Matas,
-    CVPR 2005; for the similarity: in proportion to the weights), and the squares are weighted. It helps where few
-    matches are right.
-
     Args:
         points_a, points_b: (N, 2) pixels.
-        model: "homography", "affine" or "similarity".
         threshold: largest residual of an inlier, pixels of b.
-        seed: seed of the samples.
         size: width and height of image a, over which the transform must be sound; the points' bounding box if None.
-        weights: (N,), 0 or more; None weighs all matches equally.
+        weights: (N,), 0 or more, as match probabilities: samples are drawn from the likeliest matches first (PROSAC,
+            Chum and Matas, CVPR 2005; for the similarity: in proportion to the weights), and the squares are weighted.
+            It helps where few matches are right. None weighs all equally.
 
     Refused, not raised: fewer than four matches, points on one line, no model, a transform that mirrors or folds the
     image or scales a part of it more than tenfold.

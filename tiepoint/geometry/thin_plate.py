@@ -91,10 +91,9 @@ class ThinPlate:
         return _solve(mapped[kept], places[first[kept]], back, 0.0, None)
 
     def warp(self, image: Raster, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
-        """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse.
+        """Resample image a onto the grid of b, of `shape` rows and columns, by the inverse, as `warp_image` does.
 
-        The spline is evaluated every 8 px and interpolated between. Returns what `tiepoint.images.resample.warp_image`
-        does. Raises InputError if this warp folds.
+        The spline is evaluated every 8 px and interpolated between. Raises InputError if this warp folds.
         """
         height, width = image.pixels.shape
         return resample(image, self.inverse((width, height))._block, shape, fill)

@@ -57,13 +57,9 @@ def held_out(
     """Distances (N,) in pixels of b between tie points and where a warp of the others takes them.
 
     Points of a that are the same are held out together. Where a distance is large while its neighbours' are small, the
-    tie point is wrong rather than the warp.
-
-    Args:
-        warp: "thin-plate" or "piecewise"; other arguments as of its `fit`.
-        folds: number of parts that are held out one after another, divided by the `seed`.
-
-    Raises InputError for no such warp, fewer than 2 folds, or what `fit` refuses of a part.
+    tie point is wrong rather than the warp. `warp` is "thin-plate" or "piecewise", `folds` the number of parts, divided
+    by the `seed`, that are held out one after another; other arguments are those of its `fit`. Raises InputError for no
+    such warp, fewer than 2 folds, or what `fit` refuses of a part.
     """
     if warp not in WARPS:
         raise InputError(f"no warp {warp!r}: there are {', '.join(WARPS)}")

@@ -22,9 +22,8 @@ class Downsampled:
     """`reader`, `factor` times smaller: pixel (x, y) is the mean of the pixels from (x, y) * factor on, factor a side.
 
     Only valid pixels go into a mean, which is valid if at least half of its pixels are. The last column and row of the
-    image are repeated to fill the last means.
-
-    `factor` 1 reads it as it is; `tile` is the largest side of a window of the image that is read at once, px.
+    image are repeated to fill the last means. `tile` is the largest side of a window of the image that is read at once,
+    px.
     """
 
     reader: Reader
@@ -51,14 +50,12 @@ class Downsampled:
         pixels = np.empty((place.height, place.width), dtype=np.float32)
         mask = np.ones(pixels.shape, dtype=bool)
         step = max(1, self.tile // self.factor)
-        parts = [(y, x) for y in range(0, place.height, step) for x in range(0, place.width, step)]
-        for done, (y, x) in enumerate(parts, 1):
-            height, width = min(step, place.height - y), min(step, place.width - x)
-            block = self.reader.read(self._of(Window(place.x + x, place.y + y, width, height)))
-            here = slice(y, y + height), slice(x, x + width)
-            pixels[here], valid = _means(block, self.factor)
+        parts = Window.tiles((place.height, place.width), step, step)
+        for done, part in enumerate(parts, 1):
+            block = self.reader.read(self._of(Window(place.x + part.x, place.y + part.y, part.width, part.height)))
+            pixels[part.slices], valid = _means(block, self.factor)
             if valid is not None:
-                mask[here] = valid
+                mask[part.slices] = valid
             if progress:
                 progress(done, len(parts))
         held = None if mask.all() else mask

@@ -22,9 +22,8 @@ class GdalSource:
     """A `tiepoint.images.sources.BandSource` of a file that stays open.
 
     Bands are named by the file's descriptions, else by their colour, else by their number. Pages of one size and depth,
-    one band each, are bands. A palette becomes the luma of its colours.
-
-    Raises InputError without rasterio, and for a file that GDAL cannot read.
+    one band each, are bands. A palette becomes the luma of its colours. Raises InputError without rasterio, and for a
+    file that GDAL cannot read.
     """
 
     def __init__(self, path: str | Path, header: Header, max_pixels: int | None = None) -> None:

@@ -101,19 +101,12 @@ def geotiff_writer(
 ) -> Iterator[Any]:  # fmt: skip
     """Yield a rasterio dataset to write windows to. The GeoTIFF is in place once all of it is written and checked.
 
-    It is tiled, and compressed without loss.
+    It is tiled, and compressed without loss. `shape` are bands, rows and columns; `dtype` is whole numbers of 8, 16 or
+    32 bits, or floats; `geo` is of the image whose grid the pixels are on; `nodata` is the value of pixels that are not
+    valid, None if there is none, or if a mask says which they are; `names` are of the bands.
 
-    Args:
-        path: file to write, atomically.
-        shape: bands, rows and columns.
-        dtype: whole numbers of 8, 16 or 32 bits, or floats.
-        geo: georeference of these pixels: that of the image whose grid they are on.
-        nodata: the value of pixels that are not valid; None if there is none, or if a mask says which they are.
-        names: of the bands.
-
-    Raises:
-        InputError: without rasterio, or for a dtype or a nodata value that cannot be written.
-        OSError: a full disk, also one that GDAL did not report.
+    Raises InputError without rasterio, or for a dtype or a nodata value that cannot be written, and OSError for a full
+    disk, also one that GDAL did not report.
     """
     rasterio = import_rasterio(f"{path}: a GeoTIFF")
     if dtype not in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64):

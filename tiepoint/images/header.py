@@ -65,8 +65,7 @@ def opened(path: str | Path) -> Iterator[BufferedReader]:
 def inspect(file: BinaryIO, name: str | Path) -> Header:
     """Read the header of an image file, and nothing of its pixels.
 
-    Raises InputError for a file that is empty or whose header ends early, and for a TIFF of which a strip, tile or
-    directory is missing.
+    Raises InputError for a file that is empty or ends early, and for a TIFF that lacks a strip, tile or directory.
     """
     file.seek(0)
     head = file.read(32)

@@ -82,10 +82,7 @@ def to_unit(image: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.floa
 
 
 def to_uint8(image: NDArray[Any], limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-    """An 8-bit version for detectors and for display, stretched by `limits`, the image's `value_range` if None.
-
-    uint8 is returned as it is.
-    """
+    """An 8-bit version for detectors and for display, stretched by `limits`, or its `value_range`; uint8 as it is."""
     if image.dtype == np.uint8:
         return np.asarray(image, dtype=np.uint8)
     stretched = to_unit(image, limits or value_range(image)).clip(0, 1)

@@ -126,15 +126,14 @@ def read_image(
 
 
 def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, floats: bool = True) -> Planes:
-    """Read an image all of whose pixels are valid, as training needs it.
+    """Read an image all of whose pixels are valid, as training needs it: (1, H, W), or (3, H, W) with `color`.
 
     Args:
         color: RGB, a grey image repeated, instead of the grey of `read_image`.
         orient: see `read_image`. Coordinates that came with a data set count in the image as stored: False.
         floats: whether float32 is allowed, beside uint8 and uint16.
 
-    Returns (1, H, W), or (3, H, W) with `color`. Raises InputError, see `read_image`, and for an image with nodata,
-    transparent or NaN pixels.
+    Raises InputError, see `read_image`, and for an image with nodata, transparent or NaN pixels.
     """
     with _open(path, None, orient, None, whole=True) as reader:
         raster = reader.read()

@@ -24,17 +24,11 @@ Locate = Callable[[Window], tuple[Floats, Floats]]
 
 
 def warp_image(image: Raster, matrix: ArrayLike, shape: tuple[int, int], fill: float = 0) -> tuple[Planes, Mask]:
-    """Resample an image onto the grid of another.
+    """Resample an image onto the grid of another, of `shape` rows and columns, whose pixels `matrix` (3, 3) maps it to.
 
-    Args:
-        image: what is resampled.
-        matrix: (3, 3), maps its pixels to the other image's.
-        shape: rows and columns of the other image.
-        fill: the value of pixels that show nothing of the image.
-
-    Returns (H, W) of the image's dtype, and (H, W) bool: False where a pixel lies outside the image, where any pixel
-    that it is interpolated from is not valid, or beyond the horizon of the matrix. Raises InputError for a matrix that
-    is not finite or has no inverse.
+    Returns (H, W) of the image's dtype, `fill` where it shows nothing, and (H, W) bool: False where a pixel lies
+    outside the image, where any pixel that it is interpolated from is not valid, or beyond the horizon of the matrix.
+    Raises InputError for a matrix that is not finite or has no inverse.
     """
     inverse = _inverse(matrix, image.pixels.shape)
     return resample(image, lambda window: _located(inverse, window), shape, fill)
@@ -45,7 +39,7 @@ def resample(image: Raster, locate: Locate, shape: tuple[int, int], fill: float)
     valid = None if image.mask is None else image.mask[None]
     pixels = np.full(shape, fill, dtype=image.pixels.dtype)
     mask = np.zeros(shape, dtype=bool)
-    for window in blocks_of(shape):
+    for window in Window.tiles(shape, BLOCK_PX, BLOCK_PX):
         u, v = locate(window)
         inside = _inside(u, v, image.pixels.shape)
         if inside.any():
@@ -65,9 +59,8 @@ def warp_to_geotiff(
     Args:
         reader: the image that is resampled; its bands keep their depth.
         matrix: (3, 3), maps its upright pixels to the other image's.
-        shape: rows and columns of the other image.
+        shape, geo: rows and columns of the other image, and its georeference.
         path: GeoTIFF to write, atomically.
-        geo: the other image's georeference.
         nodata: value of pixels without one; None writes a mask into the file instead, one for all bands.
         progress: called with (blocks done, blocks in all).
 
@@ -77,7 +70,7 @@ def warp_to_geotiff(
     bands = range(len(source.bands))
     first, _ = source.read(bands, Window(0, 0, 1, 1))
     inverse = _inverse(matrix, source.shape)
-    blocks = list(blocks_of(shape))
+    blocks = Window.tiles(shape, BLOCK_PX, BLOCK_PX)
     with geotiff_writer(path, (len(bands), *shape), first.dtype, geo, nodata, source.bands) as dataset:
         for done, window in enumerate(blocks, 1):
             pixels = np.full((len(bands), window.height, window.width), 0 if nodata is None else nodata, first.dtype)
@@ -158,13 +151,6 @@ def _inverse(matrix: ArrayLike, size: tuple[int, ...]) -> Floats:
         return np.asarray(np.linalg.inv(forward))
     except np.linalg.LinAlgError:
         raise InputError("the matrix has no inverse: it maps the image to a line or a point") from None
-
-
-def blocks_of(shape: tuple[int, int]) -> Iterator[Window]:
-    """The blocks of a GeoTIFF as it is written, row by row."""
-    for y in range(0, shape[0], BLOCK_PX):
-        for x in range(0, shape[1], BLOCK_PX):
-            yield Window(x, y, min(BLOCK_PX, shape[1] - x), min(BLOCK_PX, shape[0] - y))
 
 
 def _halves(window: Window) -> tuple[Window, Window]:

@@ -9,11 +9,9 @@ import numpy as np
 
 from tiepoint.errors import InputError
 from tiepoint.images.geo import Geo
-from tiepoint.images.pixels import percentile_range, to_unit
+from tiepoint.images.pixels import MAX_SAMPLES, percentile_range, to_unit
 from tiepoint.images.window import Window
 from tiepoint.types import Mask, Planes
-
-MAX_SAMPLES = 1_000_000
 
 
 class BandSource(Protocol):

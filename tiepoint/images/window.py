@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -24,6 +25,12 @@ class Window:
     def whole(cls, shape: tuple[int, int]) -> Window:
         """All of an image of `shape` rows and columns."""
         return cls(0, 0, shape[1], shape[0])
+
+    @classmethod
+    def tiles(cls, shape: tuple[int, int], height: int, width: int) -> list[Window]:
+        """Windows of one size that cover an image of `shape`, row by row; the last of each row and column are cut."""
+        corners = product(range(0, shape[0], height), range(0, shape[1], width))
+        return [cls(x, y, min(width, shape[1] - x), min(height, shape[0] - y)) for y, x in corners]
 
     @property
     def slices(self) -> tuple[slice, slice]:

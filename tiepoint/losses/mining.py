@@ -79,10 +79,7 @@ def chunked_products(anchor: Tensor, positive: Tensor, candidates: Candidates) -
 
 
 def _search(blocks: list[Tensor], limit: float, scope: Scope, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Similarity (rows,) of the hardest negative, the other point's index and the kind of candidate.
-
-    Negated similarities up to `limit` are duplicates.
-    """
+    """Similarity (rows,) of the hardest negative, its point and kind of candidate; those up to `limit` do not count."""
     if scope == "candidate":
         blocks = [F.threshold(block, limit, torch.inf, inplace=True) for block in blocks]
     torch.minimum(blocks[0], blocks[1], out=least.resize_(blocks[0].shape))

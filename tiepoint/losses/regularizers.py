@@ -37,10 +37,7 @@ def second_order(anchor: Tensor, positive: Tensor, neighbours: int = 8) -> Tenso
 
 
 def norm_difference(anchor: Tensor, positive: Tensor) -> Tensor:
-    """Sum over pairs of (|a_i| - |p_i|)^2 of raw network outputs (n, D).
-
-    Source: Tian et al., HyNet, NeurIPS 2020, equation 8.
-    """
+    """Sum over pairs of (|a_i| - |p_i|)^2 of raw outputs (n, D): Tian et al., HyNet, NeurIPS 2020, equation 8."""
     gap: Tensor = torch.linalg.vector_norm(anchor, dim=1) - torch.linalg.vector_norm(positive, dim=1)
     return gap.square().sum()
 

@@ -10,10 +10,9 @@ LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """Return the device of that name.
+    """The device of that name; "auto" is "cuda" where there is such a GPU, else "mps" (Apple's) if there, else "cpu".
 
-    "auto" is "cuda" where there is such a GPU, else "mps" (Apple's) where there is one, else "cpu". Raises InputError,
-    which lists the devices that are available, for a device that is absent or unknown.
+    Raises InputError, which lists the devices that are available, for a device that is absent or unknown.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     there = [kind for kind, present in available.items() if present]

@@ -18,8 +18,7 @@ DTYPES = {"fp32": torch.float32, "mixed": torch.float32, "adaptive": torch.bfloa
 class Engine:
     """A copy of a pruned relation network that takes chunks of prepared patches and of pairs.
 
-    For `precision` see `tiepoint.models.relater.LearnedRelater`. With `fill` the network is compiled, and every chunk
-    is filled up to this many patches; 0 does neither.
+    With `fill` it is compiled, and every chunk is filled up to this many patches; 0 does neither.
     """
 
     def __init__(self, net: nn.Module, precision: Precision, fill: int) -> None:

@@ -88,10 +88,9 @@ class LearnedRelater(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Relate as `probabilities` does, to 1e-4 of the logit: match probability (N,), float32.
+        """Relate as `probabilities` does, to 1e-4 of the logit, with gradients to the weights and to float patches.
 
-        Gradients flow to the weights and to float patches. In evaluation mode the network sees one chunk after
-        another, in training mode the whole batch.
+        In evaluation mode the network sees one chunk after another, in training mode the whole batch.
         """
         self._check_pair(first, second)
         if not len(first):
@@ -137,9 +136,8 @@ class LearnedRelater(nn.Module):
     def relate(self, first: Codes, second: Codes, pairs: Tensor | None = None) -> Tensor:
         """Relate codes of the first spectrum to codes of the second: match probability (M,) as by `probabilities`.
 
-        Each to its own, or those of `pairs` (M, 2), rows of `first` and of `second`, which are picked chunk by chunk: a
-        shortlist takes no copies of all its codes. Raises InputError for unequal counts without `pairs`, or rows that
-        are not there.
+        Each to its own, or those of `pairs` (M, 2), rows of `first` and of `second`, which are picked chunk by chunk,
+        without copies of all codes. Raises InputError for unequal counts without `pairs`, or rows that are not there.
         """
         counts = [len(codes[0]) for codes in (first, second)]
         if pairs is None:

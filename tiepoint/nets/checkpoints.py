@@ -44,34 +44,23 @@ def load_file(path: Path) -> tuple[str, nn.Module]:
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
-    """Read a torch file's state dict, unwrapped and without `module.` prefixes.
-
-    Raises InputError if it holds none, see also `tiepoint.files.read_plain`.
-    """
-    return unwrap(read_plain(path), str(path))
-
-
-def unwrap(content: Any, name: str) -> dict[str, Tensor]:
-    """Find the state dict in a checkpoint's content."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    """Read a torch file's state dict, unwrapped, without `module.` prefixes. Raises InputError if it holds none."""
+    content = read_plain(path)
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     items = list(content.items()) if isinstance(content, Mapping) else []
     if not items or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
-        raise InputError(f"{name}: holds no state dict")
+        raise InputError(f"{path}: holds no state dict")
     return {key.removeprefix("module."): value for key, value in items}
 
 
 def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tuple[str, nn.Module]:
-    """Find the network that `state` belongs to and load it, whatever its precision.
+    """Find the network that `state` belongs to and load it, whatever its precision; `name` is for errors.
 
     Understood are our own layouts, which are those of the released HardNet, HardNet-PS, SOSNet, TFeat, HyNet and
     SDGMNet and of kornia's HardNet, HardNet8, SOSNet, TFeat and HyNet, and the released KGL-Net. HyNet cannot be told
-    from SDGMNet and counts as it; L2-Net counts as HardNet.
-
-    Returns the network's name and the network, in evaluation mode. Raises InputError that names the first key that is
-    missing, left over or of another shape.
+    from SDGMNet and counts as it; L2-Net counts as HardNet. Returns the network's name and the network, in evaluation
+    mode. Raises InputError that names the first key that is missing, left over or of another shape.
     """
     if any(key.startswith(("layer1_com1.", "dif_conv.")) for key in state):
         state = kglnet_state(state, name)
@@ -99,10 +88,9 @@ def _options(network: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _fitted(net: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """A copy of `state` with the keys and types of `net`.
+    """A copy of `state` with the keys and types of `net`, in which batch counters may be missing.
 
-    Batch counters may be missing. The FRN of other projects keeps eps as a buffer, which here is a number of the layer,
-    and SDGMNet's release lists every layer a second time as `features.*`.
+    The FRN of other projects keeps eps as a buffer; SDGMNet's release lists every layer a second time as `features.*`.
     """
     twice = "features." if MARKS["sdgmnet"] in state else "\0"
     state = {key: value for key, value in state.items() if not key.startswith(twice)}
@@ -112,12 +100,11 @@ def _fitted(net: nn.Module, state: Mapping[str, Tensor], name: str) -> dict[str,
     own = net.state_dict()
     counters = {key: torch.tensor(0) for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state}
-    for key in own:
+    for key, value in own.items():
         if key not in state:
             raise InputError(f"{name}: {key} is missing")
-        if own[key].shape != state[key].shape:
-            raise InputError(f"{name}: {key} has the shape {tuple(state[key].shape)}, not {tuple(own[key].shape)}")
-    for key in state:
-        if key not in own:
-            raise InputError(f"{name}: {key} is left over")
+        if value.shape != state[key].shape:
+            raise InputError(f"{name}: {key} has the shape {tuple(state[key].shape)}, not {tuple(value.shape)}")
+    if left := [key for key in state if key not in own]:
+        raise InputError(f"{name}: {left[0]} is left over")
     return {key: state[key].to(value.dtype, copy=True) for key, value in own.items()}

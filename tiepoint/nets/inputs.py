@@ -16,10 +16,7 @@ def check_shape(patches: Tensor, name: str, smallest: int = 1) -> None:
 
 
 def prepare(patches: Tensor, size: int) -> Tensor:
-    """Patches (N, C, S, S), float in 0..1, uint8 or uint16, as float32 in 0..1 of side `size`.
-
-    Raises InputError for another type.
-    """
+    """Patches (N, C, S, S) as `floats` makes them, of side `size` as by `resize`."""
     return resize(floats(patches), size)
 
 

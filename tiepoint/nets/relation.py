@@ -47,10 +47,7 @@ class Relater(Protocol):
         ...
 
     def encode(self, patches: Tensor, slot: str) -> Codes:
-        """Do all that depends on one patch alone; `slot` is "first" or "second".
-
-        A network that mixes the two patches in its first layer returns the patches themselves.
-        """
+        """Do all that depends on one patch alone, which may be nothing; `slot` is "first" or "second"."""
         ...
 
     def relate(self, first: Codes, second: Codes) -> Tensor:
@@ -94,12 +91,10 @@ Network = TypeVar("Network", bound=nn.Module)
 def deploy(net: Network) -> Network:
     """Prune `net` to what its main head needs: a copy in evaluation mode, with `net.training_only` emptied.
 
-    The copy's state dict is a subset of the network's and its logits are the same bit for bit, since nothing that
-    is left is computed in another way. Put in training mode, it trains its main head alone.
-    Weights of a pruned network are loaded into `deploy(create(name))`.
+    The copy's state dict is a subset of the network's, and its logits are the same bit for bit. In training mode it
+    trains its main head alone. Weights of a pruned network are loaded into `deploy(create(name))`.
 
-    Source: the multi-loss post-pruning of RRL-Net, Information Fusion 2025: losses and branches that only help the
-    training cost nothing afterwards.
+    Source: the multi-loss post-pruning of RRL-Net, Information Fusion 2025.
     """
     names: tuple[str, ...] = net.training_only  # type: ignore[assignment]  # nn.Module types attributes as modules
     emptied: dict[int, object] = {id(net.get_submodule(name)): nn.ModuleDict() for name in names}

@@ -17,10 +17,7 @@ from tiepoint.nets.relation import deploy
 from tiepoint.nets.relational.afdnet import JointNorm
 
 # KGL-Net's training script writes its features and its metric network to files of their own.
-HALVES = {
-    "net-best-metric.pth": "net-best-metric-corr-desc.pth",
-    "net-best-desc.pth": "net-best-desc-corr-metric.pth",
-}
+HALVES = {"net-best-metric.pth": "net-best-metric-corr-desc.pth", "net-best-desc.pth": "net-best-desc-corr-metric.pth"}
 COMPANIONS = HALVES | {second: first for first, second in HALVES.items()}
 # Our submodules of KGL-Net and the released ones that make them up.
 KGLNET = {
@@ -65,10 +62,7 @@ FLATTENED = ("scfdm", "head.1")  # the dense layer that takes a map of 4x4
 
 
 def kglnet_state(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Give the state dict of KGL-Net the keys of ours: both its halves, the features and the metric network.
-
-    Layers are matched by their order, which is that of the released code. Raises InputError where a half is missing.
-    """
+    """Give KGL-Net's state dict the keys of ours, by the layers' order. Raises InputError where a half is missing."""
     halves = {"features": "layer1_com1.0.weight" in state, "metric network": "dif_conv.0.weight" in state}
     for half, present in halves.items():
         if not present:
@@ -90,14 +84,13 @@ def _layers(keys: Iterable[str], prefixes: Sequence[str]) -> list[str]:
 
 
 def load_keras(path: Path) -> tuple[str, nn.Module]:
-    """Load a relater from the .h5 or .hdf5 file that Keras 2 wrote, of a whole model or of its weights.
+    """Load a relater from the .h5 or .hdf5 file that Keras 2 wrote, of a whole model or of its weights, without Keras.
 
     Understood are RRL-Net, FIL-Net, EFR-Net, AFD-Net and SCFDM as the code released with RRL-Net makes them, whole or,
-    as RRL-Net's `match_model_best_test.hdf5`, pruned. No Keras is needed. Layers are matched by their kind and number;
-    that the numbers follow the order of the released script is established from that code, that a file holds no other
-    network of equal shapes is assumed.
-
-    Returns the network's name and the network, in evaluation mode. Raises InputError for another file or network.
+    as RRL-Net's `match_model_best_test.hdf5`, pruned. Layers are matched by their kind and number; that the numbers
+    follow the order of the released script is established from that code, that a file holds no other network of equal
+    shapes is assumed. Returns the network's name and the network, in evaluation mode. Raises InputError for another
+    file or network.
     """
     layers = read_keras(path)
     for network in KERAS:

@@ -36,19 +36,14 @@ def overlay(
     longest: int = MAX_SIDE_PX,
     tiles: int = 8,
 ) -> Picture:
-    """Image a over image b.
+    """Image a over image b, each (H, W) grey of any size and depth: RGB (H, W, 3) of b, reduced to `longest` px a side.
 
     Args:
-        a, b: (H, W) grey, of any size; 16-bit and float images are stretched to 8 bits.
         mapping: takes pixels of the full image a to pixels of the full image b.
         style: "colours" shows a in red and b in cyan, so that grey means that both agree. "checkerboard" alternates
             squares of a and b, and shows b alone where a does not reach.
         sizes: width and height of the full images, if a and b are reduced copies.
-        longest: largest side of the picture in pixels.
         tiles: number of squares along the longer side.
-
-    Returns:
-        RGB picture (H, W, 3) of b, reduced if it is larger than `longest`.
     """
     moving, fixed = to_uint8(a), reduced(to_uint8(b), longest)
     size_a, size_b = sizes or (a.shape[::-1], b.shape[::-1])
@@ -63,15 +58,10 @@ def overlay(
 
 
 def warped(a: Picture, mapping: Mapping, size: Size, shown: Size, full: Size | None = None) -> Picture:
-    """Image a, mapped onto a copy of image b that is `shown` wide and high; black where a does not reach.
+    """Image a, uint8, mapped onto a copy of image b that is `shown` wide and high; black where a does not reach.
 
-    Where a appears at a smaller scale, it is reduced before it is warped, by the scale at its centre.
-
-    Args:
-        a: (H, W), uint8.
-        mapping: takes pixels of the full image a to pixels of the full image b.
-        size, full: width and height of the full images b and a; None if a is no reduced copy.
-        shown: width and height of the result.
+    Where a appears at a smaller scale, it is reduced before it is warped, by the scale at its centre. `mapping` takes
+    pixels of the full images, whose widths and heights are `full`, None if a is no reduced copy, and `size`.
     """
     full = full or a.shape[::-1]
     matrix = mapping if isinstance(mapping, np.ndarray) else mapping.matrix
@@ -86,10 +76,7 @@ def warped(a: Picture, mapping: Mapping, size: Size, shown: Size, full: Size | N
 
 
 def outline(mapping: Mapping, size: Size) -> Points:
-    """The corners (4, 2) of image a, of `size` width and height, at the outer edges of its pixels, mapped to b.
-
-    A warp maps 64 points along the edges instead.
-    """
+    """Outer edges of image a, of `size` width and height, mapped to b: 4 corners (4, 2), or by a warp 64 points."""
     width, height = size
     edges = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
     if not isinstance(mapping, np.ndarray):

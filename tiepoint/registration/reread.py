@@ -42,16 +42,13 @@ def warp_bands(
     planes, valid = _read_bands(_given(view, image))
     _check_size(view, planes.shape[1:])
     shape = size[::-1]
-    bands, lost = [], []
-    for index, plane in enumerate(planes):
-        raster = Raster(plane, None if valid is None else valid[index], (0, 1))
-        if isinstance(mapping, np.ndarray):
-            pixels, reached = warp_image(raster, mapping, shape)
-        else:
-            pixels, reached = mapping.warp(raster, shape)
-        bands.append(pixels)
-        lost.append(~reached)
-    warped = np.ma.MaskedArray(np.stack(bands), np.stack(lost))
+    rasters = [Raster(plane, None if valid is None else valid[k], (0, 1)) for k, plane in enumerate(planes)]
+    if isinstance(mapping, np.ndarray):
+        bands = [warp_image(raster, mapping, shape) for raster in rasters]
+    else:
+        bands = [mapping.warp(raster, shape) for raster in rasters]
+    pixels, reached = (np.stack(parts) for parts in zip(*bands, strict=True))
+    warped = np.ma.MaskedArray(pixels, ~reached)
     return warped if len(bands) > 1 else warped[0]
 
 

@@ -64,21 +64,17 @@ def apply_if_better(
     elif tied.sum() < MIN_CORRESPONDENCES:
         reason = f"the relater takes {int(tied.sum())} of its tie points for matches"
     trial = WarpTrial(kind, count, before, after, reason)
-    if reason is not None:
-        return replace(registration, trial=trial)
-    return replace(
-        registration, inliers=tied, residuals=away[tied], probabilities=probabilities, warp=warp, trial=trial,
-    )  # fmt: skip
+    taken = {} if reason else {"inliers": tied, "residuals": away[tied], "probabilities": probabilities, "warp": warp}
+    return replace(registration, trial=trial, **taken)
 
 
 def _agreeing(
     kind: str, a: Points, b: Points, matrix: Points, near: NDArray[np.bool_], size: tuple[int, int], threshold: float
 ) -> tuple[NDArray[np.bool_], Points]:
-    """Which points agree with a warp of the others, begun with the `near`, and the distances (M,) from where it takes
-    them.
+    """Which points agree with a warp of the others, begun with the `near`, and how far away (M,) it takes them.
 
-    A wrong point draws its neighbours away too: the limit narrows, and those that were left out may come back, as may
-    those that only a warp explains.
+    A wrong point draws its neighbours away too: the limit narrows, and those left out, or that only a warp explains,
+    may come back.
     """
     kept, away = near, np.full(len(a), np.inf)
     for limit in LIMITS:
@@ -102,10 +98,7 @@ def _agreeing(
 def _related(
     views: tuple[View, View], points: Points, warp: Warp, relater: LearnedRelater, spectra: tuple[str, str] | None
 ) -> NDArray[np.float64] | None:
-    """Match probabilities (T,) of points (T, 2) of b with image a where the warp puts it.
-
-    None for a warp that folds, or without the images.
-    """
+    """Match probabilities (T,) of points (T, 2) of b with a as it is warped; None without images, or if it folds."""
     first, second = views[0].raster, views[1].raster
     if warp.folded > 0 or first is None or second is None:
         return None

@@ -41,13 +41,9 @@ class Cell:
 
 
 def plan(a: Raster, b: Raster, matrix: Points, up: Points, border: int) -> list[Cell]:
-    """The cells of b in which both images have valid pixels, from their reduced versions.
+    """The cells of b in which both images have valid pixels, from their reduced versions, which `matrix` maps a to b.
 
-    Args:
-        a, b: the reduced images.
-        matrix: (3, 3), maps pixels of the reduced a to those of the reduced b.
-        up: (3, 3), maps pixels of the reduced b to those of b.
-        border: px of the reduced b, at its border, that no cell reaches.
+    `up` (3, 3) maps pixels of the reduced b to those of b; no cell reaches `border` px of the reduced b at its border.
     """
     height, width = b.pixels.shape
     moved = cv2.warpPerspective(a.pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)

@@ -1,7 +1,5 @@
 """All candidates of all patches of a batch, for losses that weigh every negative and not only the hardest."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -10,25 +8,16 @@ from tiepoint.losses.mining import Candidates, similarity_at
 EXCLUDED = -1e30  # finite, so that a query without any negative gets a zero gradient and not NaN
 
 
-class Comparison(NamedTuple):
-    """2n queries, the anchors first, and m candidates each.
-
-    match (2n,): similarity to the query's match. similarity (2n, m): to each candidate. negative (2n, m), bool: the
-    candidates that belong to other points and are no duplicates.
-    """
-
-    match: Tensor
-    similarity: Tensor
-    negative: Tensor
-
-
 def compare_to_candidates(
     anchor: Tensor, positive: Tensor, candidates: Candidates, duplicate_threshold: float
-) -> Comparison:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compare each patch of the batch, unit vectors (n, D) of which rows match, with its match and its candidates.
 
     Candidates are the other side's patches ("cross", m = n) or all patches, anchors first ("all", m = 2n). Those closer
     than the L2 distance `duplicate_threshold` count as the same point and are ignored; 0: off.
+
+    Returns for the 2n queries, anchors first, the similarity to the match (2n,), that to each candidate (2n, m), and
+    which candidates are negatives (2n, m): those of other points that are no duplicates.
     """
     point = torch.arange(len(anchor), device=anchor.device)
     if candidates == "cross":
@@ -38,7 +27,7 @@ def compare_to_candidates(
         patches = torch.cat([anchor, positive])
         similarity, owner = patches @ patches.T, point.repeat(2)
     negative = (point.repeat(2)[:, None] != owner) & ~(similarity > similarity_at(duplicate_threshold))
-    return Comparison((anchor * positive).sum(dim=1).repeat(2), similarity, negative)
+    return (anchor * positive).sum(dim=1).repeat(2), similarity, negative
 
 
 def log_sum_exp(values: Tensor, negative: Tensor) -> Tensor:

@@ -44,11 +44,10 @@ def check_batch(loss: nn.Module, output: Any, labels: Tensor, patches: Patches, 
 
 
 class FeatureLoss(LossModule):
-    """A loss with `features`, a frozen network from patches to maps, see `tiepoint.nets.blocks.perceptual`; None at
-    first.
+    """A loss with `features`, a frozen network from patches to maps, see `tiepoint.nets.blocks.perceptual`, or None.
 
     Whoever trains sets it and moves it to the device. It is kept out of the loss's modules: its weights are neither in
-    the loss's state dict, so that checkpoints stay small, nor among its parameters, where an optimiser would find them.
+    the state dict, so that checkpoints stay small, nor among the parameters, where an optimiser would find them.
     `colour` says whether some of the patches are RGB, which features of grey patches do not take.
     """
 

@@ -40,8 +40,7 @@ class SoftPN(LossModule):
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
         """Loss of a batch of N >= 2 matching pairs, scalar float32 in 0..1, of what PN-Net or Q-Net returned.
 
-        `patches`, `relate` and `progress` are not used. Raises InputError for another network's output, ValueError for
-        a batch that does not fit.
+        Raises InputError for another network's output, ValueError for a batch that does not fit.
         """
         labels = check_batch(self, output, labels, patches, "first", "second")
         if len(labels) < 2:

@@ -40,9 +40,8 @@ class TranslationLoss(FeatureLoss):
     def forward(self, output: Any, labels: Tensor, patches: Patches, relate: Relate, progress: float = 0.0) -> Tensor:
         """Loss of a batch of N labelled pairs, scalar float32, of what SPIMNet returned.
 
-        `patches` are vis (N, 1 or 3, S, S) and nir (N, 1, S, S), float in 0..1, as the network saw them; `relate` and
-        `progress` are not used. Raises InputError for another network's output, ValueError for a batch that does not
-        fit.
+        `patches` are vis (N, 1 or 3, S, S) and nir (N, 1, S, S), float in 0..1, as the network saw them. Raises
+        InputError for another network's output, ValueError for a batch that does not fit.
         """
         labels = check_batch(self, output, labels, patches, "vis", "nir")
         if output.vis.ndim != 4:

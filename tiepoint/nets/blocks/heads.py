@@ -27,10 +27,7 @@ class Head(nn.Module):
 
 
 class ModuleHead(nn.Module):
-    """Two 3x3 convolutions before a `Head`: judges a pair by the common features of one FIL module.
-
-    Source: module heads of FIL-Net and RRL-Net.
-    """
+    """A `Head` behind two 3x3 convolutions, which judges a pair by the common features of one FIL module."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

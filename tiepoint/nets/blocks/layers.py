@@ -5,11 +5,10 @@ from torch import Tensor, nn
 
 
 class FRN(nn.Module):
-    """Filter response normalization: y = weight * x / sqrt(mean(x^2) + |eps|) + bias.
+    """Filter response normalization of (N, C, H, W): y = weight * x / sqrt(mean(x^2) + |eps|) + bias.
 
-    The mean runs over height and width of each channel of each sample; nothing depends on the batch.
-    The statistic is taken in float32 whatever the precision of `x`.
-    Input and output (N, C, H, W). Source: Singh and Krishnan, CVPR 2020, equation 1.
+    The mean runs over height and width of each channel of each sample, in float32 whatever the precision of `x`.
+    Source: Singh and Krishnan, CVPR 2020, equation 1.
     """
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
@@ -26,10 +25,7 @@ class FRN(nn.Module):
 
 
 class TLU(nn.Module):
-    """Thresholded linear unit: max(x, tau) with one learned tau a channel.
-
-    Input and output (N, C, H, W). Source: Singh and Krishnan, CVPR 2020, equation 3.
-    """
+    """Thresholded linear unit of (N, C, H, W): max(x, tau), tau learned a channel (Singh and Krishnan, CVPR 2020)."""
 
     def __init__(self, channels: int, tau: float = -1.0) -> None:
         super().__init__()
@@ -51,6 +47,11 @@ class Stage(nn.Sequential):
             else:
                 x = layer(x)
         return x
+
+
+def frn_block(inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> list[nn.Module]:
+    """Convolution 3x3, FRN and TLU."""
+    return [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias), FRN(outputs), TLU(outputs)]
 
 
 def z_normalise(patches: Tensor, eps: float = 1e-7) -> Tensor:

@@ -21,13 +21,12 @@ class VGG19Features(nn.Module):
     """VGG-19 up to block5_conv4 after its ReLU: (N, 1 or 3, S, S) -> (N, 512, S / 16, S / 16), S at least 16.
 
     One channel is repeated to three. 20,024,384 parameters, read from `path`: a state dict in torchvision's layout
-    (features.0.weight to features.34.bias; other keys are ignored), a torch or .safetensors file.
+    (features.0.weight to features.34.bias; other keys are ignored), a torch or .safetensors file. Raises InputError for
+    one that cannot be read or does not hold VGG-19.
 
     Patches enter as they are, as in RRL-Net and SPIMNet, and the papers' weights of the perceptual terms belong to
     that. Their VGG-19 comes from Keras, though, and was made for 0..255 minus a mean, torchvision's for inputs of
     deviation 1: the features here have another scale than theirs.
-
-    Raises InputError for a file that cannot be read or does not hold VGG-19.
 
     Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, configuration E.
     """
@@ -53,10 +52,9 @@ class VGG19Features(nn.Module):
 
 
 class SDGMNetFeatures(nn.Module):
-    """What SDGMNet's last convolution sees: (N, 1, S, S) in 0..1 -> (N, 128, 8, 8).
+    """What SDGMNet's last convolution sees: (N, 1, S, S) in 0..1, reduced to 32x32 first -> (N, 128, 8, 8).
 
-    Features for where VGG-19 does not fit: of patches and not of photographs, in one channel, 287,779 parameters.
-    Patches are reduced to 32x32 first. `net` is copied, and stays as it is.
+    Features for where VGG-19 does not fit: of patches, in one channel, 287,779 parameters. `net` is copied.
     """
 
     def __init__(self, net: SDGMNet) -> None:

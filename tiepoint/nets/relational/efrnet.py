@@ -62,23 +62,19 @@ class EFRNet(MultiLossRelater):
         return logits
 
 
-def features(size: int = 64) -> nn.Sequential:
+def features() -> nn.Sequential:
     """Four scales of two 3x3 convolutions, pooling and attention: (N, 1, 64, 64) -> (N, 256, 4, 4)."""
-    scales = []
-    channels = 1
-    for width in WIDTHS:
-        size //= 2
-        attention = AverageAttention(width, size, size)
-        scales.append(nn.Sequential(conv_norm(channels, width), conv_norm(width, width), nn.MaxPool2d(2), attention))
-        channels = width
-    return nn.Sequential(*scales)
+    sizes = zip((1, *WIDTHS), WIDTHS, (32, 16, 8, 4), strict=False)
+    return nn.Sequential(*(
+        nn.Sequential(conv_norm(before, c), conv_norm(c, c), nn.MaxPool2d(2), AverageAttention(c, side, side))
+        for before, c, side in sizes
+    ))  # fmt: skip
 
 
 class AverageAttention(MGLA):
     """Weighs features (N, C, H, W) along channels, height and width, each by its averages over the other two.
 
-    The averages of a dimension pass a convolution along it and a sigmoid, as in ECA-Net; the three gates multiply. MGLA
-    takes weighted averages instead, through the same convolutions.
+    As in ECA-Net, averages pass a convolution and a sigmoid; MGLA passes weighted averages through the same ones.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,5 +83,4 @@ class AverageAttention(MGLA):
         channels = self.over_channels(x.mean(dim=(2, 3)).unsqueeze(1)).view(n, c, 1, 1)
         height = self.over_height(x.mean(dim=(1, 3)).unsqueeze(1)).view(n, 1, h, 1)
         width = self.over_width(x.mean(dim=(1, 2)).unsqueeze(1)).view(n, 1, 1, w)
-        gated: Tensor = x * channels * (height * width)
-        return gated
+        return x * channels * (height * width)

@@ -5,13 +5,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from tiepoint.nets.blocks.heads import Head
-from tiepoint.nets.blocks.layers import FRN, TLU, Stage
+from tiepoint.nets.blocks.layers import FRN, TLU, Stage, frn_block
 from tiepoint.nets.relation import KEYS, Codes
 
 
 class Guided(NamedTuple):
-    """What KGL-Net returns in training mode. Its losses mine negatives by the descriptors and relate the codes of
-    those, see `KGLNet.relate`; a pruned network has neither descriptors nor common features."""
+    """What KGL-Net returns in training mode; a pruned network has neither descriptors nor common features."""
 
     logits: dict[str, Tensor]
     """match logit (N,) of the metric network, as "metric" """
@@ -51,7 +50,7 @@ class KGLNet(nn.Module):
         super().__init__()
         self.low = nn.ModuleDict({"vis": low(), "nir": low()})
         self.private = nn.ModuleDict({"vis": high(), "nir": high()})
-        self.metric = nn.Sequential(Stage(*block(256, 256)), Head(256))
+        self.metric = nn.Sequential(Stage(*frn_block(256, 256)), Head(256))
         tail = nn.Sequential(nn.Conv2d(256, 128, 8), nn.BatchNorm2d(128), nn.Flatten())
         self.descriptor = nn.ModuleDict({"common": high(), "tail": tail})
         for module in self.modules():
@@ -84,29 +83,21 @@ def low() -> Stage:
     """Features near the pixels: (N, 1, 64, 64) -> (N, 64, 32, 32). 65,577 parameters."""
     return Stage(
         *(FRN(1), TLU(1)),
-        *(*block(1, 32), *block(32, 32), ECA(3)),
-        *(*block(32, 64, stride=2), *block(64, 64), ECA(3)),
+        *(*frn_block(1, 32), *frn_block(32, 32), ECA(3)),
+        *(*frn_block(32, 64, stride=2), *frn_block(64, 64), ECA(3)),
     )
 
 
 def high() -> Stage:
     """Features far from the pixels: (N, 64, 32, 32) -> (N, 256, 8, 8). 1,109,002 parameters."""
     return Stage(
-        *(*block(64, 128, stride=2), *block(128, 128), ECA(5)),
-        *(*block(128, 256, stride=2), *block(256, 256), ECA(5)),
+        *(*frn_block(64, 128, stride=2), *frn_block(128, 128), ECA(5)),
+        *(*frn_block(128, 256, stride=2), *frn_block(256, 256), ECA(5)),
     )
 
 
-def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution 3x3 with bias, FRN and TLU."""
-    return [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), FRN(outputs), TLU(outputs)]
-
-
 class ECA(nn.Module):
-    """Weighs channels by their averages, which pass a convolution along the channels, without bias, and a sigmoid.
-
-    Source: Wang et al., ECA-Net, CVPR 2020.
-    """
+    """Weighs channels by their averages, through a convolution along them and a sigmoid (Wang et al., CVPR 2020)."""
 
     def __init__(self, kernel: int) -> None:
         super().__init__()

@@ -65,10 +65,7 @@ class PNNet(nn.Module):
 
 
 class QNet(PNNet):
-    """PN-Net under another loss, which is no part of a network; see docs/relation_networks.md. 1,124,224 parameters.
-
-    A quadruplet is two matching pairs of two points. The loss takes the smallest of four distances between the points
-    and the largest of two distances within them, where PN-Net's triplet has two and one.
+    """PN-Net under another loss, which is no part of a network; see `SoftPN`. 1,124,224 parameters.
 
     Source: Aguilera et al., Cross-spectral local descriptors via quadruplet network, Sensors 17:873, 2017.
     """

@@ -1,6 +1,7 @@
 """RRL-Net: relational representation learning across spectra."""
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ class RRLNet(MultiLossRelater):
 
     def __init__(self, aux_stages: Collection[int] = (3, 4, 5), attention: bool = True) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({name: LightEncoder(WIDTHS, attention=attention) for name in ("vis", "nir")})
+        self.encoders = nn.ModuleDict({name: LightEncoder(attention) for name in ("vis", "nir")})
         self.interaction = InteractionNetwork(WIDTHS, TRUNK, aux_stages)
         self.decoders = nn.ModuleDict({name: Decoder(WIDTHS[-1], attention=attention) for name in ("vis", "nir")})
         initialise(self)
@@ -64,25 +65,20 @@ class RRLNet(MultiLossRelater):
 class LightEncoder(nn.Module):
     """One convolution a scale: 3x3 convolution, batch norm, LeakyReLU, 2x2 maximum pooling (not in the first), MGLA.
 
-    Patches (N, 1, size, size) to features (N, widths[s], size / 2^s, size / 2^s) of each scale s, each made from the
-    one before. 394,364 parameters by default, batch-norm statistics included. `attention` False leaves MGLA out.
-
-    Source: RRL-Net, Information Fusion 2025.
+    Patches (N, 1, 64, 64) to features (N, WIDTHS[s], 64 / 2^s, 64 / 2^s) of each scale s, each made from the one
+    before. 394,364 parameters, batch-norm statistics included. `attention` False leaves MGLA out.
     """
 
-    def __init__(self, widths: Sequence[int] = (16, 32, 64, 128, 256), size: int = 64, attention: bool = True) -> None:
+    def __init__(self, attention: bool = True) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
-        channels = 1
-        for scale, width in enumerate(widths):
-            side = size >> scale
+        for scale, (before, width) in enumerate(pairwise((1, *WIDTHS))):
             pooling = [nn.MaxPool2d(2)] if scale else []
-            gates = [MGLA(width, side, side)] if attention else []
-            self.stages.append(nn.Sequential(conv_norm(channels, width), *pooling, *gates))
-            channels = width
+            gates = [MGLA(width, 64 >> scale, 64 >> scale)] if attention else []
+            self.stages.append(nn.Sequential(conv_norm(before, width), *pooling, *gates))
 
     def forward(self, patches: Tensor) -> tuple[Tensor, ...]:
-        """Give the features of every scale of `patches` (N, 1, size, size), the finest first."""
+        """Give the features of every scale of `patches` (N, 1, 64, 64), the finest first."""
         return scales(self.stages, patches)
 
 
@@ -101,13 +97,12 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = nn.Sequential()
-        for width in widths:
+        for before, width in pairwise((channels, *widths)):
             size *= 2
             doubling = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
             gates = [MGLA(width, size, size)] if attention else []
-            self.stages.append(nn.Sequential(conv_norm(channels, width), doubling, *gates))
-            channels = width
-        self.last = nn.Conv2d(channels, 1, 3, padding=1)
+            self.stages.append(nn.Sequential(conv_norm(before, width), doubling, *gates))
+        self.last = nn.Conv2d(widths[-1], 1, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct the patch (N, 1, S, S) of `features` (N, channels, size, size), in float32."""

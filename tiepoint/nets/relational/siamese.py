@@ -52,12 +52,7 @@ class Siamese(MultiLossRelater):
 
 
 class PseudoSiamese(MultiLossRelater):
-    """The Siamese network with a tower for each spectrum, which share no weights. 2,080,001 parameters.
-
-    Input, output and initialisation are those of `Siamese`.
-
-    Source: Aguilera et al., CVPR workshops 2016, after Zagoruyko and Komodakis, CVPR 2015.
-    """
+    """The `Siamese` network with a tower for each spectrum, which share no weights. 2,080,001 parameters."""
 
     def __init__(self) -> None:
         super().__init__()

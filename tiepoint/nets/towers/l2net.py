@@ -35,10 +35,7 @@ class L2Net(nn.Module):
         initialise_orthogonally(self)
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:
-        """Describe `patches` (N, 1, 32, 32), float, as unit vectors (N, dimension) in float32.
-
-        Without `normalize` the vectors have the length that the network gave them.
-        """
+        """Describe `patches` (N, 1, 32, 32), float, as (N, dimension), float32; `normalize` scales to length 1."""
         x = self._embed(z_normalise(patches))
         return unit_length(x) if normalize else x
 
@@ -156,9 +153,6 @@ class SOSNet(nn.Module):
         initialise_orthogonally(self)
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:
-        """Describe `patches` (N, 1, 32, 32), float in 0..1, as unit vectors (N, 128) in float32.
-
-        Without `normalize` the vectors have the length that the network gave them.
-        """
+        """Describe `patches` (N, 1, 32, 32), float in 0..1, as (N, 128), float32; `normalize` scales to length 1."""
         x = self.layers(patches).flatten(1).float() + 1e-10  # the release's guard: zero becomes uniform
         return unit_length(x, eps=0.0) if normalize else x

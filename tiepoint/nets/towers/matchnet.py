@@ -34,10 +34,7 @@ class MatchNet(nn.Module):
         self.bottleneck = nn.Linear(64 * 8 * 8, bottleneck) if bottleneck else nn.Identity()
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:
-        """Describe `patches` (N, 1, 64, 64), float in 0..1, as unit vectors (N, dimension) in float32.
-
-        Without `normalize` the vectors have the length that the network gave them.
-        """
+        """Describe `patches` (N, 1, 64, 64), float in 0..1, as (N, dimension); `normalize` scales to length 1."""
         x = (patches * 255 - 128) / 160
         x = self.pool(F.relu(self.conv0(x), inplace=True))
         x = self.pool(F.relu(self.conv1(x), inplace=True))

@@ -3,12 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.nets.blocks.layers import FRN, TLU, Stage
-
-
-def _block(inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)
-    return [convolution, FRN(outputs), TLU(outputs)]
+from tiepoint.nets.blocks.layers import FRN, TLU, Stage, frn_block
 
 
 class SDGMNet(nn.Module):
@@ -27,23 +22,17 @@ class SDGMNet(nn.Module):
 
     def __init__(self, dropout: float = 0.3, bias: bool = True) -> None:
         super().__init__()
-        self.layer1 = Stage(FRN(1), TLU(1), *_block(1, 32, 1, bias))
-        self.layer2 = Stage(*_block(32, 32, 1, bias))
-        self.layer3 = Stage(*_block(32, 64, 2, bias))
-        self.layer4 = Stage(*_block(64, 64, 1, bias))
-        self.layer5 = Stage(*_block(64, 128, 2, bias))
-        self.layer6 = Stage(*_block(128, 128, 1, bias))
-        self.layer7 = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Conv2d(128, self.dimension, 8, bias=False),
-            nn.BatchNorm2d(self.dimension, affine=False),
-        )
+        self.layer1 = Stage(FRN(1), TLU(1), *frn_block(1, 32, 1, bias))
+        self.layer2 = Stage(*frn_block(32, 32, 1, bias))
+        self.layer3 = Stage(*frn_block(32, 64, 2, bias))
+        self.layer4 = Stage(*frn_block(64, 64, 1, bias))
+        self.layer5 = Stage(*frn_block(64, 128, 2, bias))
+        self.layer6 = Stage(*frn_block(128, 128, 1, bias))
+        last = nn.Conv2d(128, self.dimension, 8, bias=False)
+        self.layer7 = nn.Sequential(nn.Dropout(dropout), last, nn.BatchNorm2d(self.dimension, affine=False))
 
     def forward(self, patches: Tensor, normalize: bool = True) -> Tensor:
-        """Describe `patches` (N, 1, 32, 32), float in 0..1, as unit vectors (N, 128) in float32.
-
-        Without `normalize` the vectors have the length that the network gave them.
-        """
+        """Describe `patches` (N, 1, 32, 32), float in 0..1, as (N, 128), float32; `normalize` scales to length 1."""
         x = patches
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4, self.layer5, self.layer6, self.layer7):
             x = layer(x)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiepoint.nets.blocks.fil import FIL
+from tiepoint.nets.blocks.interaction import FIL
 
 
 def shaken(channels: int) -> FIL:
