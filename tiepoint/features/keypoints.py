@@ -48,17 +48,11 @@ DEFAULT_SIGMA_PX = 64 / 12  # of keypoints without a scale: a patch of 12 sigmas
 
 @dataclass(frozen=True)
 class Keypoints:
-    """Keypoints by falling response.
+    """Keypoints by falling response."""
 
-    Attributes:
-        frames: (N, 2, 3), see `tiepoint.features.frames`.
-        responses: (N,) float32, the detector's own measure; SIFT's is the contrast.
-        opencv: the same keypoints as OpenCV holds them, where it found them; see `to_opencv`.
-    """
-
-    frames: NDArray[np.float64]
-    responses: NDArray[np.float32]
-    opencv: tuple[cv2.KeyPoint, ...] = ()
+    frames: NDArray[np.float64]  # (N, 2, 3), see `tiepoint.features.frames`
+    responses: NDArray[np.float32]  # (N,), the detector's own measure; SIFT's is the contrast
+    opencv: tuple[cv2.KeyPoint, ...] = ()  # the same as OpenCV holds them, where it found them; see `to_opencv`
 
     @classmethod
     def from_opencv(cls, found: tuple[cv2.KeyPoint, ...]) -> Keypoints:

@@ -34,25 +34,18 @@ Sizes = Sequence[Size]
 class Epipolar:
     """A fundamental or essential matrix, or why there is none.
 
-    Attributes:
-        matrix: (3, 3) of norm 1 and rank 2: b^T F a = 0 for pixels (x, y, 1), and b^T E a = 0 for directions
-            K^-1 (x, y, 1). None if refused.
-        inliers: (N,) bool, residual at most the threshold and, with cameras, in front of both; all False if refused.
-        residuals: (N,) Sampson distances in pixels; infinite if refused.
-        reason: why it was refused, in words; None if not.
-        plane: where the reason is that the points lie on a plane or the cameras only turned: the homography that
-            explains them, a to b, over all matches.
-        rotation: (3, 3), of cameras: directions of a to those of b; None of a fundamental matrix.
-        translation: (3,) of length 1: a point x of camera a lies at rotation x + s translation, s > 0.
+    `matrix` is (3, 3) of norm 1 and rank 2: b^T F a = 0 for pixels (x, y, 1), and b^T E a = 0 for directions
+    K^-1 (x, y, 1). `plane` is the homography a -> b over all matches, where it or cameras that only turned explain
+    them. A point x of camera a lies at rotation x + s translation of camera b, s > 0.
     """
 
-    matrix: Points | None
-    inliers: NDArray[np.bool_]
-    residuals: Points
-    reason: str | None = None
+    matrix: Points | None  # None if refused
+    inliers: NDArray[np.bool_]  # (N,), residual at most the threshold and, with cameras, in front of both; else False
+    residuals: Points  # (N,) Sampson distances in pixels; infinite if refused
+    reason: str | None = None  # why it was refused, in words; None if not
     plane: Estimate | None = None
-    rotation: Points | None = None
-    translation: Points | None = None
+    rotation: Points | None = None  # (3, 3), of cameras: directions of a to those of b; None of a fundamental matrix
+    translation: Points | None = None  # (3,) of length 1, of cameras
 
 
 def estimate_fundamental(

@@ -32,22 +32,14 @@ class PiecewiseAffine:
 
     With an affine matrix it is affine in each triangle. Outside their hull it is the matrix alone: the warp has a step
     there, unless `size` was given: then vertices around the image's border follow their neighbours.
-
-    Attributes:
-        matrix: (3, 3), a -> b.
-        vertices: (K, 2) pixels of a, tie points and those of the border.
-        shifts: (K, 2) pixels of b, their displacements.
-        triangles: (T, 3) indices of vertices.
-        smoothing: as given; 0 for None.
-        folded: share of the triangles that the warp mirrors; no grid is needed, as a triangle folds as a whole.
     """
 
-    matrix: Points
-    vertices: Points
-    shifts: Points
-    triangles: Rows
-    smoothing: float
-    folded: float
+    matrix: Points  # (3, 3), a -> b
+    vertices: Points  # (K, 2) pixels of a, tie points and those of the border
+    shifts: Points  # (K, 2) pixels of b, their displacements
+    triangles: Rows  # (T, 3) indices of vertices
+    smoothing: float  # as given; 0 for None
+    folded: float  # share of the triangles that the warp mirrors; no grid is needed, as a triangle folds as a whole
 
     @classmethod
     def fit(

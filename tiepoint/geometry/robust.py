@@ -23,19 +23,12 @@ MAX_ZOOM = 10.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A transform, or why there is none.
+    """A transform, or why there is none."""
 
-    Attributes:
-        matrix: (3, 3), maps a pixel (x, y, 1) of a to b; its last entry is 1. None if refused.
-        inliers: (N,) bool, residual at most the threshold; all False if refused.
-        residuals: (N,) pixels of b between a's mapped point and b's; infinite if refused or mapped to infinity.
-        reason: why it was refused, in words; None if not.
-    """
-
-    matrix: Points | None
-    inliers: NDArray[np.bool_]
-    residuals: Points
-    reason: str | None = None
+    matrix: Points | None  # (3, 3), maps a pixel (x, y, 1) of a to b; its last entry is 1; None if refused
+    inliers: NDArray[np.bool_]  # (N,), residual at most the threshold; all False if refused
+    residuals: Points  # (N,) pixels of b between a's mapped point and b's; infinite if refused or mapped to infinity
+    reason: str | None = None  # why it was refused, in words; None if not
 
 
 def estimate(

@@ -35,23 +35,15 @@ class ThinPlate:
 
     Source: Bookstein, PAMI 1989; Wahba, Spline Models for Observational Data, 1990, chapters 2 and 4. The spline is
     scipy's RBFInterpolator; the choice of the smoothing, which scipy lacks, is ours.
-
-    Attributes:
-        matrix: (3, 3), M: a -> b.
-        controls: (K, 2) pixels of a.
-        displacements: (K, 2) pixels of b from where M takes the controls, to which the spline is fitted.
-        centre: (2,), scale: pixels of a per unit, of the spline's coordinates, which have unit spread.
-        smoothing: as given or chosen.
-        folded: share of a grid over the image and of the tie points at which the warp mirrors the image.
     """
 
-    matrix: Points
-    controls: Points
-    displacements: Points
-    centre: Points
-    scale: float
-    smoothing: float
-    folded: float
+    matrix: Points  # (3, 3), M: a -> b
+    controls: Points  # (K, 2) pixels of a
+    displacements: Points  # (K, 2) pixels of b from where M takes the controls, to which the spline is fitted
+    centre: Points  # (2,), of the spline's coordinates, which have unit spread
+    scale: float  # pixels of a per unit of these
+    smoothing: float  # as given or chosen
+    folded: float  # share of a grid over the image and of the tie points at which the warp mirrors the image
 
     @classmethod
     def fit(

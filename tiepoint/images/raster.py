@@ -30,25 +30,18 @@ RGB: tuple[str, ...] = ("red", "green", "blue")
 class Raster:
     """One grey image, or a window of it.
 
-    Attributes:
-        pixels: (H, W), uint8, uint16 or float32 and finite. Pixels that are not valid hold the image's median, which
-            makes weaker edges than nodata values do.
-        mask: (H, W) bool, valid pixels; None if all are.
-        limits: the grey values that stand for 0 and 1, see `tiepoint.images.pixels.value_range`; of valid pixels, and
-            of the whole image also in a window.
-        geo: georeference of these pixels, or None.
-        name: what errors call it.
-        bands: names of the bands of the image that it comes from.
-        orientation: by which the stored image was turned, see `tiepoint.images.header`; 1 if it was not.
+    Pixels that are not valid hold the image's median, which makes weaker edges than nodata values do. `limits` are the
+    grey values that stand for 0 and 1 of valid pixels, see `tiepoint.images.pixels.value_range`, and of the whole image
+    also in a window.
     """
 
-    pixels: Planes
-    mask: Mask | None
+    pixels: Planes  # (H, W), uint8, uint16 or float32 and finite
+    mask: Mask | None  # (H, W) bool, valid pixels; None if all are
     limits: tuple[float, float]
-    geo: Geo | None = None
-    name: str = "image"
-    bands: tuple[str, ...] = ("1",)
-    orientation: int = 1
+    geo: Geo | None = None  # georeference of these pixels
+    name: str = "image"  # what errors call it
+    bands: tuple[str, ...] = ("1",)  # names of the bands of the image that it comes from
+    orientation: int = 1  # by which the stored image was turned, see `tiepoint.images.header`; 1 if it was not
 
     def to_uint8(self) -> NDArray[np.uint8]:
         """An 8-bit version for detectors and for display, stretched by `limits`; uint8 as it is."""

@@ -83,4 +83,5 @@ class AverageAttention(MGLA):
         channels = self.over_channels(x.mean(dim=(2, 3)).unsqueeze(1)).view(n, c, 1, 1)
         height = self.over_height(x.mean(dim=(1, 3)).unsqueeze(1)).view(n, 1, h, 1)
         width = self.over_width(x.mean(dim=(1, 2)).unsqueeze(1)).view(n, 1, 1, w)
-        return x * channels * (height * width)
+        gated: Tensor = x * channels * (height * width)
+        return gated

@@ -38,8 +38,11 @@ class Siamese(MultiLossRelater):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tower = tower(1)
+        self._add_towers()
         self.head = head()
+
+    def _add_towers(self) -> None:
+        self.tower = tower(1)
 
     def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 64, 64), float in 0..1 -> the feature (N, 256); both spectra are treated alike."""
@@ -51,22 +54,15 @@ class Siamese(MultiLossRelater):
         return logit[:, 0].float()
 
 
-class PseudoSiamese(MultiLossRelater):
+class PseudoSiamese(Siamese):
     """The `Siamese` network with a tower for each spectrum, which share no weights. 2,080,001 parameters."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def _add_towers(self) -> None:
         self.towers = nn.ModuleDict({"vis": tower(1), "nir": tower(1)})
-        self.head = head()
 
     def encode(self, patches: Tensor, slot: str) -> Codes:
         """Patches (N, 1, 64, 64), float in 0..1, of the slot "first" or "second" -> the feature (N, 256)."""
         return (self.towers[KEYS[slot]](centred(patches)),)
-
-    def relate(self, first: Codes, second: Codes) -> Tensor:
-        """Features of N first and N second patches -> match logit (N,)."""
-        logit: Tensor = self.head(torch.cat([*first, *second], dim=1))
-        return logit[:, 0].float()
 
 
 class TwoChannel(MultiLossRelater):
