@@ -63,9 +63,10 @@ def apply_if_better(
         reason = f"it folds {warp.folded:.2%} of the image"
     elif tied.sum() < MIN_CORRESPONDENCES:
         reason = f"the relater takes {int(tied.sum())} of its tie points for matches"
-    trial = WarpTrial(kind, count, before, after, reason)
-    taken = {} if reason else {"inliers": tied, "residuals": away[tied], "probabilities": probabilities, "warp": warp}
-    return replace(registration, trial=trial, **taken)
+    registration = replace(registration, trial=WarpTrial(kind, count, before, after, reason))
+    if reason is not None:
+        return registration
+    return replace(registration, inliers=tied, residuals=away[tied], probabilities=probabilities, warp=warp)
 
 
 def _agreeing(
