@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_directory
+from tiepoint.files import atomic_directory, write_json
 
 FORMAT = "tiepoint-patchset"
 VERSION = 1
@@ -46,6 +46,7 @@ ARRAYS = ("patches", "points", "images", "spectra")
 OPTIONAL = ("positions", "pairs")
 NAMES = "images.json"
 REBUILD = "build the PatchSet again"
+Shape = tuple[int, ...]
 _DTYPES = {"points": "int64", "images": "int32", "spectra": "uint8", "positions": "float32", "pairs": "int64"}
 
 
@@ -106,10 +107,8 @@ class PatchSet(_Arrays):
     def open(cls, directory: str | Path, verify: bool = False) -> PatchSet:
         """Open a PatchSet without reading its patches.
 
-        With `verify` everything is read and the content hashes compared, about one second for each gigabyte.
-
-        Raises:
-            InputError: no PatchSet, a foreign version, a shape, type or hash that the manifest does not state.
+        With `verify` everything is read and the content hashes compared, about one second for each gigabyte. Raises
+        InputError for no PatchSet, a foreign version, or a shape, type or hash that the manifest does not state.
         """
         directory = Path(directory)
         manifest = _read_manifest(directory)
@@ -156,12 +155,10 @@ class PatchSet(_Arrays):
     ) -> Iterator[PatchSetWriter]:
         """Yield a writer whose arrays are to be filled; the folder appears when the block ends without an exception.
 
-        `positions` says whether there are positions, `pairs` how many pairs the set defines, 0 for none.
-        The disk space is reserved first, so that a full disk is an error here and not a crash later.
-
-        Raises:
-            InputError: the folder exists and is not empty, or the arguments make no PatchSet.
-            OSError: the disk is full or the folder not writable.
+        `positions` says whether there are positions, `pairs` how many pairs the set defines, 0 for none. The disk space
+        is reserved first, so that a full disk is an error here and not a crash later. Raises InputError where the
+        folder exists and is not empty or the arguments make no PatchSet, OSError where the disk is full or the folder
+        not writable.
         """
         if np.dtype(dtype) not in (np.dtype(np.uint8), np.dtype(np.uint16)):
             raise InputError(f"{directory}: patches are uint8 or uint16, not {np.dtype(dtype)}")
@@ -201,8 +198,7 @@ class PatchSet(_Arrays):
                 "provenance": provenance or {},
                 "licence": licence,
             }
-            text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-            (temporary / "manifest.json").write_text(text, encoding="utf-8")
+            write_json(temporary / "manifest.json", manifest)
 
 
 class PatchSetWriter(_Arrays):
@@ -237,7 +233,7 @@ class PatchSetWriter(_Arrays):
             pages.madvise(mmap.MADV_DONTNEED)  # loses nothing, since the mapping of the file is shared
 
 
-def _allocate(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:
+def _allocate(path: Path, shape: Shape, dtype: str) -> np.memmap[Any, Any]:
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
     with path.open("r+b") as file:  # on a full disk, a hole in a sparse file would end the process with SIGBUS
         if hasattr(os, "posix_fallocate"):
@@ -323,9 +319,7 @@ def _check_pairs(directory: str | Path, pairs: NDArray[np.int64], spectra: NDArr
         raise InputError(f"{directory}: pair {row} is {pairs[row].tolist()}: {fault}")
 
 
-def _kinds(
-    shape: tuple[int, ...], dtype: str, pairs: Any, names: Iterable[str]
-) -> dict[str, tuple[tuple[int, ...], str]]:
+def _kinds(shape: Shape, dtype: str, pairs: Any, names: Iterable[str]) -> dict[str, tuple[Shape, str]]:
     """Shape and type of the arrays of these names in a set with patches of `shape` and `dtype`."""
     shapes = {"patches": shape, "positions": (shape[0], 2), "pairs": (pairs, 3)}
     dtypes = {"patches": dtype, **_DTYPES}

@@ -62,10 +62,6 @@ def register_many(
     Args:
         pairs: see `tiepoint.batch.pair_list`.
         out: folder of the results, which one run at a time writes to.
-        describer: a name or a path.
-        options: of `register`.
-        batch: how many pairs at a time, and what is kept.
-        relater: a name or a path, see `register`.
         report: file name, in each pair's folder, of a page of HTML that shows the registration.
         warp_output: file name (.tif), in each accepted pair's folder, of all bands of a on the grid of b; needs
             rasterio.
@@ -73,8 +69,7 @@ def register_many(
         progress: called with pairs done and their number.
         flat: fields of the options by name, which replace those of `options` and `batch`.
 
-    Returns:
-        A row for each pair, in their order.
+    Returns a row for each pair, in their order.
 
     Raises:
         InputError: no pairs, names that are not unique, options that no pair could be registered with, a folder that

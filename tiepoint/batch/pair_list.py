@@ -30,9 +30,8 @@ def read_table(path: str | Path) -> list[Pair]:
     Without a name a pair is called by its files: "left-right" for left.png and right.tif, "0001" for vis/0001.png and
     nir/0001.png, and by their whole paths where that would call two pairs alike. Other columns are not read.
 
-    Raises:
-        InputError: a file that is no such table, without pairs, with a row of the wrong length or an empty cell, with
-            a pair or a name twice, or with a name that cannot be a folder's; it names the line.
+    Raises InputError that names the line: a file that is no such table, without pairs, with a row of the wrong length
+    or an empty cell, with a pair or a name twice, or with a name that cannot be a folder's.
     """
     path = Path(path)
     try:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from tiepoint.data.noise import LEVELS, draw, rotations
 
@@ -41,20 +41,12 @@ class Augmentation:
     """What lies beyond the stored patch. The published augmentation has black corners (zeros)."""
 
 
-def augment(
-    pairs: Tensor, how: Augmentation, margin: float, size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def augment(pairs: Tensor, how: Augmentation, margin: float, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Augment pairs of stored patches and reduce them to a network's input.
 
-    Args:
-        pairs: (n, 2, C, S, S) uint8 or uint16 or float in 0..1, on the generator's device.
-        how: the augmentation.
-        margin: width of a stored patch over the width that the network sees.
-        size: side at the network's input.
-        generator: source of all draws.
-
-    Returns:
-        anchors and positives, each (n, C, size, size), float32 in 0..1.
+    `pairs` (n, 2, C, S, S) are uint8 or uint16 or float in 0..1, on the device of the generator, from which all draws
+    come. `margin` is the width of a stored patch over the width that the network sees, `size` the side at its input.
+    Returns anchors and positives, each (n, C, size, size), float32 in 0..1.
     """
     count, _, channels, side, _ = pairs.shape
     patches = unit_floats(pairs.reshape(2 * count, channels, side, side))
@@ -95,7 +87,7 @@ def _linear(matrices: Tensor) -> Tensor:
     return torch.cat([matrices, torch.zeros_like(matrices[:, :, :1])], dim=2)
 
 
-def _crop(how: Augmentation, count: int, generator: torch.Generator) -> Tensor:
+def _crop(how: Augmentation, count: int, generator: Generator) -> Tensor:
     """Random parts of the patch: area uniform, ratio log-uniform, position uniform (Szegedy et al., CVPR 2015)."""
     area = between(how.crop_area, _uniform(count, generator))
     low, high = map(math.log, how.crop_ratio)
@@ -105,7 +97,7 @@ def _crop(how: Augmentation, count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([torch.diag_embed(sides), shift[:, :, None]], dim=2)
 
 
-def _dihedral(kind: str, count: int, generator: torch.Generator) -> Tensor:
+def _dihedral(kind: str, count: int, generator: Generator) -> Tensor:
     device = generator.device
     if kind == "none":
         return _linear(torch.eye(2, device=device).repeat(count, 1, 1))
@@ -130,9 +122,9 @@ def between(bounds: tuple[float, float], share: Tensor) -> Tensor:
     return bounds[0] + (bounds[1] - bounds[0]) * share
 
 
-def _uniform(count: int, generator: torch.Generator) -> Tensor:
+def _uniform(count: int, generator: Generator) -> Tensor:
     return torch.rand(count, generator=generator, device=generator.device)
 
 
-def _normal(count: int, generator: torch.Generator) -> Tensor:
+def _normal(count: int, generator: Generator) -> Tensor:
     return torch.randn(count, generator=generator, device=generator.device)

@@ -15,16 +15,9 @@ def central_crop(patches: Tensor, margin: float, size: int = 64) -> Tensor:
     interpolation; for factors that are not integers its samples sit up to 0.09 source pixels off. At the border the
     weights are shared among the pixels inside.
 
-    Args:
-        patches: (N, C, S, S), float in 0..1.
-        margin: stored side over the side to keep, at least 1.
-        size: side of the result in samples.
-
-    Returns:
-        (N, C, size, size) of the patches' dtype and device; `patches` itself if margin is 1 and size is S.
-
-    Raises:
-        InputError: another shape or type, or a margin below 1.
+    `patches` (N, C, S, S) are float in 0..1, and `margin` is the stored side over the side to keep. Returns (N, C,
+    size, size) of the patches' dtype and device; `patches` itself if margin is 1 and size is S. Raises InputError for
+    another shape or type, or a margin below 1.
     """
     if patches.ndim != 4 or patches.shape[2] != patches.shape[3] or not patches.is_floating_point():
         raise InputError(f"patches {tuple(patches.shape)} {patches.dtype}: a crop takes (N, C, S, S), float in 0..1")

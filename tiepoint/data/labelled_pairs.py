@@ -61,8 +61,7 @@ def is_cross(patch_set: PatchSet) -> bool:
 def cross_points(patch_set: PatchSet, rows: Rows | None = None) -> CrossPoints:
     """Find the points, among `rows` if given, that both spectra show, by rising id; of several patches the first one.
 
-    Raises:
-        InputError: the set has not two spectra, or no point has a patch in both.
+    Raises InputError if the set has not two spectra, or no point has a patch in both.
     """
     spectra = patch_set.manifest["spectra"]
     if not is_cross(patch_set):
@@ -131,10 +130,9 @@ def labelled_pairs(patch_set: PatchSet, count: int = 2500, seed: int = 0, rows: 
     first patches of the same points with second patches of other points of the category, see `draw_nonmatches`. A point
     without non-matches is left out.
 
-    `rows` are the patches that may be used; of the set's own pairs those count whose two patches are among them.
-
-    Raises:
-        InputError: count below 1, a negative seed, a category without non-matches, no pairs left, or as `cross_points`.
+    `rows` are the patches that may be used; of the set's own pairs those count whose two patches are among them. Raises
+    InputError for a count below 1, a negative seed, a category without non-matches, no pairs left, or as
+    `cross_points`.
     """
     if count < 1:
         raise InputError(f"count is {count}, must be at least 1")

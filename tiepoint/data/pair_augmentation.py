@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from tiepoint.data.augmentation import between, unit_floats
 from tiepoint.errors import InputError
@@ -45,9 +45,7 @@ class PairAugmentation:
             raise InputError(f"crop is {self.crop}: give a share of the side from 0 to below 0.5")
 
 
-def augment_pairs(
-    first: Tensor, second: Tensor, how: PairAugmentation, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def augment_pairs(first: Tensor, second: Tensor, how: PairAugmentation, generator: Generator) -> tuple[Tensor, Tensor]:
     """Augment pairs of patches; the number of draws depends on the shapes and options alone.
 
     Each patch by itself goes through 0, 1 or 2 (equally likely) different operations of: blur, gamma, scaling along x
@@ -83,7 +81,7 @@ def turn_all(patches: Tensor, flip: Tensor, turns: Tensor) -> Tensor:
     return result
 
 
-def _joint(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _joint(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Draw elements of the dihedral group, as `turn_all` takes them."""
     device = generator.device
     # Left-right, up-down (a flip left-right and half a turn), a quarter turn, half a turn, three quarters.
@@ -103,7 +101,7 @@ def _joint(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return flip, turns
 
 
-def _some_of(kinds: int, count: int, generator: torch.Generator) -> Tensor:
+def _some_of(kinds: int, count: int, generator: Generator) -> Tensor:
     """Draw (2, count) int64: 0, 1 or 2 (equally likely) different ones of `kinds` operations in random order; -1 where
     a round does nothing."""
     device = generator.device
@@ -113,7 +111,7 @@ def _some_of(kinds: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.stack([torch.where(number > 0, one, -1), torch.where(number > 1, other, -1)])
 
 
-def _apart(patches: Tensor, how: PairAugmentation, generator: torch.Generator) -> Tensor:
+def _apart(patches: Tensor, how: PairAugmentation, generator: Generator) -> Tensor:
     """Change each of the patches (N, C, S, S) by itself."""
     count, device = len(patches), generator.device
     rounds = _some_of(8 if how.crop else 7, count, generator)

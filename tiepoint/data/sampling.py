@@ -24,10 +24,7 @@ class PairSampler:
     """Draws `batch` points uniformly without repetition and two distinct patches of each.
 
     Points that occur once cannot make a pair and are left out. `points` (N,) are the ids of a PatchSet, `rows` those of
-    them that may be used, all if None.
-
-    Raises:
-        InputError: fewer points with two patches than `batch`.
+    them that may be used, all if None. Raises InputError for fewer points with two patches than `batch`.
     """
 
     def __init__(self, points: Rows, batch: int, seed: int, rows: Rows | None = None) -> None:
@@ -64,9 +61,8 @@ class CrossSampler:
     both lie in one scene. Where the set defines its pairs, these are drawn instead, uniformly without repetition;
     without `nonmatches` the matches among them. `rows` of the set may be used, all if None.
 
-    Raises:
-        InputError: fewer points or pairs than a batch takes, a point that no other is far enough from, or non-matches
-            asked of a set whose pairs are of one kind.
+    Raises InputError for fewer points or pairs than a batch takes, a point that no other is far enough from, or
+    non-matches asked of a set whose pairs are of one kind.
     """
 
     def __init__(

@@ -24,15 +24,9 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
     bound, since an ever smaller T is ever better; logits that tell nothing or the opposite give the upper one. Fit T on
     pairs that chose neither the weights nor the test's result. Scaling changes neither the order of pairs nor FPR95.
 
-    Args:
-        labels: (N,) 0 or 1, both among them.
-        logits: (N,), finite.
-
-    Returns:
-        T within these bounds; 1 where T changes nothing, as for logits that are all 0.
-
-    Raises:
-        InputError: unequal lengths, other labels, one class alone, NaN or infinity.
+    `labels` (N,) are 0 or 1, both among them, and `logits` (N,) finite. Returns T within these bounds; 1 where T
+    changes nothing, as for logits that are all 0. Raises InputError for unequal lengths, other labels, one class alone,
+    NaN or infinity.
 
     Source: Guo, Pleiss, Sun, Weinberger (ICML 2017), section 4.2.
     """
@@ -64,16 +58,9 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
     """Mean over pairs of |mean probability - share of matches| in the pair's bin, in 0..1; 0 is calibrated.
 
-    Bins of equal width over 0..1, each with its lower edge, the last with both. The probability is that of a match, for
-    matches and non-matches alike, not the confidence in the decision.
-
-    Args:
-        labels: (N,) 0 or 1.
-        probabilities: (N,) in 0..1.
-        bins: at least 1.
-
-    Raises:
-        InputError: unequal lengths, no pairs, other labels, NaN or another number beyond 0..1, no bins.
+    `labels` (N,) are 0 or 1, `probabilities` (N,) in 0..1: that of a match, for matches and non-matches alike, not the
+    confidence in the decision. Bins are of equal width over 0..1, each with its lower edge, the last with both. Raises
+    InputError for unequal lengths, no pairs, other labels, NaN or another number beyond 0..1, no bins.
 
     Source: Guo, Pleiss, Sun, Weinberger (ICML 2017), section 2, for two classes.
     """

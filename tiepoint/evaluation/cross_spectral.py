@@ -98,20 +98,13 @@ def evaluate_cross_spectral(
     The pairs are the set's own where it defines any, else seeded ones, see
     `tiepoint.data.labelled_pairs.labelled_pairs`. A describer sees every patch once, in grey; a relater sees pairs as
     they are stored. Both see the central crop that undoes the set's margin. Patches are read BATCH at a time.
+    Descriptors are compared by L2 distance.
 
-    Args:
-        patch_set: of two spectra.
-        models: name -> a relater, or a describer: (N, 1, 64, 64) float in 0..1 -> (N, D), compared by L2 distance.
-        options: which pairs are measured, and how.
-        progress: called with (steps done, steps in all): a patch described or a pair related is one.
-        flat: fields of CrossSpectralOptions, which win over `options`.
+    `flat` are fields that win over `options`. `progress` is called with (steps done, steps in all): a patch described
+    or a pair related is one. Returns the score of each model by name, the categories in the order of their names.
 
-    Returns:
-        model -> CrossScore, the categories in the order of their names.
-
-    Raises:
-        InputError: no set of two spectra, a category without matches or without non-matches, an unknown rule, a relater
-            of other spectra, scores that are NaN, or a describer that returns NaN or one descriptor for all patches.
+    Raises InputError for no set of two spectra, a category without matches or without non-matches, an unknown rule, a
+    relater of other spectra, scores that are NaN, or a describer that returns NaN or one descriptor for all patches.
     """
     how = override(options or CrossSpectralOptions(), flat)
     if how.rule not in RULES:
@@ -119,18 +112,14 @@ def evaluate_cross_spectral(
     pairs = labelled_pairs(patch_set, how.count, how.seed)
     for category, (matches, others) in count_pairs(pairs).items():
         if not matches or not others:
-            raise InputError(
-                f"{patch_set.directory}: category {category} has {matches} matches and {others} non-matches: "
-                "the error at 95 % recall needs both"
-            )
+            found = f"category {category} has {matches} matches and {others} non-matches"
+            raise InputError(f"{patch_set.directory}: {found}: the error at 95 % recall needs both")
     stored = patch_set.manifest["spectra"]
     for name, model in models.items():
         if is_relater(model) and not how.any_spectra and sorted(model.spectra) != sorted(stored):
-            raise InputError(
-                f"{name}: relates {' and '.join(model.spectra)}, but {patch_set.directory} holds "
-                f"{' and '.join(stored)}: give a set of its spectra, or any_spectra (--any-spectra) to relate them all "
-                "the same"
-            )
+            related, held = (" and ".join(spectra) for spectra in (model.spectra, stored))
+            remedy = "give a set of its spectra, or any_spectra (--any-spectra) to relate them all the same"
+            raise InputError(f"{name}: relates {related}, but {patch_set.directory} holds {held}: {remedy}")
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
     total = sum(len(pairs) if is_relater(model) else len(rows) for model in models.values())
     results: dict[str, CrossScore] = {}

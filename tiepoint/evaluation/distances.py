@@ -24,11 +24,10 @@ Descriptor = NDArray[np.float32]
 
 
 def similarity_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Similarity of every descriptor of `first` (N, D) to every one of `second` (M, D).
+    """Similarity (N, M) of every descriptor of `first` (N, D) to every one of `second` (M, D).
 
-    Returns:
-        (N, M): the inner products, in -1..1, if all norms are within NORM_TOLERANCE of 1, otherwise minus half the
-        squared L2 distances, computed in float64. Compare only scores of one call: the two differ by an offset of 1.
+    The inner products, in -1..1, if all norms are within NORM_TOLERANCE of 1, otherwise minus half the squared L2
+    distances, computed in float64. Compare only scores of one call: the two differ by an offset of 1.
     """
     if _are_unit(first) and _are_unit(second):
         return np.asarray(first @ second.T)
@@ -144,9 +143,8 @@ def _screen(first: Descriptor, second: Descriptor, metric: Metric) -> tuple[Desc
     dimension = first.shape[1]
     if metric == "L1":
         matrix = torch.cdist(torch.from_numpy(first), torch.from_numpy(second), p=1).numpy()
-        return np.asarray(matrix), (dimension + 4) * (
-            ROUNDING * matrix.max(axis=1, initial=0).astype(np.float64) + UNDERFLOW
-        )
+        largest = matrix.max(axis=1, initial=0).astype(np.float64)
+        return np.asarray(matrix), (dimension + 4) * (ROUNDING * largest + UNDERFLOW)
     squares = _squares(second)
     longest = float(np.sqrt(squares.max(initial=0)))
     matrix = _products(first * np.float32(-2), second)

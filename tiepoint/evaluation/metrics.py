@@ -87,15 +87,9 @@ def fpr_at(positives: NDArray[Any], negatives: NDArray[Any], tpr: NDArray[np.flo
 def matrix_scores(similarity: NDArray[Any], groups: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Scores of matches and of non-matches in a matrix of first patches (rows) by second patches (columns).
 
-    Args:
-        similarity: (N, N); the diagonal holds the matches.
-        groups: (N,); given, only second patches of one group with the row's own are non-matches.
-
-    Returns:
-        (N,) and (M,) of the matrix's dtype, as `error_at_95` and `fpr_at` take them.
-
-    Raises:
-        InputError: no square matrix, NaN in it, or no non-match.
+    The diagonal of `similarity` (N, N) holds the matches. With `groups` (N,) only second patches of one group with the
+    row's own are non-matches. Returns (N,) and (M,) of the matrix's dtype, as `error_at_95` and `fpr_at` take them.
+    Raises InputError for no square matrix, NaN in it, or no non-match.
     """
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or not len(similarity):
         raise InputError(f"similarity is {similarity.shape}, must be (N, N) with matches on the diagonal")

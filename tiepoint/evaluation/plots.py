@@ -36,11 +36,7 @@ def check_suffix(path: Path) -> None:
 def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
     """Draw ROC curves over a logarithmic FPR axis and write them atomically; the suffix chooses the format.
 
-    An FPR of 0 has no place on the axis and is drawn at its left end.
-
-    Raises:
-        InputError: an unknown suffix.
-        OSError: the file cannot be written.
+    An FPR of 0 has no place on the axis and is drawn at its left end. Raises InputError for an unknown suffix.
     """
     path = Path(path)
     check_suffix(path)
@@ -63,9 +59,7 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
 def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str, float | None]]], path: Path) -> None:
     """Draw one panel for each figure, in percent, and in it one row for each system: its mean, its spread as a bar.
 
-    Args:
-        results: system -> (figure -> mean, figure -> standard deviation or None), in 0..1.
-        path: of the picture; the suffix chooses the format.
+    `results` maps systems to (figure -> mean, figure -> standard deviation or None), in 0..1.
     """
     check_suffix(path)
     names = list(results)

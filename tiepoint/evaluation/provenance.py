@@ -14,20 +14,13 @@ RULE_OF_RECIPE: dict[str, Selection] = {"best": "best on validation", "last": "l
 def statement(protocol: str, *, variant: str, split: str, selection: str | None = None, **more: Any) -> dict[str, Any]:
     """State a result: protocol, variant, split, the code's version, which epoch was measured, and `more`.
 
-    Args:
-        protocol: such as "hpatches" or "phototour".
-        variant: of the protocol, such as "python" or "article".
-        split: of the data, such as "full" or "liberty -> notredame".
-        selection: how the measured weights were chosen among those of a training run, one of SELECTIONS; None where
-            that is unknown or nothing was trained.
-        more: further entries, in their order; nothing here is copied or checked.
+    `protocol` is such as "hpatches" or "phototour", `variant` one of it, such as "python" or "article", and `split`
+    that of the data, such as "full" or "liberty -> notredame". `selection` is how the measured weights were chosen
+    among those of a training run; None where that is unknown or nothing was trained. Nothing of `more` is copied or
+    checked.
 
-    Returns:
-        A dict ready for JSON where `more` is. Weights chosen on the test data carry `"test_selected": True`: their
-        numbers flatter.
-
-    Raises:
-        InputError: `selection` is not one of SELECTIONS.
+    Returns a dict ready for JSON where `more` is. Weights chosen on the test data carry `"test_selected": True`: their
+    numbers flatter. Raises InputError for a `selection` that is not one of SELECTIONS.
     """
     if selection is not None and selection not in SELECTIONS:
         raise InputError(f"selection {selection!r}: there are {', '.join(SELECTIONS)}")

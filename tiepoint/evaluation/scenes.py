@@ -82,9 +82,8 @@ def _positions(project: ColmapProject, ids: NDArray[np.int64]) -> NDArray[np.flo
     try:
         return np.stack([known[i] for i in ids.tolist()])
     except KeyError as missing:
-        raise InputError(
-            f"{project.directory}: points3D.bin lacks point {missing} of images.bin: export both"
-        ) from None
+        fault = f"points3D.bin lacks point {missing} of images.bin"
+        raise InputError(f"{project.directory}: {fault}: export both") from None
 
 
 def _join(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
@@ -127,26 +126,17 @@ def evaluate_scenes(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[SceneScore]:
-    """Measure describers on the same patches of COLMAP projects.
+    """Measure describers on the same patches of COLMAP projects, folders with images/, sparse/ and database.db.
 
-    Args:
-        projects: folders with images/, sparse/ and database.db.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors, compared by L2 distance.
-        levels: of `tiepoint.data.noise.LEVELS`. Each starts from the same seed, so it does not depend on the others.
-        points: number of points of each scene; all of a scene that has fewer.
-        seed: seed of the points and of the noise.
-        progress: called with (steps done, steps in all).
+    Descriptors are compared by L2 distance. Each level of noise starts from the same seed, so it does not depend on the
+    others. A scene that has fewer than `points` gives all. `progress` is called with (steps done, steps in all).
 
-    Returns:
-        A score for each describer, level and scene, in this order; `mean_scores` reduces them.
-
-    Raises:
-        InputError: a project or level that cannot be used, or a describer that returns NaN.
+    Returns a score for each describer, level and scene, in this order; `mean_scores` reduces them. Raises InputError
+    for a project or level that cannot be used, or a describer that returns NaN.
     """
     if not levels or not set(levels) <= set(LEVELS) or len(set(levels)) < len(levels) or not projects or points < 2:
-        raise InputError(
-            f"give projects, at least 2 points for each scene, and levels, each once, of {', '.join(LEVELS)}"
-        )
+        needed = "at least 2 points for each scene, and levels, each once"
+        raise InputError(f"give projects, {needed}, of {', '.join(LEVELS)}")
     opened = _named(projects)
     each = 1 + len(describers) * (1 + len(levels))
     scores, steps = [], itertools.count(1)

@@ -15,7 +15,7 @@ from tiepoint.evaluation.distances import similarity_rows
 from tiepoint.patches import PatchSet
 from tiepoint.types import Progress, Rows
 
-Describe = Callable[[Tensor], Tensor]
+Describe = Callable[[Tensor], Tensor]  # patches (N, 1, S, S), float in 0..1, S mostly 64 -> descriptors (N, D)
 BATCH = 1024
 
 
@@ -51,8 +51,7 @@ def draw_pairs(patch_set: PatchSet, count: int, seed: int = 0) -> Pairs:
     patches of it. "random": the first patch with any patch of another point. "same-image": the first patch with a patch
     of another point in the image of the second patch, the confusion that matching two images has to avoid.
 
-    Raises:
-        InputError: no point occurs twice, only one point, or a count below 1.
+    Raises InputError where no point occurs twice, for only one point, or a count below 1.
     """
     if count < 1:
         raise InputError(f"count is {count}, must be at least 1")
@@ -83,23 +82,15 @@ def evaluate_pairs(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Verification]]:
-    """Measure describers on the same pairs.
+    """Measure describers on the same pairs of a set of one channel.
 
-    Every patch in a pair is described once, after the central crop that undoes the set's margin.
+    Every patch in a pair is described once, after the central crop that undoes the set's margin. Descriptors are
+    compared by L2 distance. `count` is the number of matches, and of non-matches of each kind. `progress` is called
+    with (patches described, patches in all), over all describers.
 
-    Args:
-        patch_set: of one channel.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors, compared by L2 distance.
-        count: matches, and non-matches of each kind.
-        seed: of the pairs.
-        progress: called with (patches described, patches in all), over all describers.
-
-    Returns:
-        describer -> "random", "same-image" -> Verification. Where no second patch shares its image with another point,
-        "same-image" is left out; matches without such a non-match do not count there.
-
-    Raises:
-        InputError: as `draw_pairs`, or a describer that refuses the patches or returns NaN.
+    Returns describer -> "random", "same-image" -> Verification. Where no second patch shares its image with another
+    point, "same-image" is left out; matches without such a non-match do not count there. Raises InputError as
+    `draw_pairs`, or for a describer that refuses the patches or returns NaN.
     """
     pairs = draw_pairs(patch_set, count, seed)
     rows = np.unique(np.concatenate([pairs.first, pairs.second, *pairs.negatives.values()]))

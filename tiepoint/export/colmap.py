@@ -94,7 +94,6 @@ def write_database(
     """Write a COLMAP database, whole or not at all.
 
     Args:
-        path: of the new file.
         images: features by the image's path below COLMAP's image folder; images get ids from 1 in this order.
         matches: for each pair of names (M, 2) rows of the two images' keypoints.
         cameras: one for all, one for each name, or None for a guess for each image.
@@ -157,10 +156,8 @@ def _by_pair(
         limits = np.array([len(images[name]) for name in names])
         if len(outside := np.argwhere((rows < 0) | (rows >= limits))):
             row, side = outside[0]
-            raise InputError(
-                f"{title}, row {row}: keypoint {rows[row, side]}, but {names[side]} has {limits[side]}: "
-                "give the features that were matched"
-            )
+            fault = f"keypoint {rows[row, side]}, but {names[side]} has {limits[side]}"
+            raise InputError(f"{title}, row {row}: {fault}: give the features that were matched")
         first, second = (ids[name] for name in names)
         pair = min(first, second) * LARGEST_ID + max(first, second)
         if pair in result:
@@ -176,10 +173,8 @@ def _camera(name: str, features: Features, cameras: Mapping[str, Camera] | Camer
     if camera is None:
         raise InputError(f"{name}: no camera given: give one for each image, one for all, or none")
     if camera.model not in MODELS or len(camera.params) != MODELS[camera.model][1]:
-        raise InputError(
-            f"{name}: camera {camera.model} with {len(camera.params)} parameters: there are "
-            + ", ".join(f"{model} ({count})" for model, (_, count) in MODELS.items())
-        )
+        known = ", ".join(f"{model} ({count})" for model, (_, count) in MODELS.items())
+        raise InputError(f"{name}: camera {camera.model} with {len(camera.params)} parameters: there are {known}")
     if tuple(camera.size) != tuple(features.size):
         sizes = (f"{width}x{height}" for width, height in (features.size, camera.size))
         raise InputError("{}: is {} pixels, its camera {}: give its own".format(name, *sizes))

@@ -44,20 +44,12 @@ def match_folder(
 ) -> MatchedFolder:
     """Describe the images of a folder and of its subfolders once each, and match them.
 
-    All features are held in memory: 4 MB for 8,000 keypoints of 128 numbers.
+    All features are held in memory: 4 MB for 8,000 keypoints of 128 numbers. `pairs` are names to match, see
+    `read_pairs`; every image with every other if None. `device` is where the describer computes: "auto" (cuda, mps or
+    cpu), or a torch device. `progress` is called with images and pairs done, and their number.
 
-    Args:
-        directory: the folder.
-        describer: a name, a path or a loaded one.
-        detection: which keypoints are detected.
-        matching: how they are matched.
-        pairs: names to match, see `read_pairs`; every image with every other if None.
-        device: where the describer computes: "auto" (cuda, mps or cpu), or a torch device.
-        progress: called with images and pairs done, and their number.
-
-    Raises:
-        InputError: no folder, a name that is not in it, an option that suits no image, or fewer than two images that
-            can be used.
+    Raises InputError for no folder, a name that is not in it, an option that suits no image, or fewer than two images
+    that can be used.
     """
     directory = Path(directory)
     names = chosen(directory, pairs)
@@ -118,10 +110,8 @@ def check_one_size(directory: Path, names: Sequence[str]) -> None:
             continue
         first = first or (name, header.width, header.height)
         if (header.width, header.height) != first[1:]:
-            raise InputError(
-                f"{directory / name}: is {header.width}x{header.height} pixels, {first[0]} {first[1]}x{first[2]}: "
-                "images of one camera have one size"
-            )
+            sizes = f"{header.width}x{header.height} pixels, {first[0]} {first[1]}x{first[2]}"
+            raise InputError(f"{directory / name}: is {sizes}: images of one camera have one size")
 
 
 def read_pairs(path: str | Path) -> list[Pair]:

@@ -34,18 +34,13 @@ def write_warped(
 ) -> None:
     """Resample all bands of image a onto the grid of b and write them with the georeference of b, atomically.
 
-    By the transform block by block, in bounded memory; by a warp band by band.
+    By the transform block by block, in bounded memory; by a warp band by band. `image` is the file that was registered
+    as image a, and `registration` accepted, by a model that maps points. `nodata` is the value of pixels that a does
+    not reach or that are not valid in it; None writes a mask into the file. `progress` is called with (blocks or bands
+    done, those in all).
 
-    Args:
-        path: GeoTIFF to write.
-        image: the file that was registered as image a.
-        registration: accepted, by a model that maps points.
-        nodata: value of pixels that a does not reach or that are not valid in it; None writes a mask into the file.
-        progress: called with (blocks or bands done, those in all).
-
-    Raises:
-        InputError: a registration that maps no points, an image of another size, no rasterio, or what
-            `tiepoint.images.resample.warp_to_geotiff` refuses.
+    Raises InputError for a registration that maps no points, an image of another size, no rasterio, or what
+    `tiepoint.images.resample.warp_to_geotiff` refuses.
     """
     _check_name(path)
     if registration.transform is None:

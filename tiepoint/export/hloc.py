@@ -60,10 +60,8 @@ def read_features(path: str | Path, name: str) -> HlocFeatures:
             raise InputError(f"{path}: {name} has no {key}: is it a file of hloc's features?")
     keypoints, descriptors = table["keypoints"].astype(np.float64), table["descriptors"].astype(np.float32)
     if keypoints.shape[1:] != (2,) or descriptors.shape[1:] != keypoints.shape[:1]:
-        raise InputError(
-            f"{path}: {name} has keypoints {keypoints.shape} and descriptors {descriptors.shape}: "
-            "must be (N, 2) and (D, N)"
-        )
+        shapes = f"keypoints {keypoints.shape} and descriptors {descriptors.shape}"
+        raise InputError(f"{path}: {name} has {shapes}: must be (N, 2) and (D, N)")
     width, height = (int(v) for v in table["image_size"])
     scores = table.get("scores", np.ones(len(keypoints))).astype(np.float32)
     scales = table["scales"].astype(np.float32) if "scales" in table else None
@@ -79,14 +77,9 @@ def write_matches(
 ) -> None:
     """Write a group a pair: matches0 (N,) int32, a row of the second image or -1, and matching_scores0 (N,) float32.
 
-    Args:
-        path: of the file.
-        images: features by name; N is the number of the first image's keypoints.
-        matches: (M, 2) rows for each pair of names.
-        scores: (M,) in 0..1 for each pair; 1 if None. Keypoints without a match get 0.
-
-    Raises:
-        InputError: a name or row that is not there, a keypoint with two matches, or two pairs of one group.
+    `images` are features by name; N is the number of the first image's keypoints. `matches` are (M, 2) rows for each
+    pair of names, and `scores` (M,) in 0..1; 1 if None. Keypoints without a match get 0. Raises InputError for a name
+    or row that is not there, a keypoint with two matches, or two pairs of one group.
     """
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
         for (a, b), table in matches.items():

@@ -27,9 +27,7 @@ class LAFDescriptor(nn.Module):
     kornia samples from the finer level of its pyramid, so its own patches are a little sharper.
 
     A frame of zeros, with which kornia fills up a batch, has a descriptor of zeros; drop it with `laf_is_filled`.
-
-    Args:
-        describer: a name, a path or a loaded one. The weights of a learned one move with the module.
+    `describer` is a name, a path or a loaded one; the weights of a learned one move with the module.
     """
 
     def __init__(self, describer: str | Path | Describer = "sdgmnet") -> None:

@@ -116,10 +116,9 @@ def compare(net: nn.Module, path: Path, inputs: Sequence[str], size: int, title:
             if difference > allowed and kind.startswith("constant"):
                 allowed = max(allowed, 2 * distance(run_torch(net, [touch(p) for p in patches]), expected))
             if not difference <= allowed:  # NaN too
-                raise InputError(
-                    f"{title}: ONNX Runtime and torch differ by {difference:.2g} on {kind} patches, batch {batch}: "
-                    "not written; try other versions of torch, onnxscript and onnxruntime"
-                )
+                fault = f"ONNX Runtime and torch differ by {difference:.2g} on {kind} patches, batch {batch}"
+                remedy = "try other versions of torch, onnxscript and onnxruntime"
+                raise InputError(f"{title}: {fault}: not written; {remedy}")
             largest = max(largest, difference if difference <= TOLERANCE else 0.0)
     return largest
 
@@ -153,9 +152,8 @@ def refused(title: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise InputError(
-            f"{title}: cannot be exported ({reason}): not written; try other versions of torch, onnxscript, onnxruntime"
-        ) from error
+        remedy = "try other versions of torch, onnxscript, onnxruntime"
+        raise InputError(f"{title}: cannot be exported ({reason}): not written; {remedy}") from error
 
 
 @contextmanager

@@ -95,7 +95,6 @@ def as_grey(image: NDArray[Any]) -> NDArray[Any]:
     if image.ndim == 3 and image.shape[2] in (1, 3):
         image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.shape[2] == 3 else image[:, :, 0]
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise InputError(
-            f"image of shape {image.shape}, {image.dtype}: give grey (H, W) or BGR (H, W, 3), uint8, uint16 or float32"
-        )
+        needed = "grey (H, W) or BGR (H, W, 3), uint8, uint16 or float32"
+        raise InputError(f"image of shape {image.shape}, {image.dtype}: give {needed}")
     return np.ascontiguousarray(image)

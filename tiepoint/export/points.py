@@ -42,12 +42,8 @@ def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = N
     Convention: QGIS counts from the corner of the top-left pixel, and y of the source grows upwards, so a pixel (x, y)
     is (x + 0.5, -y - 0.5).
 
-    Args:
-        path: file to write.
-        registration: accepted; a refused one has no tie points, for which InputError is raised.
-        geo: georeference of one of the images; without it the map is the other image's own pixels, in the same
-            convention.
-        of: whose georeference it is; the other image is the source.
+    `geo` is the georeference of image `of`, and the other image the source; without it the map is the other image's own
+    pixels, in the same convention. Raises InputError for a refused registration, which has no tie points.
     """
     _, rows = table(registration)
     _refuse_none(path, rows)

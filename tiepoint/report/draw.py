@@ -127,9 +127,8 @@ def _side_by_side(a: NDArray[np.uint8], b: NDArray[np.uint8], points: Points) ->
     height, shares = max(len(a), len(b)), [image.shape[1] / image.shape[0] for image in (a, b)]
     wide = height * sum(shares)
     height = max(1, round(height * min(max(wide, MIN_WIDTH_PX), MAX_WIDTH_PX, MAX_HEIGHT_PX * sum(shares)) / wide))
-    left, right = (
-        _resized(image, max(1, round(height * share)), height) for image, share in zip((a, b), shares, strict=True)
-    )
+    widths = [max(1, round(height * share)) for share in shares]
+    left, right = _resized(a, widths[0], height), _resized(b, widths[1], height)
     gap = np.full((height, GAP_PX), PAPER[0], dtype=np.uint8)
     placed = []
     for image, shown, at, start in ((a, left, points[:, :2], 0), (b, right, points[:, 2:], left.shape[1] + GAP_PX)):

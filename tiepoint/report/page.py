@@ -45,10 +45,8 @@ def write_report(
         raster = as_raster(image, name, known.band)  # the pixels that were registered: turned, of a band, masked
         if (size := raster.pixels.shape[::-1]) != known.size:
             found, needed = ("x".join(map(str, shape)) for shape in (size, known.size))
-            raise InputError(
-                f"{raster.name}: {found} pixels, but what was registered has {needed}: "
-                "give the registered images, in the same order"
-            )
+            fault = f"{found} pixels, but what was registered has {needed}"
+            raise InputError(f"{raster.name}: {fault}: give the registered images, in the same order")
         levels.append(raster.to_uint8())
         names.append(raster.name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
     data = payload(registration, (names[0], names[1]))
@@ -113,9 +111,8 @@ def _kinds(registration: Registration) -> str:
     if registration.accepted:
         ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEW_MODELS else PLANE_KINDS
         lines = [(f"{agreeing:,} {ours}", "agrees"), (f"{total - agreeing:,} {others}", "disagrees")]
-    return " ".join(
-        f'<span><span style="background: rgb(var(--{colour}))"></span>{escape(text)}</span>' for text, colour in lines
-    )
+    mark = '<span><span style="background: rgb(var(--{}))"></span>{}</span>'
+    return " ".join(mark.format(colour, escape(text)) for text, colour in lines)
 
 
 def _numbers(data: dict[str, Any]) -> str:

@@ -22,7 +22,8 @@ from tiepoint.training.validation import CrossSpectralValidation, PointValidatio
 from tiepoint.types import Rows
 
 Sampler = Callable[[int], Batch]
-Validator = Callable[[int, torch.device], PointValidation | CrossSpectralValidation]
+AnyValidation = PointValidation | CrossSpectralValidation
+Validator = Callable[[int, torch.device], AnyValidation]
 
 
 def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
@@ -35,10 +36,8 @@ def split(recipe: Recipe, data: PatchSet) -> tuple[Sampler, Validator]:
     settings, seed = recipe.validation, recipe.seed
     if not is_cross(data):
         if relates:
-            raise InputError(
-                f"{data.directory}: has the spectrum {data.manifest['spectra'][0]} alone, and {recipe.network} relates "
-                "patches of two: build a set with `tiepoint data aligned`"
-            )
+            fault = f"the spectrum {data.manifest['spectra'][0]} alone, and {recipe.network} relates patches of two"
+            raise InputError(f"{data.directory}: has {fault}: build a set with `tiepoint data aligned`")
         if settings.test_data:
             raise InputError("recipe key validation.test_data: the selection `paper` is for sets across two spectra")
         used, held = split_points(data.points, settings.fraction, seed)
@@ -102,9 +101,7 @@ def deployed(net: nn.Module, recipe: Recipe) -> nn.Module:
     return deploy(net) if recipe.network in nets.RELATERS else net
 
 
-def calibration(
-    net: nn.Module, recipe: Recipe, validation: PointValidation | CrossSpectralValidation
-) -> dict[str, Any]:
+def calibration(net: nn.Module, recipe: Recipe, validation: AnyValidation) -> dict[str, Any]:
     """What a relater's card says of its probabilities: the temperature fitted on validation pairs, and the errors."""
     if not isinstance(validation, CrossSpectralValidation) or recipe.network not in nets.RELATERS:
         return {}

@@ -22,6 +22,7 @@ from tiepoint.nets.inputs import channels_for, luma, resize
 from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Recipe
+from tiepoint.types import Rows
 
 CPU_CHUNK = 64  # patches or pairs in memory at once
 DESCRIBER_GPU_CHUNK, PAIR_GPU_CHUNK = 8192, 1024
@@ -30,16 +31,13 @@ DESCRIBER_GPU_CHUNK, PAIR_GPU_CHUNK = 8192, 1024
 class PointValidation:
     """Fixed pairs, one for each point; FPR95 of each first patch against all other second patches."""
 
-    def __init__(
-        self, recipe: Recipe, data: PatchSet, rows: NDArray[np.int64], size: int, device: torch.device
-    ) -> None:
+    def __init__(self, recipe: Recipe, data: PatchSet, rows: Rows, size: int, device: torch.device) -> None:
         settings, seed = recipe.validation, recipe.seed
         repeated = np.unique(data.points[rows], return_counts=True)[1]
         self.count = min(settings.pairs, int((repeated >= 2).sum()))
         if self.count < 2:
-            raise InputError(
-                f"{data.directory}: fewer than two points with two patches to validate on: raise validation.fraction"
-            )
+            fault = "fewer than two points with two patches to validate on"
+            raise InputError(f"{data.directory}: {fault}: raise validation.fraction")
         pairs = PairSampler(data.points, self.count, seed, rows)(0).rows
         self.statement = f"{self.count} held-out points, second patch with {settings.noise} frame noise"
         generator = torch.Generator().manual_seed(seed)
@@ -62,9 +60,7 @@ class PointValidation:
 class CrossSpectralValidation:
     """Fixed pairs, as many non-matches as matches; FPR95 by a relater's logits or by the distance of descriptors."""
 
-    def __init__(
-        self, recipe: Recipe, data: PatchSet, rows: NDArray[np.int64] | None, size: int, device: torch.device
-    ) -> None:
+    def __init__(self, recipe: Recipe, data: PatchSet, rows: Rows | None, size: int, device: torch.device) -> None:
         settings, seed = recipe.validation, recipe.seed
         pairs = labelled_pairs(data, settings.pairs, seed, rows)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[: 2 * settings.pairs])
@@ -72,10 +68,8 @@ class CrossSpectralValidation:
         self.relates = recipe.network in nets.RELATERS
         self.count = int(self.labels.sum())
         if not 0 < self.count < len(chosen):
-            raise InputError(
-                f"{data.directory}: {self.count} matches and {len(chosen) - self.count} non-matches to validate on, "
-                "both are needed: raise validation.pairs or validation.fraction"
-            )
+            fault = f"{self.count} matches and {len(chosen) - self.count} non-matches to validate on, both are needed"
+            raise InputError(f"{data.directory}: {fault}: raise validation.pairs or validation.fraction")
         self.patches, self.margin = data.patches, data.margin
         held = "held-out scenes" if settings.by == "scenes" else "held-out points"
         origin = "test data" if settings.test_data else held
@@ -99,6 +93,6 @@ class CrossSpectralValidation:
         """False positive rate at 95 % recall, 0..1."""
         return fpr95(self.labels, self.scores(net))
 
-    def _side(self, rows: NDArray[np.int64], net: nn.Module, slot: str) -> Tensor:
+    def _side(self, rows: Rows, net: nn.Module, slot: str) -> Tensor:
         patches = channels_for(central_crop(as_float(self.patches[rows]), self.margin), net, slot)
         return resize(patches.to(self.device), self.size)

@@ -52,8 +52,7 @@ def build_aligned(
         source: folder or table of image pairs, see `tiepoint.data.builders.aligned_pairs.find_scenes`.
         out: folder to write; must not exist.
         spectra: their names, of the first and of the second image of each pair.
-        options: which patches are cut; single fields may be given as `flat`.
-        licence: of the images, recorded in the manifest.
+        flat: fields of `options`, which they replace.
         progress: called with (steps done, steps in all), two for each pair.
 
     Raises:

@@ -38,9 +38,8 @@ def find_scenes(source: str | Path, spectra: tuple[str, str]) -> list[ScenePair]
     the columns first and second, and if wanted transform (a file of the matrix) and category, with paths relative to
     the table; a scene is named by the path of its first image.
 
-    Raises:
-        InputError: no pairs, an image without its partner, a transform without images, an image in two pairs, a
-            missing file or column, or something that is not a matrix.
+    Raises InputError for no pairs, an image without its partner, a transform without images, an image in two pairs, a
+    missing file or column, or something that is not a matrix.
     """
     source = Path(source)
     if source.is_dir():

@@ -31,18 +31,12 @@ def build_colmap(
     Point ids are numbered through all projects, so points of different projects never share one. Images are read in
     `workers` threads, one image each: memory stays bounded by a few images and their patches.
 
-    Args:
-        projects: COLMAP project folders.
-        out: folder to write; must not exist.
-        support: width of the patch that a describer sees, in sigmas.
-        margin: stored width over `support`; more than 1 leaves room to turn, shift and scale patches in training.
-        licence: of the images, recorded in the manifest.
-        workers: number of threads.
-        progress: called with (images done, images in all).
+    `out` must not exist. `support` is the width of the patch that a describer sees, in sigmas, and `margin` the stored
+    width over it; more than 1 leaves room to turn, shift and scale patches in training. `progress` is called with
+    (images done, images in all).
 
-    Raises:
-        InputError: no project, one twice, one that cannot be read, no observations, or images that are
-            of several depths, of 32 bits, or not of the size that the model was made from.
+    Raises InputError for no project, one twice, one that cannot be read, no observations, or images that are of several
+    depths, of 32 bits, or not of the size that the model was made from.
     """
     if not projects:
         raise InputError("give at least one project: a folder with images/, sparse/*.bin and database.db")
@@ -101,12 +95,10 @@ def _point_bases(projects: Sequence[ColmapProject]) -> dict[Path, tuple[NDArray[
     return bases
 
 
-def _ordered(
-    pool: ThreadPoolExecutor, function: Callable[[Any], Any], jobs: Sequence[Any], ahead: int
-) -> Iterator[Any]:
+def _ordered(pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Sequence[Any], ahead: int) -> Iterator[Any]:
     """Results in the order of `jobs`, with at most `ahead` of them computed or waiting."""
     source = iter(jobs)
-    pending = [pool.submit(function, job) for job in islice(source, ahead)]
+    pending = [pool.submit(work, job) for job in islice(source, ahead)]
     while pending:
         yield pending.pop(0).result()
-        pending += [pool.submit(function, job) for job in islice(source, 1)]
+        pending += [pool.submit(work, job) for job in islice(source, 1)]

@@ -42,20 +42,16 @@ def build_homography(
 ) -> HPatches:
     """Cut strips of patches from image sequences and write them in the layout of HPatches.
 
-    A sequence is a folder with the images 1.<suffix> to 6.<suffix> and text files H_1_2 to H_1_6, each the 3x3 matrix
-    that maps a pixel (x, y, 1) of image 1 to image k, pixel centres at integers. Patches are square in image 1. In
-    the others a frame is mapped by the homography's derivative at its centre, as an affine detector would find it.
-    Keypoints are SIFT's, the strongest first; those with a patch, noise included, that leaves its image are dropped.
+    A sequence is a folder of `root` with the images 1.<suffix> to 6.<suffix> and text files H_1_2 to H_1_6, each the
+    3x3 matrix that maps a pixel (x, y, 1) of image 1 to image k, pixel centres at integers. Patches are square in image
+    1. In the others a frame is mapped by the homography's derivative at its centre, as an affine detector would find
+    it. Keypoints are SIFT's, the strongest first; those with a patch, noise included, that leaves its image are
+    dropped.
 
-    Args:
-        root: folder of the sequences.
-        kinds: sequence -> "v" for a change of viewpoint or "i" of illumination; its strips go to v_<sequence>.
-        out: folder to write; must not exist.
-        options: which patches are cut; single fields may be given as `flat`.
-        progress: called with (sequences done, sequences in all).
-
-    Raises:
-        InputError: a sequence or one of its files is missing or damaged, or no keypoint is left.
+    `kinds` maps a sequence to "v" for a change of viewpoint or "i" of illumination; its strips go to v_<sequence>.
+    `out` must not exist, `flat` gives single fields of `options`, and `progress` is called with (sequences done,
+    sequences in all). Raises InputError where a sequence or one of its files is missing or damaged, or no keypoint is
+    left.
     """
     settings = asdict(override(options or HomographyOptions(), flat))
     _check_kinds(root, kinds)

@@ -34,10 +34,8 @@ class AlignedOptions:
     def __post_init__(self) -> None:
         if self.keypoints not in ("first", "second"):
             raise InputError(f"keypoints is {self.keypoints!r}: must be first or second")
-        border = (SIZE // 2, 10**6)
-        _check(
-            self, max_keypoints=(1, 10**6), features=(0, 10**7), contrast=(0, 1), min_distance=(0, 1e6), border=border
-        )
+        border = (SIZE // 2, 1e6)
+        _check(self, max_keypoints=(1, 1e6), features=(0, 1e7), contrast=(0, 1), min_distance=(0, 1e6), border=border)
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,8 @@ def download(url: str, part: Path, *, timeout: float, progress: Progress | None 
     it still has the same file. Proxies are those of the environment (http_proxy, https_proxy, no_proxy). The server may
     be silent for `timeout` seconds. `progress` is called with (bytes done, bytes in all, or 0 if that is not known).
 
-    Raises:
-        MirrorError: the address has no such file, or the connection dropped 5 times in a row without bringing 1 MiB.
-        OSError: the file cannot be written; disk full, before the first byte, if it does not fit.
+    Raises MirrorError where the address has no such file, or the connection dropped 5 times in a row without bringing 1
+    MiB; OSError where the file cannot be written: disk full, before the first byte, if it does not fit.
     """
     opener = build_opener(_Redirects)
     furthest = failures = 0

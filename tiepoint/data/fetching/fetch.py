@@ -43,12 +43,9 @@ def fetch(
     way it is called FILE.part, which the next call goes on with. Its hash is compared where one is published and the
     mirror has the published archive; what is inside is checked by the zip's own check sums in any case.
 
-    Args:
-        source: what to fetch.
-        directory: where to; made if need be.
-        keep_archive: leave a fetched archive beside the folder.
-        timeout: seconds that a server may be silent.
-        progress: called with (bytes done, bytes in all, or 0 if unknown), of the archive and then of the folder.
+    The directory is made if need be, and a fetched archive stays in it with `keep_archive`. A server may be silent for
+    `timeout` seconds. `progress` is called with (bytes done, bytes in all, or 0 if unknown), of the archive and then of
+    the folder.
 
     Raises:
         InputError: no mirror gave the archive: says which file to put where, and what came of each mirror. Or the

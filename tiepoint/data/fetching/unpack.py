@@ -29,10 +29,9 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | N
     Members are written as plain files; permissions and dates are not taken over. `progress` is called with (bytes done,
     bytes in all).
 
-    Raises:
-        ArchiveError: no zip, a damaged one, an empty one, two members with one name, a link or a device, or a name that
-            is absolute, goes up, or holds a backslash, a colon or a character that cannot be printed.
-        OSError: a file cannot be written; disk full, before the first byte, if the files do not fit.
+    Raises ArchiveError for no zip, a damaged one, an empty one, two members with one name, a link or a device, or a
+    name that is absolute, goes up, or holds a backslash, a colon or a character that cannot be printed; OSError where a
+    file cannot be written: disk full, before the first byte, if the files do not fit.
     """
     done = 0
     with _damage("is not a whole zip"), zipfile.ZipFile(archive) as file:

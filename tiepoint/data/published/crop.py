@@ -80,10 +80,9 @@ def cutter(planned: PatchPlan, files: Files, color: bool) -> Read:
         outside = ((keypoints < HALF) | (keypoints > np.array([width, height]) - HALF)).any(axis=1)
         if outside.any():
             x, y = keypoints[np.argmax(outside)]
-            raise InputError(
-                f"{planned.where(rows[np.argmax(outside)])}: the patch at x = {x}, y = {y} leaves {file}, "
-                f"{width} x {height} pixels: x and y must be from {HALF} to the width and height less {HALF}"
-            )
+            where = f"{planned.where(rows[np.argmax(outside)])}: the patch at x = {x}, y = {y}"
+            needed = f"x and y must be from {HALF} to the width and height less {HALF}"
+            raise InputError(f"{where} leaves {file}, {width} x {height} pixels: {needed}")
         return crop_windows(image, keypoints)
 
     return cut

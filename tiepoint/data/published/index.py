@@ -79,9 +79,8 @@ VISLWIR = Columns(("image", "lwir patch", "optical patch", "label"), ((0,), (2,)
 def read_index(path: str | Path, columns: Columns) -> CrossIndex:
     """Read an index file.
 
-    Raises:
-        InputError: names the file, and the line where there is one: no such file, no text, no pairs, a wrong number of
-            columns, an unknown label, a coordinate that is not a whole number from 0, an empty name.
+    Raises InputError that names the file, and the line where there is one: no such file, no text, no pairs, a wrong
+    number of columns, an unknown label, a coordinate that is not a whole number from 0, an empty name.
     """
     path = Path(path)
     lines, labels = array("i"), array("b")

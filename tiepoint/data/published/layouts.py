@@ -89,7 +89,6 @@ def read_indexed(
             since pairs of one PatchSet are not told apart.
         first_number: what the index of vislwir calls the first patch of an array, 0 or 1.
         color: store RGB instead of grey (BT.601).
-        licence: recorded in the manifest.
         progress: called with (patches done, patches in all).
 
     Raises:

@@ -44,8 +44,6 @@ def read_arrays(
     The set is the category. `out` must not exist, and `progress` is called with (pairs done, pairs in all).
 
     Args:
-        layout: rrlnet-npy or kglnet-npy.
-        root: folder of the arrays.
         sets: to read; all there are if empty.
         spectra: names of the two, in the arrays' order; if None, opt and sar for sets os_* and sne_*, vis and lwir for
             lwir_*, else vis and nir. The published order for optical and SAR is not known.

@@ -45,10 +45,8 @@ def plan(indices: Sequence[CrossIndex], scenes: Sequence[Sequence[Sequence[str]]
     """List each patch once: by scene, then keypoint, then spectrum; or by scene, then spectrum, then number.
 
     The patches of a match share their point: a keypoint of a scene or, of numbers, all patches that matches connect.
-    `scenes` names the scene of each image, for each index and side.
-
-    Raises:
-        InputError: a match of two points, or a non-match of one.
+    `scenes` names the scene of each image, for each index and side. Raises InputError for a match of two points, or a
+    non-match of one.
     """
     numbers: dict[str, int] = {}
     parts = []

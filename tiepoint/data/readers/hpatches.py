@@ -46,9 +46,8 @@ class HPatches:
     def open(cls, path: str | Path) -> HPatches:
         """Open a folder, or the zip as distributed, and check the size of every strip without decoding it.
 
-        Raises:
-            InputError: no sequences, or a sequence with a strip that is missing, no PNG, not 65 px wide, of a height
-                that is not a multiple of 65, or shorter or longer than the sequence's others.
+        Raises InputError for no sequences, or a sequence with a strip that is missing, no PNG, not 65 px wide, of a
+        height that is not a multiple of 65, or shorter or longer than the sequence's others.
         """
         archive = Archive(path)
         folders: dict[str, str] = {}
@@ -121,8 +120,7 @@ def build_hpatches(
     margin is 1. `out` must not exist, `sequences` are all if None, and `progress` is called with (strips done, strips
     in all).
 
-    Raises:
-        InputError: no sequences, an unknown one or one named twice, or a damaged strip.
+    Raises InputError for no sequences, an unknown one or one named twice, or a damaged strip.
     """
     chosen = hpatches.sequences if sequences is None else list(sequences)
     unknown = [name for name in chosen if name not in hpatches.counts]

@@ -51,16 +51,13 @@ def build_phototour(
 ) -> PatchSet:
     """Write a set as a PatchSet, its files of pairs beside the patches; see `read_pairs`.
 
-    Point ids stay as published. Patches are kept as they are; the whole of each is a network's input, so the margin
-    is 1. How many sigmas they show is not published, so the manifest's support has its default. Pages may be of any
-    size in tiles. The cache does not say which images the patches come from.
+    Point ids stay as published. Patches are kept as they are; the whole of each is a network's input, so the margin is
+    1. How many sigmas they show is not published, so the manifest's support has its default. Pages may be of any size
+    in tiles. The cache does not say which images the patches come from.
 
-    Args:
-        source: the zip as distributed, a folder of pages and text files, or torchvision's cache (.pt).
-        out: folder to write; must not exist.
-        name: of the set; the source's own if None. One of `SETS` has to be complete.
-        licence: recorded in the manifest.
-        progress: called with (patches done, patches in all).
+    `source` is the zip as distributed, a folder of pages and text files, or torchvision's cache (.pt); `out` must not
+    exist; a `name` of `SETS`, by default the source's own, has to be complete; `progress` is called with (patches done,
+    patches in all).
 
     Raises:
         InputError: names the file, and the line where there is one: info.txt or pages missing, a word that is not a
@@ -102,10 +99,8 @@ def build_phototour(
 def read_pairs(directory: str | Path, name: str = "m50_100000_100000_0") -> Rows:
     """Rows (M, 2) int64 of a published list of pairs, in its order. They match where their point ids are equal.
 
-    The default is the list of the published protocol: 50,000 matches and as many non-matches.
-
-    Raises:
-        InputError: the PatchSet has no such list, or one that does not fit its patches.
+    The default is the list of the published protocol: 50,000 matches and as many non-matches. Raises InputError where
+    the PatchSet has no such list, or one that does not fit its patches.
     """
     patch_set = PatchSet.open(directory)
     path = patch_set.directory / _file_name(name)
@@ -228,16 +223,14 @@ def _read_pages(
     """The first `count` tiles of the pages, a page at a time."""
     done = 0
     for name in pages:
-        page = archive.read_grey(name)
+        page, label = archive.read_grey(name), archive.label(name)
         height, width = page.shape
         if height % SIZE or width % SIZE:
-            raise InputError(f"{archive.label(name)}: is {width} x {height} pixels: must be made of 64 x 64 tiles")
+            raise InputError(f"{label}: is {width} x {height} pixels: must be made of 64 x 64 tiles")
         if page.dtype != dtype:
-            raise InputError(f"{archive.label(name)}: is {page.dtype}, the first page {dtype}: give pages of one depth")
+            raise InputError(f"{label}: is {page.dtype}, the first page {dtype}: give pages of one depth")
         if done == count and page.min() != page.max():
-            raise InputError(
-                f"{archive.label(name)}: has patches, but info.txt ends after {count} lines: copy it again"
-            )
+            raise InputError(f"{label}: has patches, but info.txt ends after {count} lines: copy it again")
         tiles = page.reshape(height // SIZE, SIZE, width // SIZE, SIZE).swapaxes(1, 2).reshape(-1, SIZE, SIZE)
         yield tiles[: count - done]
         done += len(tiles[: count - done])

@@ -51,18 +51,12 @@ def audit(
     """Check each set by itself and every two of them against each other.
 
     All patches are read once; the search for near repeats compares those of a spectrum with each other, O(N^2) products
-    of 65 numbers (see `tiepoint.evaluation.audit.repeats`), in about 150 MB and 260 bytes a patch.
-    Patches that deviate by less than one grey level count as flat and not as repeats: they coincide by chance.
+    of 65 numbers (see `tiepoint.evaluation.audit.repeats`), in about 150 MB and 260 bytes a patch. Patches that deviate
+    by less than one grey level count as flat and not as repeats: they coincide by chance.
 
-    Args:
-        sets: name -> PatchSet, such as train and test. Findings about two count what the later one shares with the
-            earlier one.
-        options: what is looked for.
-        progress: called with (patches done, patches in all).
-        flat: fields of AuditOptions, which win over `options`.
-
-    Raises:
-        InputError: no set, or a number out of range.
+    `sets` maps names, such as train and test, to PatchSets; findings about two count what the later one shares with the
+    earlier one. `flat` are fields that win over `options`. `progress` is called with (patches done, patches in all).
+    Raises InputError for no set, or a number out of range.
     """
     how = override(options or AuditOptions(), flat)
     if not sets:

@@ -72,9 +72,7 @@ def look(patches: Patches, more: Callable[[int], None]) -> tuple[NDArray[np.uint
     for start in range(0, len(patches), size):
         block = np.ascontiguousarray(patches[start : start + size])
         taken = slice(start, start + len(block))
-        digests[taken] = [
-            int.from_bytes(hashlib.blake2b(patch.tobytes(), digest_size=8).digest(), "little") for patch in block
-        ]
+        digests[taken] = [int.from_bytes(hashlib.blake2b(patch, digest_size=8).digest(), "little") for patch in block]
         pixels = block.reshape(*block.shape[:2], -1).astype(np.float32)
         pixels -= pixels[:, :, :1]  # so that a constant patch gives exactly 0
         deviations[taken] = pixels.std(axis=2).max(axis=1)

@@ -97,15 +97,10 @@ def near_repeats(
     Time is O(NM) for the products of 65 numbers and O(64^2) for each pair that they leave over; memory is 260 bytes a
     patch of `our_rows` and about 60 MB, whatever their number.
 
-    Args:
-        ours: (N, C, 64, 64), with `our_rows` (n,), rising, the rows to look in. None of them constant.
-        theirs: (M, C', 64, 64), with `their_rows` (m,) the rows to look for.
-        near: smallest correlation of a repeat, above 0, at most 1.
-        points: (N,) point ids where both sides are one set; then only earlier rows of another point count.
-        more: called with how many more of `their_rows` are done.
-
-    Returns:
-        (m,) rows of `ours`, or -1.
+    `ours` (N, C, 64, 64) is looked in at `our_rows` (n,), rising, none of them constant, for `their_rows` (m,) of
+    `theirs` (M, C', 64, 64); `near` is above 0, at most 1. With `points` (N,), where both sides are one set, only
+    earlier rows of another point count. `more` is called with how many more of `their_rows` are done. Returns (m,) rows
+    of `ours`, or -1.
     """
     ours_reduced = _reduced(ours, our_rows)
     repeats_of = np.full(len(their_rows), -1, dtype=np.int64)

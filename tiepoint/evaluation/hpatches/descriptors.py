@@ -40,19 +40,12 @@ def describe(
 ) -> dict[str, NDArray[np.float32]]:
     """Describe strips of sequences: sequence -> (len(names), n, D) float32.
 
-    Args:
-        patches: the data set.
-        label: what errors call the describer.
-        describer: (N, 1, S, S) float in 0..1 -> (N, D).
-        sequences: to describe.
-        names: of the strips.
-        resize: "antialias" hands the patches over as they are, 65 pixels wide, and the describer reduces them as it
-            does everywhere. "cv2" reduces them first to its `input_size` by OpenCV's bilinear interpolation, without
-            antialiasing, as the scripts of HardNet and HyNet do; the numbers differ.
-        progress: called with (strips described, strips in all).
+    "antialias" hands the patches over as they are, 65 pixels wide, and the describer reduces them as it does
+    everywhere. "cv2" reduces them first to its `input_size` by OpenCV's bilinear interpolation, without antialiasing,
+    as the scripts of HardNet and HyNet do; the numbers differ.
 
-    Raises:
-        InputError: descriptors that hold NaN or infinity, or that `stack` refuses.
+    Errors call the describer `label`. `progress` is called with (strips described, strips in all). Raises InputError
+    for descriptors that hold NaN or infinity, or that `stack` refuses.
     """
     describer = resizing(describer, resize)
 
@@ -70,10 +63,8 @@ def read_descriptors(
     """Read the official layout: FOLDER/SEQUENCE/ref.csv, e1.csv ... t5.csv, one descriptor a line, no header.
 
     Numbers are separated by ',' or ';' and become float32. The sequences read are those of `counts`, which says how
-    many patches each has; `progress` is called with (strips read, strips in all).
-
-    Raises:
-        InputError: a file is missing, no table of numbers or of another length, or as `stack` and `same_dimension`.
+    many patches each has; `progress` is called with (strips read, strips in all). Raises InputError where a file is
+    missing, no table of numbers or of another length, or as `stack` and `same_dimension`.
     """
     check_files(folder, counts, names)
 

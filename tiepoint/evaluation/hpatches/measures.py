@@ -21,6 +21,7 @@ AVERAGINGS: tuple[Averaging, ...] = get_args(Averaging)
 MATCHES_PER_KEPT = 5  # the imbalanced list keeps one match in five
 POOLS = (100, 500, 1000, 5000, 10000, 15000, 20000)
 VIEWS = len(TARGETS)
+Scores = Mapping[str, NDArray[np.float64]]  # of matching, see `match`
 
 
 def ap(before: NDArray[np.integer], total: int, rule: ApRule = "trapezoid") -> NDArray[np.float64]:
@@ -61,13 +62,9 @@ def verify(
     Both patches of a pair are taken at the noise. Non-matches precede matches at the same distance, as they do in the
     benchmark's lists, so ties count as errors in both measures.
 
-    Returns:
-        For each noise {"inter": {"ap", "auc"}, "intra": ...}, in 0..1, and the means over these six cases, "mean_ap",
-        the published mAP, and "mean_auc". The AP is imbalanced: all non-matches, the first fifth of the matches. The
-        ROC AUC is balanced: of all.
-
-    Raises:
-        InputError: fewer than five matches.
+    Returns for each noise {"inter": {"ap", "auc"}, "intra": ...}, in 0..1, and the means over these six cases,
+    "mean_ap", the published mAP, and "mean_auc". The AP is imbalanced: all non-matches, the first fifth of the matches.
+    The ROC AUC is balanced: of all. Raises InputError for fewer than five matches.
     """
     kept = len(task.positive) // MATCHES_PER_KEPT
     if not kept:
@@ -86,17 +83,15 @@ def verify(
     return {**cases, **{f"mean_{name}": float(np.mean([f[name] for f in every])) for name in ("ap", "auc")}}
 
 
-def match(
-    descriptors: Descriptors, *, metric: Metric = "L2", rule: ApRule = "trapezoid"
-) -> dict[str, NDArray[np.float64]]:
+def match(descriptors: Descriptors, *, metric: Metric = "L2", rule: ApRule = "trapezoid") -> Scores:
     """Is a patch's nearest neighbour in another image of its sequence the same patch?
 
     The reference patches of each sequence are matched to each of its 15 other strips: one direction, no ratio, no
     mutual check; of equally near patches the first counts. Matches are ranked by distance; a patch whose neighbour is
     wrong counts as a match never found, so recall ends at the success rate.
 
-    Returns:
-        sequence -> (3, 5, 2): for each noise and image 1..5 the AP and the share of patches with the right neighbour.
+    Returns sequence -> (3, 5, 2): for each noise and image 1..5 the AP and the share of patches with the right
+    neighbour.
     """
     scores = {}
     for sequence, strips in descriptors.items():
@@ -110,7 +105,7 @@ def match(
     return scores
 
 
-def summarize(scores: Mapping[str, NDArray[np.float64]], averaging: Averaging = "python") -> dict[str, Any]:
+def summarize(scores: Scores, averaging: Averaging = "python") -> dict[str, Any]:
     """For each noise the mean "ap" and "success" rate, and the mean AP of each type of sequence, "i" and "v".
 
     "python" takes "ap" over all pairs of images. "article", also the MATLAB code's way, takes the mean of "i" and "v",
@@ -150,11 +145,8 @@ def retrieve(
     are closer than each view matters, so nothing is sorted; a distractor as near as a view comes after it, as in the
     benchmark's lists.
 
-    Returns:
-        (3, len(pools)) mean AP over queries at each noise and pool size, whose mean is the published mAP.
-
-    Raises:
-        InputError: pool sizes that do not rise or leave no room for a distractor.
+    Returns (3, len(pools)) mean AP over queries at each noise and pool size, whose mean is the published mAP. Raises
+    InputError for pool sizes that do not rise or leave no room for a distractor.
     """
     if not pools or pools[0] <= VIEWS or any(np.diff(pools) <= 0):
         raise InputError(f"pools {tuple(pools)}: must be rising sizes above {VIEWS}")
@@ -188,8 +180,6 @@ def _distances(descriptors: Descriptors, pairs: Table, metric: Metric) -> NDArra
     distances = np.empty(first.shape)
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         one, two = divmod(int(group[rows[0]]), len(flat))
-        for noise in range(len(NOISES)):
-            distances[noise, rows] = pair_distances(
-                flat[one], first[noise, rows], flat[two], second[noise, rows], metric
-            )
+        for k in range(len(NOISES)):
+            distances[k, rows] = pair_distances(flat[one], first[k, rows], flat[two], second[k, rows], metric)
     return distances

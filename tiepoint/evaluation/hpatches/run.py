@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tiepoint.data.readers.hpatches import NOISES, STRIPS, HPatches, read_split
 from tiepoint.errors import InputError
 from tiepoint.evaluation.distances import constant_error, is_constant
-from tiepoint.evaluation.hpatches.descriptors import apply, check_files, describe, read_descriptors, zca
+from tiepoint.evaluation.hpatches.descriptors import Descriptors, apply, check_files, describe, read_descriptors, zca
 from tiepoint.evaluation.hpatches.measures import POOLS, match, retrieve, summarize, verify
 from tiepoint.evaluation.hpatches.tasks import read_or_generate
 from tiepoint.evaluation.options import HPatchesOptions, Normalization, Resize
@@ -33,19 +32,12 @@ def evaluate_hpatches(
 ) -> list[dict[str, Any]]:
     """Measure describers on the three tasks, one after the other, so that one's descriptors are in memory at a time.
 
-    Args:
-        patches: the data set.
-        describers: name -> callable, (N, 1, 65, 65) float in 0..1 -> (N, D), or a folder of descriptor files.
-        options: how they are measured.
-        progress: called with (strips described or read, strips in all), anew for each describer.
-        flat: fields of HPatchesOptions, which win over `options`.
+    `describers` are callables, (N, 1, 65, 65) float in 0..1 -> (N, D), or folders of descriptor files, by name. `flat`
+    are fields that win over `options`. `progress` is called with (strips described or read, strips in all), anew for
+    each describer.
 
-    Returns:
-        For each describer `statement` with "verification", "matching", "retrieval" and "mean_ap" of the three; rates in
-        0..1.
-
-    Raises:
-        InputError: an input that cannot be used, named in the message.
+    Returns for each describer `statement` with "verification", "matching", "retrieval" and "mean_ap" of the three;
+    rates in 0..1. Raises InputError for an input that cannot be used, named in the message.
     """
     how = override(options or HPatchesOptions(), flat)
     if how.normalization not in NORMALIZATIONS:
@@ -81,10 +73,8 @@ def evaluate_hpatches(
             "matching": summarize(match(descriptors, metric=metric, rule=rule), how.averaging),
         }
         table = retrieve(descriptors, retrieval, metric=metric, rule=rule)
-        by_pool = {
-            n: dict(zip(map(str, POOLS), row.tolist(), strict=True)) for n, row in zip(NOISES, table, strict=True)
-        }
-        results["retrieval"] = {**by_pool, "mean_ap": float(table.mean())}
+        by_pool = [dict(zip(map(str, POOLS), row, strict=True)) for row in table.tolist()]
+        results["retrieval"] = {**dict(zip(NOISES, by_pool, strict=True)), "mean_ap": float(table.mean())}
         return {**stated, **results, "mean_ap": {task: result["mean_ap"] for task, result in results.items()}}
 
     return [measure(name, describer) for name, describer in describers.items()]
@@ -110,9 +100,8 @@ def measured_sequences(split: str, sequences: Sequence[str], file: str | Path | 
 def training_sequences(split: str, sequences: Sequence[str], file: str | Path | None) -> list[str]:
     """Sequences that a split leaves for learning; view, illum and full leave none. As `measured_sequences`."""
     if file is None:
-        raise InputError(
-            "a normalisation is learned from a split's train list: give --splits splits.json and split a, b or c"
-        )
+        remedy = "give --splits splits.json and split a, b or c"
+        raise InputError(f"a normalisation is learned from a split's train list: {remedy}")
     return _held(split, "train", sequences, file)
 
 
@@ -134,12 +123,10 @@ def _describe(
     train: Sequence[str],
     resize: Resize,
     progress: Progress | None,
-) -> dict[str, NDArray[np.float32]]:
+) -> Descriptors:
     """Descriptors of `test`, whitened by those of `train` if there are any."""
 
-    def strips(
-        sequences: Sequence[str], names: Sequence[str], progress: Progress | None
-    ) -> dict[str, NDArray[np.float32]]:
+    def strips(sequences: Sequence[str], names: Sequence[str], progress: Progress | None) -> Descriptors:
         if isinstance(describer, Path):
             return read_descriptors(describer, {s: patches.counts[s] for s in sequences}, names, progress=progress)
         return describe(patches, label, describer, sequences, names, resize=resize, progress=progress)

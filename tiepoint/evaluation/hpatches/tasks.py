@@ -52,9 +52,8 @@ class RetrievalTask:
     def __post_init__(self) -> None:
         sequences = np.unique(self.distractors[:, 0])
         if len(sequences) == 1 and sequences[0] in self.queries[:, 0]:
-            raise InputError(
-                "retrieval: all distractors are of a query's own sequence, where they do not count: give two sequences"
-            )
+            fault = "all distractors are of a query's own sequence, where they do not count"
+            raise InputError(f"retrieval: {fault}: give two sequences")
 
 
 def read_or_generate(
@@ -121,9 +120,8 @@ def generate_verification(counts: Mapping[str, int], pairs: int = PAIRS) -> Veri
     def table(second: NDArray[np.int64], patch: NDArray[np.int64]) -> Table:
         return np.stack([sequence, types[:, 0], patches[:, 0], second, types[:, 1], patch], axis=1)
 
-    return VerificationTask(
-        table(sequence, patches[:, 0]), table(other, other_patch), table(sequence, patches[:, 1]), "generated"
-    )
+    inter, intra = table(other, other_patch), table(sequence, patches[:, 1])
+    return VerificationTask(table(sequence, patches[:, 0]), inter, intra, "generated")
 
 
 def generate_retrieval(
@@ -203,8 +201,6 @@ def _read(path: Path, columns: Sequence[str], counts: Mapping[str, int]) -> Tabl
             sequence = columns.index("s" + column.removeprefix("idx"))
             wrong |= table[:, k] >= np.array(list(counts.values()))[table[:, sequence]]
     if wrong.any():
-        raise InputError(
-            f"{path}: line {int(wrong.argmax()) + 2} names a patch that the data lack: are they complete, and is it "
-            "the task file of this split?"
-        )
+        doubt = "are they complete, and is it the task file of this split?"
+        raise InputError(f"{path}: line {int(wrong.argmax()) + 2} names a patch that the data lack: {doubt}")
     return table

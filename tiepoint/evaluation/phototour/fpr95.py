@@ -55,20 +55,14 @@ def evaluate_phototour(
 ) -> dict[str, PhotoTourScore]:
     """Measure describers on the pairs of a test set. Every patch in a pair is described once.
 
-    Args:
-        patch_set: a PhotoTour set, as `tiepoint data phototour` writes it.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors of any length.
-        pairs: (M, 2) rows of the set; its official list m50_100000_100000_0 if None.
-        resize: "antialias" leaves it to the describers, which filter as SDGMNet's release does; "cv2" reduces patches
-            to a describer's `input_size` by OpenCV's bilinear interpolation, as the releases of HardNet and HyNet do.
-        progress: called with (patches described, patches in all), over all describers.
+    `patch_set` is a PhotoTour set, as `tiepoint data phototour` writes it, and `pairs` (M, 2) are rows of it; its
+    official list m50_100000_100000_0 if None. `resize` "antialias" leaves it to the describers, which filter as
+    SDGMNet's release does; "cv2" reduces patches to a describer's `input_size` by OpenCV's bilinear interpolation, as
+    the releases of HardNet and HyNet do. `progress` is called with (patches described, patches in all), over all
+    describers.
 
-    Returns:
-        describer -> PhotoTourScore.
-
-    Raises:
-        InputError: no pair list, one that does not fit the set or holds one class alone, or a describer that returns
-            NaN, infinity or one descriptor for all patches.
+    Raises InputError for no pair list, one that does not fit the set or holds one class alone, or a describer that
+    returns NaN, infinity or one descriptor for all patches.
     """
     if pairs is None:
         pairs = official_pairs(patch_set)

@@ -64,18 +64,8 @@ def evaluate_revisited(
     Since p = n is correct, one descriptor for all patches of an image has an average precision of 1. A describer that
     gives that in every image is refused.
 
-    Args:
-        patch_set: a PhotoTour set, as `tiepoint data phototour` writes it.
-        describers: name -> callable, (N, 1, 64, 64) float in 0..1 -> (N, D) descriptors of any length.
-        resize: as `evaluate_phototour`.
-        progress: called with (patches described, patches in all), over all describers.
-
-    Returns:
-        describer -> RevisitedScore.
-
-    Raises:
-        InputError: the images are not known, none counts, or a describer that returns NaN, infinity or one descriptor
-            for all patches.
+    Arguments are as those of `evaluate_phototour`. Raises InputError where the images are not known, none counts, or a
+    describer returns NaN, infinity or one descriptor for all patches.
     """
     if str((patch_set.manifest.get("provenance") or {}).get("images")).startswith("not known"):
         raise InputError(f"{patch_set.directory}: was built without interest.txt, so its images are not known")
@@ -84,10 +74,8 @@ def evaluate_revisited(
     images = np.split(order, np.flatnonzero(np.diff(ids[order])) + 1)
     images = [rows for rows in images if 1 < len(np.unique(points[rows])) < len(rows)]  # hold a pair and a negative
     if not images:
-        raise InputError(
-            f"{patch_set.directory}: no image holds two patches of one point and another point: "
-            "give a set of `tiepoint data phototour`"
-        )
+        fault = "no image holds two patches of one point and another point"
+        raise InputError(f"{patch_set.directory}: {fault}: give a set of `tiepoint data phototour`")
     ends = np.cumsum([len(rows) for rows in images])
     results = {}
     for number, (name, describe) in enumerate(describers.items()):
@@ -107,9 +95,7 @@ def evaluate_revisited(
     return results
 
 
-def image_precisions(
-    vectors: NDArray[np.float32], points: NDArray[np.int64], anchors: Rows, positives: Rows
-) -> tuple[float, float]:
+def image_precisions(vectors: NDArray[np.float32], points: Rows, anchors: Rows, positives: Rows) -> tuple[float, float]:
     """Average precision of an image's pairs: with the nearest negatives, and as the released code takes them.
 
     `vectors` (N, D) are the descriptors of the image's patches, of `points` (N,); `anchors` and `positives` (M,) are
@@ -125,7 +111,7 @@ def image_precisions(
     return _precision(positive, negative), _precision(positive, released)
 
 
-def matching_pairs(points: NDArray[np.int64]) -> tuple[Rows, Rows]:
+def matching_pairs(points: Rows) -> tuple[Rows, Rows]:
     """All ordered pairs (M,), (M,) of distinct rows of `points` (N,) with one id."""
     order = np.argsort(points, kind="stable")
     _, starts, sizes = np.unique(points[order], return_index=True, return_counts=True)

@@ -67,14 +67,8 @@ def read_models(words: Sequence[str], device: torch.device, selection: str | Non
     """Load describers given as SET=PATH, such as "liberty=runs/a", or as a name or path alone.
 
     Alone, a run's card may name its training set; one whose card names none of the three was trained elsewhere.
-
-    Args:
-        words: the describers, each once.
-        device: where to put the weights.
-        selection: how the weights trained on the three sets were chosen; None: as their cards say.
-
-    Raises:
-        InputError: no describer, one given twice or for another set than its card names, or one that cannot be loaded.
+    `selection` says how the weights trained on the three sets were chosen; None: as their cards say. Raises InputError
+    for no describer, one given twice or for another set than its card names, or one that cannot be loaded.
     """
     if not words:
         raise InputError("no model: give names or paths of describers")
@@ -107,10 +101,8 @@ def set_of(manifest: Any) -> str | None:
 def make_rows(models: Sequence[Model]) -> list[Row]:
     """One row for all models trained on the three sets, and one for each trained elsewhere.
 
-    Several models of one training set, such as the last ten epochs or several seeds, count as their mean.
-
-    Raises:
-        InputError: models chosen by different rules, or a number of models that contradicts "mean of last 10".
+    Several models of one training set, such as the last ten epochs or several seeds, count as their mean. Raises
+    InputError for models chosen by different rules, or a number of models that contradicts "mean of last 10".
     """
     rows = [Row(model.name, {ELSEWHERE: [model.name]}, model.selection) for model in models if not model.training]
     trained = [model for model in models if model.training]
@@ -136,6 +128,4 @@ def make_tables(
 ) -> dict[str, list[list[float | None]]]:
     """Of every figure by name a table (rows, HEADER), from the figures of each (model, test set)."""
     names = next(iter(figures.values()))
-    return {
-        name: [row.values({key: values[name] for key, values in figures.items()}) for row in rows] for name in names
-    }
+    return {name: [row.values({key: own[name] for key, own in figures.items()}) for row in rows] for name in names}
