@@ -15,8 +15,7 @@ from exported import FOCAL, HEIGHT, WIDTH, cameras, fundamental, made_features, 
 
 from tiepoint.data.readers.colmap import ColmapImage, ColmapProject
 from tiepoint.errors import InputError
-from tiepoint.export.colmap import Camera, TwoView, write_database
-from tiepoint.export.verify import verify
+from tiepoint.export.colmap import Camera, TwoView, verify, write_database
 from tiepoint.features.frames import from_colmap
 from tiepoint.geometry.epipolar import expected_by_chance, sampson_distances
 from tiepoint.options import Verification

@@ -157,9 +157,8 @@ def labelled_pairs(patch_set: PatchSet, count: int = 2500, seed: int = 0, rows: 
             raise InputError(f"{patch_set.directory}: {fault}: give more points or scenes")
         parts += [np.stack([chosen, other, other == chosen]) for other in (chosen, others)]
     first, second, labels = np.concatenate(parts, axis=1)
-    return LabelledPairs(
-        index.first[first], index.second[second], labels.astype(bool), index.categories[first], index.names
-    )
+    chosen_rows = index.first[first], index.second[second]
+    return LabelledPairs(*chosen_rows, labels.astype(bool), index.categories[first], index.names)
 
 
 def split_scenes(patch_set: PatchSet, fraction: float, seed: int) -> tuple[Rows, Rows]:

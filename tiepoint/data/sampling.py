@@ -1,5 +1,6 @@
 """Batches of pairs: one pair a point, chosen by (seed, step) alone, so that a run resumes at any step."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ class Batch(NamedTuple):
 
     rows: Rows
     labels: NDArray[np.float32]
+
+
+Sampler = Callable[[int], Batch]  # number of a step -> its pairs
 
 
 class PairSampler:

@@ -16,7 +16,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 def fpr95(labels: ArrayLike, scores: ArrayLike, rule: Rule = "interpolate") -> float:
-    """False positive rate at 95 % recall, in 0..1.
+    """False positive rate at 95 % recall, in 0..1, of `labels` (N,), 0 or 1, and `scores` (N,), real numbers.
 
     Rules (P matches; equal scores are never told apart by their order):
         interpolate: the ROC curve, ties merged, linearly interpolated at TPR 0.95; its least FPR where it is flat.
@@ -25,13 +25,7 @@ def fpr95(labels: ArrayLike, scores: ArrayLike, rule: Rule = "interpolate") -> f
             than 20 matches that is the last one.
         nearest: FPR of the ROC point whose TPR is nearest to 0.95; of several the one of least TPR, then of least FPR.
 
-    Args:
-        labels: (N,) 0 or 1.
-        scores: (N,) real numbers.
-        rule: one of RULES.
-
-    Raises:
-        InputError: NaN among the scores, other labels, one class missing, unequal lengths, an unknown rule.
+    Raises InputError for NaN among the scores, other labels, one class missing, unequal lengths, an unknown rule.
 
     Source: Brown, Hua, Winder (PAMI 2011) for the measure; the rules are those of the released code of HardNet, HyNet,
     RRL-Net (interpolate) and DeepCompare (nearest).

@@ -172,16 +172,14 @@ def mean_scores(scores: Sequence[SceneScore]) -> list[SceneScore]:
     groups: dict[tuple[str, str], list[SceneScore]] = {}
     for score in scores:
         groups.setdefault((score.model, score.level), []).append(score)
-    return [
-        SceneScore(
-            model, level, "mean", sum(s.points for s in group),
-            fpr95=float(np.mean([s.fpr95 for s in group])),
-            fpr95_same_image=float(np.mean([s.fpr95_same_image for s in group])),
-            top1=float(np.mean([s.top1 for s in group])),
-            curve=np.mean([s.curve for s in group], axis=0),
+    means = []
+    for (model, level), group in groups.items():
+        scene, same, top = (
+            float(np.mean([getattr(s, n) for s in group])) for n in ("fpr95", "fpr95_same_image", "top1")
         )
-        for (model, level), group in groups.items()
-    ]  # fmt: skip
+        curve = np.mean([s.curve for s in group], axis=0)
+        means.append(SceneScore(model, level, "mean", sum(s.points for s in group), scene, same, top, curve))
+    return means
 
 
 def cut_scene(project: ColmapProject, levels: Sequence[str], points: int = 2500, seed: int = 0) -> ScenePatches:

@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.export.folder import MatchedFolder, Pair
 from tiepoint.features.describe import Features
 from tiepoint.features.frames import to_colmap
 from tiepoint.files import atomic_file
-from tiepoint.types import Matrix
+from tiepoint.geometry.epipolar import estimate_fundamental
+from tiepoint.options import Verification
+from tiepoint.types import Matrix, Rows
 
 # Name: COLMAP's number of the model, and how many parameters it has.
 MODELS = {
@@ -33,6 +36,7 @@ MODELS = {
     "FULL_OPENCV": (6, 12),
 }
 UNCALIBRATED, PLANAR = 3, 4  # COLMAP's kinds of two-view geometry: a fundamental matrix, a homography
+MIN_INLIERS = 8  # that a fundamental matrix needs
 LARGEST_ID = 2**31 - 1
 HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # our pixels to COLMAP's
 TABLES = """
@@ -82,16 +86,46 @@ class TwoView:
     homography: Matrix | None = None  # (3, 3), a to b
 
 
+def verify(
+    a: Features, b: Features, rows: NDArray[np.integer], options: Verification = Verification()
+) -> TwoView | None:
+    """Fit the fundamental matrix of a pair by MAGSAC++, or the homography of a flat scene; None for too few inliers.
+
+    Too few are less than `min_inliers` or 8, or so few that matches at random would agree as well (see
+    `tiepoint.geometry.epipolar`). Of matches on a plane it is the homography, since they leave the matrix open.
+    `rows` (M, 2) are the matches of the features.
+    """
+    needed = max(options.min_inliers, MIN_INLIERS)
+    if len(rows) < needed:
+        return None
+    points_a, points_b = a.points[rows[:, 0]], b.points[rows[:, 1]]
+    sizes = (a.size, b.size)
+    found = estimate_fundamental(points_a, points_b, threshold=options.max_residual, seed=options.seed, sizes=sizes)
+    inliers = found.inliers if found.plane is None else found.plane.inliers
+    if inliers.sum() < needed:
+        return None
+    return TwoView(rows[inliers], found.matrix, None if found.plane is None else found.plane.matrix)
+
+
+def verify_all(found: MatchedFolder, options: Verification = Verification()) -> dict[Pair, TwoView]:
+    """The geometries of the pairs that have one: see `verify`."""
+    features = found.features
+    each = {(a, b): verify(features[a], features[b], m.indices, options) for (a, b), m in found.matches.items()}
+    return {pair: geometry for pair, geometry in each.items() if geometry is not None}
+
+
 def write_database(
     path: str | Path,
     images: Mapping[str, Features],
-    matches: Mapping[tuple[str, str], NDArray[np.integer]],
+    matches: Mapping[Pair, NDArray[np.integer]],
     cameras: Mapping[str, Camera] | Camera | None = None,
-    geometries: Mapping[tuple[str, str], TwoView] | None = None,
+    geometries: Mapping[Pair, TwoView] | None = None,
     *,
     columns: int = 6,
 ) -> None:
     """Write a COLMAP database, whole or not at all.
+
+    Raises InputError where `path` exists, and for a name, row or camera that does not fit.
 
     Args:
         images: features by the image's path below COLMAP's image folder; images get ids from 1 in this order.
@@ -100,9 +134,6 @@ def write_database(
         geometries: of pairs that were verified. COLMAP's mapper uses these alone; without them let COLMAP verify the
             matches first (`colmap geometric_verifier`, pycolmap.verify_matches).
         columns: of the keypoints, 6 (affine shape) or 4 (scale and orientation).
-
-    Raises:
-        InputError: `path` exists, a name, row or camera that does not fit.
     """
     path = Path(path)
     for existing in (path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")):
@@ -138,11 +169,10 @@ def write_database(
 
 
 def _by_pair(
-    tables: Mapping[tuple[str, str], NDArray[np.integer]], ids: Mapping[str, int], images: Mapping[str, Features],
-    what: str,
-) -> dict[int, NDArray[np.int64]]:  # fmt: skip
+    tables: Mapping[Pair, NDArray[np.integer]], ids: Mapping[str, int], images: Mapping[str, Features], what: str
+) -> dict[int, Rows]:
     """Checked (M, 2) rows by COLMAP's number of the pair, in whose order the image of the smaller id comes first."""
-    result: dict[int, NDArray[np.int64]] = {}
+    result: dict[int, Rows] = {}
     for names, table in tables.items():
         title = f"{what} of {' and '.join(names)}"
         missing = [name for name in names if name not in images]

@@ -18,7 +18,7 @@ from tiepoint.matching.neighbours import RowMatches
 from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
 from tiepoint.options import Detection, Matching
-from tiepoint.types import Progress
+from tiepoint.types import Progress, tracked
 
 Pair = tuple[str, str]
 
@@ -58,7 +58,7 @@ def match_folder(
     pairs = list(combinations(names, 2)) if pairs is None else pairs
     model = load_describer(describer, device)
     features, left_out, matches, steps = {}, {}, {}, len(names) + len(pairs)
-    for done, name in enumerate(names, 1):
+    for name in tracked(names, progress, steps):
         path = directory / name
         try:
             # As stored: COLMAP applies no EXIF orientation.
@@ -67,16 +67,12 @@ def match_folder(
             if not str(error).startswith(str(path)):  # no fault of this image
                 raise
             left_out[name] = str(error)
-        if progress:
-            progress(done, steps)
     if len(features) < 2:
         reasons = "; ".join(left_out.values()) or "no other images there"
         raise InputError(f"{directory}: {len(features)} images can be used, two are needed: {reasons}")
-    for done, (a, b) in enumerate(pairs, len(names) + 1):
+    for a, b in tracked(pairs, progress, steps, before=len(names)):
         if a in features and b in features:
             matches[a, b] = match(features[a], features[b], matching=matching).rows
-        if progress:
-            progress(done, steps)
     return MatchedFolder(features, matches, left_out)
 
 

@@ -1,6 +1,5 @@
 """Image a of a registration on the grid of image b, all its bands, as a GeoTIFF."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from tiepoint.images.resample import warp_to_geotiff
 from tiepoint.images.window import Window
 from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.result import Registration
+from tiepoint.types import Progress, tracked
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -30,7 +30,7 @@ def write_warped(
     image: str | Path,
     registration: Registration,
     nodata: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Resample all bands of image a onto the grid of b and write them with the georeference of b, atomically.
 
@@ -65,20 +65,18 @@ def _check_name(path: str | Path) -> None:
 
 def _bands(
     reader: Reader, warp: Warp, shape: tuple[int, int], path: str | Path, geo: Geo | None, nodata: float | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:  # fmt: skip
     source, count = reader.source, len(reader.source.bands)
     whole = Window(0, 0, reader.shape[1], reader.shape[0])
     dtype = source.read([0], Window(0, 0, 1, 1))[0].dtype
     held = np.zeros(shape, dtype=bool)
     with geotiff_writer(path, (count, *shape), dtype, geo, nodata, source.bands) as dataset:
-        for index in range(count):
+        for index in tracked(range(count), progress, count):
             planes, valid = source.read([index], whole)
             raster = Raster(planes[0], None if valid is None else valid[0], reader.limits)
             pixels, reached = warp.warp(raster, shape, 0 if nodata is None else nodata)
             dataset.write(pixels, index + 1)
             held |= reached
-            if progress:
-                progress(index + 1, count)
         if nodata is None:
             dataset.write_mask(held)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tiepoint import nets
 from tiepoint.errors import InputError
@@ -44,7 +43,9 @@ def export_weights(name_or_path: str | Path, out: str | Path, layout: str = "kor
         if isinstance(module, FRN):
             state[f"{key.removeprefix('net.')}.eps"] = torch.tensor([module.eps])
     if layout == "kornia":
-        state = _with_biases(state, network)
+        # The biases that a network of ours may leave out are zeros, which change nothing.
+        whole = nets.create(network).state_dict()
+        state |= {k: torch.zeros_like(v) for k, v in whole.items() if k.endswith(".bias") and k not in state}
         if network == "hardnet8" and (shape := tuple(state.get("components", torch.empty(0)).shape)) != PROJECTION:
             raise InputError(f"{model.name}: its projection is {shape}, that of kornia's HardNet8 {PROJECTION}")
     content: dict[str, Any] = state
@@ -56,9 +57,3 @@ def export_weights(name_or_path: str | Path, out: str | Path, layout: str = "kor
     with atomic_file(out) as temporary:
         torch.save(content, temporary)
     return f"kornia.feature.{KORNIA[network]}" if layout == "kornia" else f"the released {network}"
-
-
-def _with_biases(state: dict[str, Tensor], network: str) -> dict[str, Tensor]:
-    """The biases that a network of ours may leave out, as zeros, which change nothing."""
-    whole = nets.create(network).state_dict()
-    return state | {k: torch.zeros_like(v) for k, v in whole.items() if k.endswith(".bias") and k not in state}

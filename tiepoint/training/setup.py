@@ -8,7 +8,7 @@ from torch import nn
 
 from tiepoint import nets
 from tiepoint.data.labelled_pairs import is_cross, split_scenes
-from tiepoint.data.sampling import Batch, CrossSampler, PairSampler, split_points
+from tiepoint.data.sampling import CrossSampler, PairSampler, Sampler, split_points
 from tiepoint.errors import InputError
 from tiepoint.evaluation.calibration import expected_calibration_error, fit_temperature, sigmoid
 from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_path
@@ -21,7 +21,6 @@ from tiepoint.training.recipe import Recipe, build_loss
 from tiepoint.training.validation import CrossSpectralValidation, PointValidation
 from tiepoint.types import Rows
 
-Sampler = Callable[[int], Batch]
 AnyValidation = PointValidation | CrossSpectralValidation
 Validator = Callable[[int, torch.device], AnyValidation]
 

@@ -1,7 +1,6 @@
 """Network, loss and optimiser of a run, and its single step."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from tiepoint import nets
 from tiepoint.data.augmentation import augment
 from tiepoint.data.crop import central_crop
 from tiepoint.data.pair_augmentation import augment_pairs
-from tiepoint.data.sampling import Batch
+from tiepoint.data.sampling import Batch, Sampler
 from tiepoint.nets.inputs import channels_for, floats, resize
 from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
@@ -26,12 +25,7 @@ class Trainer:
     """Network, loss and optimiser of a run: of a describer, or of a relater, which differ in what a loss looks at."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        data: PatchSet,
-        sampler: Callable[[int], Batch],
-        device: torch.device,
-        features: Any = None,
+        self, recipe: Recipe, data: PatchSet, sampler: Sampler, device: torch.device, features: Any = None
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.data, self.sampler, self.device, self.features = recipe, data, sampler, device, features

@@ -71,8 +71,7 @@ class CrossSpectralValidation:
             fault = f"{self.count} matches and {len(chosen) - self.count} non-matches to validate on, both are needed"
             raise InputError(f"{data.directory}: {fault}: raise validation.pairs or validation.fraction")
         self.patches, self.margin = data.patches, data.margin
-        held = "held-out scenes" if settings.by == "scenes" else "held-out points"
-        origin = "test data" if settings.test_data else held
+        origin = "test data" if settings.test_data else f"held-out {settings.by}"
         self.statement = f"{self.count} matches and {len(chosen) - self.count} non-matches of {origin}"
         self.rows = np.stack([pairs.first[chosen], pairs.second[chosen]], axis=1)
 

@@ -50,7 +50,6 @@ def main(
 
 def _names(data: tuple[Path, ...]) -> list[str]:
     """A name for each set: that of its folder, or its path where two folders share a name."""
-
     resolved = [path.resolve() for path in data]
     if twice := next((path for path in data if resolved.count(path.resolve()) > 1), None):
         raise InputError(f"{twice} is given twice: a set is no split of itself")

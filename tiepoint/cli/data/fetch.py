@@ -60,12 +60,11 @@ def main(
         "md5": record.md5, "sha256": record.sha256, "checked": record.checked, "next": then,
     }  # fmt: skip
     state = "complete already, nothing to do" if was_there else "unpacked"
+    unproven = "The archive could not be compared with a published hash; its own check sums hold."
     lines = [
         f"{folder}: {state}, {record.files:,} files, {record.bytes:,} bytes",
         f"From {record.url or 'an archive that was put there'}, MD5 {record.md5}, SHA-256 {record.sha256}",
-        "The archive is the published one."
-        if record.checked
-        else "The archive could not be compared with a published hash; its own check sums hold.",
+        "The archive is the published one." if record.checked else unproven,
         f"Next: {then}",
     ]
     publish(facts, json, [], lines)
@@ -78,12 +77,8 @@ def _list(json: bool) -> None:
         {"name": s.name, "about": s.about, "file": s.file, "about_bytes": s.size, "urls": s.mirrors, "md5": s.md5}
         for s in SOURCES.values()
     ]
-    rows = [
-        (
-            s.name,
-            s.about + (f", {s.size / 1e9:.1f} GB" if s.size else ""),
-            ", ".join(s.mirrors) or "by hand: no mirror is known",
-        )
-        for s in SOURCES.values()
-    ]
+    rows = []
+    for s in SOURCES.values():
+        size = f", {s.size / 1e9:.1f} GB" if s.size else ""
+        rows.append((s.name, s.about + size, ", ".join(s.mirrors) or "by hand: no mirror is known"))
     publish({"data_sets": sets}, json, [("Data sets", ("name", "what", "from"), rows, 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from tiepoint.cli.output import Table, note, progress_bar, publish
 from tiepoint.evaluation.options import CrossSpectralOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tiepoint.evaluation.cross_spectral import CrossScore
 
 EXAMPLES = {

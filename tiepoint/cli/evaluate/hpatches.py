@@ -1,17 +1,13 @@
 """`tiepoint evaluate hpatches`: the HPatches patch benchmark."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tyro.conf import Positional
 
 from tiepoint.cli.output import note, progress_bar, publish
 from tiepoint.evaluation.options import HPatchesOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NOISES = {"e": "easy", "h": "hard", "t": "tough"}
 KINDS = ("inter", "intra")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tiepoint.cli.evaluate import selection_line
 from tiepoint.cli.output import progress_bar, publish
+from tiepoint.evaluation.options import Resize
 from tiepoint.evaluation.provenance import Selection, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from tiepoint.evaluation.phototour.table import Model
     from tiepoint.patches import PatchSet
 
 Protocol = Literal["fpr95", "revisited"]
-Resize = Literal["antialias", "cv2"]
 FIGURES = {
     "fpr95_hardnet": "FPR95 (%), rule of HardNet and SDGMNet",
     "fpr95_hynet": "FPR95 (%), rule of HyNet",
@@ -100,7 +99,8 @@ def main(
     }
     shown = []
     for name, table in tables.items():
-        cells = [(row.name, *map(_percent, values)) for row, values in zip(rows, table, strict=True)]
+        percent = [["–" if value is None else f"{100 * value:.3f}" for value in values] for values in table]
+        cells = [(row.name, *values) for row, values in zip(rows, percent, strict=True)]
         shown.append((FIGURES[name], ("train → test", *HEADER), cells))
     lines = [selection_line(row.name, row.selection) for row in rows if row.selection or row.trained]
     lines.append(f"PhotoTour, {protocol}, patches resized by {resize}, tiepoint {__version__}")
@@ -127,7 +127,3 @@ def _measure(
                 found = evaluate_revisited(data, describers, resize=resize, progress=advance)
         scores |= {(name, test): score for name, score in found.items()}
     return scores
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.3f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +11,6 @@ from tyro.conf import Positional
 from tiepoint.cli.output import note, progress_bar, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tiepoint.evaluation.scenes import SceneScore
 
 Level = Literal["none", "easy", "hard", "tough"]

@@ -39,9 +39,8 @@ def main(
         device: Where the describer computes: auto, cpu, cuda or mps.
     """
     from tiepoint.errors import InputError
-    from tiepoint.export.colmap import Camera, write_database
+    from tiepoint.export.colmap import Camera, verify_all, write_database
     from tiepoint.export.folder import check_one_size, chosen, match_folder, read_pairs
-    from tiepoint.export.verify import verify_all
 
     if out.exists():
         raise InputError(f"{out} exists already: name another database or remove it")

@@ -22,7 +22,7 @@ from tiepoint.images.pixels import to_uint8, to_unit, value_range
 from tiepoint.images.raster import read_planes
 from tiepoint.options import override
 from tiepoint.patches import SIZE, PatchSet
-from tiepoint.types import Matrix, Points, Progress
+from tiepoint.types import Matrix, Points, Progress, tracked
 
 Shape = tuple[int, ...]  # (C, H, W)
 OFFSETS = np.arange(SIZE) - SIZE // 2  # of a patch's pixels from its keypoint
@@ -66,7 +66,7 @@ def build_aligned(
     searched = int(how.keypoints == "second")
     chosen: list[tuple[ScenePair, Points, Matrix]] = []
     wide = False
-    for done, scene in enumerate(scenes):
+    for scene in tracked(scenes, progress, 2 * len(scenes)):
         images = _read(scene, how)
         matrix = facing(scene.matrix, images[0].shape, f"{scene.first} to {scene.second.name}")
         matrix = np.asarray(np.linalg.inv(matrix), dtype=np.float64) if searched else matrix
@@ -78,8 +78,6 @@ def build_aligned(
             wide |= any(image.dtype == np.uint16 for image in images)
         elif not scene.aligned:
             _check_overlap(scene, matrix, own.shape, other.shape, how.border)
-        if progress:
-            progress(done + 1, 2 * len(scenes))
     if not chosen:
         raise InputError(f"{source}: no keypoint is left in any pair: lower the contrast, the border or the distance")
     count = 2 * sum(len(points) for _, points, _ in chosen)
@@ -96,15 +94,14 @@ def build_aligned(
         out, count, channels=3 if how.color else 1, dtype=np.uint16 if wide else np.uint8, spectra=spectra,
         positions=True, provenance=provenance, licence=licence,
     ) as writer:  # fmt: skip
-        for number, (scene, points, matrix) in enumerate(chosen, start=2 * len(scenes) - len(chosen) + 1):
+        steps = 2 * len(scenes)
+        for scene, points, matrix in tracked(chosen, progress, steps, before=steps - len(chosen)):
             images = _read(scene, how)
             own = _widen(crop_windows(images[searched], points.astype(np.int64)), wide)
             other = _widen(cut(images[1 - searched], points, matrix), wide)
             patches = np.stack([other, own] if searched else [own, other], axis=1).reshape(-1, *own.shape[1:])
             positions = np.repeat(project(points, matrix) if searched else points, 2, axis=0)
             writer.append(patches, scene.name, positions=positions)
-            if progress:
-                progress(number, 2 * len(scenes))
         writer.fill(points=np.arange(count) // 2, spectra=np.arange(count) % 2)
     return PatchSet.open(out)
 

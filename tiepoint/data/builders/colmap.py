@@ -13,7 +13,7 @@ from tiepoint.data.readers.colmap import ColmapImage, ColmapProject, read_projec
 from tiepoint.errors import InputError
 from tiepoint.features.extract import extract
 from tiepoint.patches import PatchSet
-from tiepoint.types import Progress
+from tiepoint.types import Progress, tracked
 
 
 def build_colmap(
@@ -75,13 +75,10 @@ def build_colmap(
     with PatchSet.create(
         out, total, dtype=dtype, support=support, margin=margin, provenance=provenance, licence=licence
     ) as writer, ThreadPoolExecutor(workers) as pool:  # fmt: skip
-        for done, ((project, image), patches) in enumerate(
-            zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
-        ):
+        cuts = zip(jobs, _ordered(pool, cut, jobs, 2 * workers), strict=True)
+        for (project, image), patches in tracked(cuts, progress, len(jobs)):
             ids, first = bases[project.directory]
             writer.append(patches, f"{project.name}/{image.name}", points=first + np.searchsorted(ids, image.points))
-            if progress:
-                progress(done + 1, len(jobs))
     return PatchSet.open(out)
 
 

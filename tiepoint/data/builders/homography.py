@@ -26,7 +26,7 @@ from tiepoint.files import atomic_directory, write_json
 from tiepoint.images.pixels import write_image
 from tiepoint.images.raster import read_planes
 from tiepoint.options import override
-from tiepoint.types import Matrix, Progress
+from tiepoint.types import Matrix, Progress, tracked
 
 Frames = NDArray[np.float64]
 
@@ -56,14 +56,12 @@ def build_homography(
     settings = asdict(override(options or HomographyOptions(), flat))
     _check_kinds(root, kinds)
     with atomic_directory(out) as temporary:
-        for done, (name, kind) in enumerate(kinds.items()):
+        for name, kind in tracked(kinds.items(), progress, len(kinds)):
             strips = cut_sequence(Path(root) / name, **settings)
             folder = temporary / f"{kind}_{name}"
             folder.mkdir()
             for strip, patches in strips.items():
                 write_image(folder / f"{strip}.png", patches.reshape(-1, SIDE))
-            if progress:
-                progress(done + 1, len(kinds))
         levels = {letter: asdict(noise.LEVELS[level]) for letter, level in NOISES.items()}
         provenance = {"builder": "tiepoint data homography", "sequences": dict(kinds), **settings, "noise": levels}
         write_json(temporary / "build.json", provenance)

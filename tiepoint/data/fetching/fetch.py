@@ -47,11 +47,9 @@ def fetch(
     `timeout` seconds. `progress` is called with (bytes done, bytes in all, or 0 if unknown), of the archive and then of
     the folder.
 
-    Raises:
-        InputError: no mirror gave the archive: says which file to put where, and what came of each mirror. Or the
-            archive that is there is wrong, the folder was made by something else, another process fetches the same, or
-            `timeout` is out of range.
-        OSError: something cannot be written, as on a full disk.
+    Raises InputError where no mirror gave the archive: says which file to put where, and what came of each mirror; or
+    where the archive that is there is wrong, the folder was made by something else, another process fetches the same,
+    or `timeout` is out of range. Raises OSError where something cannot be written, as on a full disk.
     """
     if not 0 < timeout <= MAX_TIMEOUT_S:
         raise InputError(f"timeout is {timeout} s, must be above 0 and at most {MAX_TIMEOUT_S}")

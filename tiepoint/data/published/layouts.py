@@ -81,19 +81,14 @@ def read_indexed(
 ) -> PatchSet:
     """Write the patches that index files name.
 
-    Args:
-        layout: a key of INDEX_LAYOUTS.
-        root: folder of the index files and of the images' folders.
-        out: folder to write; must not exist.
-        sets: names of the index files to read. If empty: all categories of visnir-csv, else the only file there is,
-            since pairs of one PatchSet are not told apart.
-        first_number: what the index of vislwir calls the first patch of an array, 0 or 1.
-        color: store RGB instead of grey (BT.601).
-        progress: called with (patches done, patches in all).
+    `layout` is a key of INDEX_LAYOUTS, and `root` the folder of the index files and of the images' folders; `out` must
+    not exist. `sets` are names of the index files to read. If empty: all categories of visnir-csv, else the only file
+    there is, since pairs of one PatchSet are not told apart. `first_number` is what the index of vislwir calls the
+    first patch of an array, 0 or 1. `color` stores RGB instead of grey (BT.601). `progress` is called with (patches
+    done, patches in all).
 
-    Raises:
-        InputError: names the file, and the line where there is one: what `read_index`, `locate`, `plan` and the readers
-            of patches refuse, no index files, a set that is not there.
+    Raises InputError that names the file, and the line where there is one: what `read_index`, `locate`, `plan` and the
+    readers of patches refuse, no index files, a set that is not there.
     """
     if first_number not in (0, 1):
         raise InputError(f"first_number is {first_number}, must be 0 or 1")

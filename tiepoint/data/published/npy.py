@@ -18,8 +18,6 @@ from tiepoint.types import Progress
 
 _BLOCK = 1024  # pairs that are copied at once
 _SPECTRA = {"os": ("opt", "sar"), "sne": ("opt", "sar"), "lwir": ("vis", "lwir")}  # by what stands before a set's "_"
-
-
 _Pairs = tuple[Path, NDArray[Any], NDArray[np.bool_]]  # a set: file, pairs (N, 2, 64, 64), mapped, and labels (N,)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tiepoint.data.fetching.archive import Archive
 from tiepoint.errors import InputError
 from tiepoint.patches import SIZE, PatchSet
-from tiepoint.types import Progress
+from tiepoint.types import Progress, tracked
 
 SIDE = 65
 TARGETS = range(1, 6)
@@ -139,14 +139,11 @@ def build_hpatches(
     total = sum(hpatches.counts[sequence] for sequence, _ in jobs)
     with PatchSet.create(out, total, provenance=provenance, licence=licence) as writer:
         bases = dict(zip(chosen, np.cumsum([0, *(hpatches.counts[s] for s in chosen)]).tolist(), strict=False))
-        for done, (sequence, strip) in enumerate(jobs):
-            patches = [
-                cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in hpatches.strip(sequence, strip)
-            ]
+        for sequence, strip in tracked(jobs, progress, len(jobs)):
+            stored = hpatches.strip(sequence, strip)
+            patches = [cv2.resize(p, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for p in stored]
             points = bases[sequence] + np.arange(len(patches))
             writer.append(np.stack(patches)[:, None], f"{sequence}/{strip}.png", points=points)
-            if progress:
-                progress(done + 1, len(jobs))
     return PatchSet.open(out)
 
 

@@ -59,11 +59,10 @@ def build_phototour(
     exist; a `name` of `SETS`, by default the source's own, has to be complete; `progress` is called with (patches done,
     patches in all).
 
-    Raises:
-        InputError: names the file, and the line where there is one: info.txt or pages missing, a word that is not a
-            number, pairs of patches that do not exist or whose points contradict info.txt, files of different lengths,
-            a damaged page or one that is not made of 64x64 tiles, a file that is no such cache; or a set of `SETS` that
-            is not complete.
+    Raises InputError that names the file, and the line where there is one: info.txt or pages missing, a word that is
+    not a number, pairs of patches that do not exist or whose points contradict info.txt, files of different lengths, a
+    damaged page or one that is not made of 64x64 tiles, a file that is no such cache; or a set of `SETS` that is not
+    complete.
     """
     source = Path(source)
     name = name or (source.resolve().name if source.is_dir() else source.stem)

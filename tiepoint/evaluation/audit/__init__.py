@@ -42,11 +42,7 @@ class Audit:
 
 
 def audit(
-    sets: Mapping[str, PatchSet],
-    options: AuditOptions | None = None,
-    *,
-    progress: Progress | None = None,
-    **flat: Any,
+    sets: Mapping[str, PatchSet], options: AuditOptions | None = None, *, progress: Progress | None = None, **flat: Any
 ) -> Audit:
     """Check each set by itself and every two of them against each other.
 

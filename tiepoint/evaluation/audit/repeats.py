@@ -102,7 +102,9 @@ def near_repeats(
     earlier rows of another point count. `more` is called with how many more of `their_rows` are done. Returns (m,) rows
     of `ours`, or -1.
     """
-    ours_reduced = _reduced(ours, our_rows)
+    blocks = (our_rows[at : at + BLOCK] for at in range(0, len(our_rows), BLOCK))
+    nothing = np.empty((0, CELLS * CELLS + 1), dtype=np.float32)
+    ours_reduced = np.concatenate([nothing, *(_reduce(_units(ours, block)) for block in blocks)])
     repeats_of = np.full(len(their_rows), -1, dtype=np.int64)
     for start in range(0, len(their_rows), BLOCK):
         sought = their_rows[start : start + BLOCK]
@@ -129,11 +131,6 @@ def near_repeats(
         repeats_of[start : start + len(sought)] = answer
         more(len(sought))
     return repeats_of
-
-
-def _reduced(patches: Patches, chosen: Rows) -> Floats:
-    parts = [_reduce(_units(patches, chosen[at : at + BLOCK])) for at in range(0, len(chosen), BLOCK)]
-    return np.concatenate([np.empty((0, CELLS * CELLS + 1), dtype=np.float32), *parts])
 
 
 def _units(patches: Patches, chosen: Rows) -> Floats:

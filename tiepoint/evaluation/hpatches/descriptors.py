@@ -16,10 +16,11 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.options import Resize
 from tiepoint.evaluation.phototour.fpr95 import resizing
 from tiepoint.evaluation.verification import BATCH, Describe, as_float, unit_vectors
-from tiepoint.types import Progress
+from tiepoint.types import Progress, tracked
 
 MAX_VALUE = 1e15  # beyond it float32 cannot hold squared distances
 CLIP_SHARE = 0.6  # eigenvalues below the one at this share of their sorted list are raised to it
+StripOf = Callable[[str, str], NDArray[np.float32]]  # sequence and name of a strip -> its descriptors (n, D)
 Descriptors = Mapping[str, NDArray[np.float32]]
 
 
@@ -88,20 +89,13 @@ def check_files(folder: str | Path, sequences: Iterable[str], names: Sequence[st
 
 
 def _gathered(
-    labels: Mapping[str, str],
-    names: Sequence[str],
-    strip_of: Callable[[str, str], NDArray[np.float32]],
-    progress: Progress | None,
+    labels: Mapping[str, str], names: Sequence[str], strip_of: StripOf, progress: Progress | None
 ) -> dict[str, NDArray[np.float32]]:
     """The strips `names` of each sequence that `labels` names for errors, joined."""
     gathered = {}
     for number, (sequence, label) in enumerate(labels.items()):
-        strips = {}
-        for done, name in enumerate(names, number * len(names) + 1):
-            strips[name] = strip_of(sequence, name)
-            if progress:
-                progress(done, len(labels) * len(names))
-        gathered[sequence] = stack(label, strips, names)
+        counted = tracked(names, progress, len(labels) * len(names), before=number * len(names))
+        gathered[sequence] = stack(label, {name: strip_of(sequence, name) for name in counted}, names)
     return same_dimension(gathered)
 
 

@@ -187,10 +187,10 @@ def _read(path: Path, columns: Sequence[str], counts: Mapping[str, int]) -> Tabl
             table = np.loadtxt(
                 file, dtype=np.int64, delimiter=",", ndmin=2, comments=None, converters=converters, encoding="utf-8"
             )
+    except InputError:
+        raise
     except ValueError as error:  # UnicodeDecodeError included
-        raise (
-            error if isinstance(error, InputError) else InputError(f"{path}: not a table of tasks ({error})")
-        ) from None
+        raise InputError(f"{path}: not a table of tasks ({error})") from None
     if table.shape[1:] != (len(columns),):
         raise InputError(f"{path}: every line must hold {','.join(columns)}")
     wrong = (table < 0).any(axis=1)
