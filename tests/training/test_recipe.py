@@ -81,6 +81,14 @@ def test_a_loss_takes_its_presets_defaults_and_the_runs_time_constant() -> None:
     assert build_loss(loss_options("soft-margin")(memory=0.0), 100).momentum == 0.0
 
 
+@pytest.mark.parametrize("name", ["sdgm", "soft-margin"])
+def test_a_time_constant_in_batches_does_not_shrink_with_the_run(name: str) -> None:
+    for steps in (300, 200_000):
+        loss = build_loss(loss_options(name)(batches=100), steps)
+        assert (loss.momentum, loss.unbiased) == (pytest.approx(0.99), True)
+    assert not build_loss(loss_options(name)(), 300).unbiased
+
+
 def test_a_dumped_recipe_loads_as_itself(tmp_path: Path) -> None:
     recipe = dataclasses.replace(Recipe(data="x"), steps=None, minutes=2.5, compile="off")
     assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe

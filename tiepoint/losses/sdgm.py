@@ -28,8 +28,9 @@ class SDGM(nn.Module):
 
     Each part can be switched off: `angle=False` measures by L2 distance, `auto_focus=False` and `margin_probability=0`
     weigh all pairs alike, `power=False` divides by the number of pairs. `initial_power`, where P+ and P- start, is
-    counted in batches: 10,000 over the published 1,024 pairs. The running statistics are a buffer, saved with the state
-    dict.
+    counted in batches: 10,000 over the published 1,024 pairs. With `unbiased` the running statistics are the mean of
+    all batches seen until `momentum` remembers as many, so that a short run does not depend on where they start. They
+    are a buffer, saved with the state dict.
 
     Source: Deng and Ma, SDGMNet, AAAI 2024; constants of the released training code.
     """
@@ -52,6 +53,7 @@ class SDGM(nn.Module):
         duplicate_start: float = 0.125,
         duplicate_angle: float = 0.6,
         initial_power: float = 10000 / 1024,
+        unbiased: bool = False,
     ) -> None:
         super().__init__()
         within("alpha", alpha, 0, math.inf, "[)")
@@ -69,6 +71,7 @@ class SDGM(nn.Module):
         self.duplicate_start = duplicate_start
         self.duplicate_similarity = math.cos(duplicate_angle)
         self.initial_power = initial_power
+        self.unbiased = unbiased
         start = torch.zeros(8)
         start[GAP_MEAN] = -1.0
         self.register_buffer("statistics", start)
@@ -101,7 +104,7 @@ class SDGM(nn.Module):
 
     @torch.no_grad()
     def _weights(self, theta_p: Tensor, theta_n: Tensor, warm: bool, count: int) -> tuple[Tensor, Tensor]:
-        if self.steps == 0:
+        if self.steps == 0 and not self.unbiased:
             self.statistics[POSITIVE_POWER] = self.statistics[NEGATIVE_POWER] = self.initial_power * count
         gap = theta_p - theta_n
         values = [theta_p.mean(), theta_p.std(), theta_n.mean(), theta_n.std(), gap.mean(), gap.std()]
@@ -124,6 +127,10 @@ class SDGM(nn.Module):
         """Running means. The first batch sets those of the angles, but leaves the mean gap at its start."""
         index = torch.tensor(list(indices), device=values.device)
         old = self.statistics[index]
+        if self.unbiased:
+            seen = (self.steps / (self.steps + 1)).clamp(max=self.momentum)
+            self.statistics[index] = seen * old + (1 - seen) * values
+            return
         first = torch.where(index == GAP_MEAN, old, values)
         updated = self.momentum * old + (1 - self.momentum) * values
         self.statistics[index] = torch.where((self.steps == 0) & (index <= GAP_STD), first, updated)

@@ -18,6 +18,8 @@ class SoftMargin(nn.Module):
     Options:
         bins: of the histogram; published: half the batch of 1,024.
         momentum: share of the old histogram that a step keeps; published: 0.99.
+        unbiased: average all batches seen until `momentum` remembers as many; without it the first batch, which fills
+            the histogram, keeps the share that `momentum` gives it.
         duplicate_threshold: candidates closer than this L2 distance count as the same point and are ignored; 0: off.
         eps: under the root of the distance.
 
@@ -27,18 +29,27 @@ class SoftMargin(nn.Module):
     takes_unnormalized = False
     memory = 0.001
     histogram: Tensor
+    steps: Tensor
 
     def __init__(
-        self, *, bins: int = 512, momentum: float = 0.99, duplicate_threshold: float = 0.008, eps: float = 1e-6
+        self,
+        *,
+        bins: int = 512,
+        momentum: float = 0.99,
+        unbiased: bool = False,
+        duplicate_threshold: float = 0.008,
+        eps: float = 1e-6,
     ) -> None:
         super().__init__()
         within("bins", bins, 2, 2**20)
         within("momentum", momentum, 0, 1, "[)")
         within("duplicate_threshold", duplicate_threshold, 0, 2, "[)")
         within("eps", eps, 0, 1, "[)")
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.unbiased, self.eps = momentum, unbiased, eps
         self.duplicate_similarity = similarity_at(duplicate_threshold)
         self.register_buffer("histogram", torch.zeros(bins))
+        if unbiased:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     @on_pairs
     def forward(self, anchor: Tensor, positive: Tensor, progress: float) -> Tensor:
@@ -56,6 +67,10 @@ class SoftMargin(nn.Module):
         lower = position.floor().long().clamp(0, len(self.histogram) - 2)
         share = position - lower
         counts = torch.zeros_like(self.histogram).index_add(0, lower, 1 - share).index_add(0, lower + 1, share)
-        momentum = self.momentum * self.histogram.any()
+        if self.unbiased:
+            momentum = (self.steps / (self.steps + 1)).clamp(max=self.momentum)
+            self.steps += 1
+        else:
+            momentum = self.momentum * self.histogram.any()
         self.histogram.lerp_(counts / len(gap), 1 - momentum)
         return (self.histogram.cumsum(0) / self.histogram.sum())[lower]

@@ -25,23 +25,27 @@ def loss_options(name: str) -> type[Loss]:
     """The typed options of a loss, with the defaults of its preset. Raises InputError for a name that is not there.
 
     The momentum of running statistics is given as `memory`, their time constant as a share of the run, so that a short
-    run has the shape of the published one: 0.999 over 200,000 steps is 0.005.
+    run has the shape of the published one: 0.999 over 200,000 steps is 0.005. Or it is given as `batches`, a number of
+    them that does not shrink with the run (0: `memory` counts); the statistics then have no bias to their start.
     """
     fields: list[tuple[str, Any, Any]] = []
     for key, kind, default in losses.options(name):
         if key == "momentum":
             loss: Any = losses.LOSSES[name].loss  # none of the relation losses has any
             fields.append(("memory", float, option(loss.memory, "[0, 1]")))
-        else:
+            fields.append(("batches", int, option(0, "[0, inf)")))
+        elif key != "unbiased":
             fields.append((key, kind, field(default=default)))
     return make_dataclass("Loss", [("name", str, field(default=name)), *fields], bases=(Loss,), frozen=True)
 
 
 def build_loss(loss: Loss, steps: int) -> nn.Module:
     """The loss of a run of `steps` steps. Raises ValueError that names an option out of range."""
-    options = {key: value for key, value in vars(loss).items() if key not in ("name", "memory")}
+    options = {key: value for key, value in vars(loss).items() if key not in ("name", "memory", "batches")}
     if hasattr(loss, "memory"):
-        options["momentum"] = max(0.0, 1 - 1 / max(loss.memory * steps, 1))
+        batches = vars(loss)["batches"]
+        options["momentum"] = max(0.0, 1 - 1 / max(batches or loss.memory * steps, 1))
+        options["unbiased"] = bool(batches)
     return losses.create(loss.name, **options)
 
 
