@@ -18,7 +18,7 @@ from tiepoint.models.describer import LearnedDescriber, prepare
 from tiepoint.models.load import DescriberName, RelaterName, load, load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import WEIGHTS, read_weights, save_weights
-from tiepoint.nets.relational.pnnet import QNet
+from tiepoint.nets.relational.qnet import QNet
 
 pytestmark = pytest.mark.usefixtures("quick_weights")
 every_network = pytest.mark.parametrize("name", nets.describers())

@@ -11,14 +11,21 @@ from tiepoint.nets.relational.filnet import FILNet
 from tiepoint.nets.relational.kglnet import KGLNet
 from tiepoint.nets.relational.matchnet_metric import MatchNetMetric
 from tiepoint.nets.relational.mfdnet import MFDNet
-from tiepoint.nets.relational.pnnet import PNNet, QNet
+from tiepoint.nets.relational.pnnet import PNNet
+from tiepoint.nets.relational.pseudo_siamese import PseudoSiamese
+from tiepoint.nets.relational.qnet import QNet
 from tiepoint.nets.relational.rrlnet import RRLNet
 from tiepoint.nets.relational.scfdm import SCFDM
-from tiepoint.nets.relational.siamese import PseudoSiamese, Siamese, TwoChannel
+from tiepoint.nets.relational.siamese import Siamese
 from tiepoint.nets.relational.spimnet import SPIMNet
-from tiepoint.nets.towers.l2net import HardNet8, HardNetPS, L2Net, L2NetCS, SOSNet
+from tiepoint.nets.relational.twochannel import TwoChannel
+from tiepoint.nets.towers.hardnet8 import HardNet8
+from tiepoint.nets.towers.hardnet_ps import HardNetPS
+from tiepoint.nets.towers.l2net import L2Net
+from tiepoint.nets.towers.l2net_cs import L2NetCS
 from tiepoint.nets.towers.matchnet import MatchNet
 from tiepoint.nets.towers.sdgmnet import SDGMNet
+from tiepoint.nets.towers.sosnet import SOSNet
 from tiepoint.nets.towers.tfeat import TFeat
 
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`

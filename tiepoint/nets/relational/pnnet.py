@@ -1,4 +1,4 @@
-"""PN-Net and Q-Net: a shallow descriptor, trained on triplets or quadruplets."""
+"""PN-Net: a shallow descriptor, trained on triplets."""
 
 from typing import NamedTuple
 
@@ -62,10 +62,3 @@ class PNNet(nn.Module):
         codes = self.encode(first, "first"), self.encode(second, "second")
         logit = self.relate(*codes)
         return Described({"distance": logit}, *codes[0], *codes[1]) if self.training else logit
-
-
-class QNet(PNNet):
-    """PN-Net under another loss, which is no part of a network; see `SoftPN`. 1,124,224 parameters.
-
-    Source: Aguilera et al., Cross-spectral local descriptors via quadruplet network, Sensors 17:873, 2017.
-    """
