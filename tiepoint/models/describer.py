@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tiepoint.allocator import raise_thresholds
-from tiepoint.nets.inputs import check_shape, prepare
+from tiepoint.errors import InputError
+from tiepoint.models.dense import DEFAULT_WIDTH_PX, Dense, describe_densely
+from tiepoint.nets.dense import FORMS, DenseForm
+from tiepoint.nets.inputs import check_shape, floats, prepare
+from tiepoint.types import Mask
 
 CPU_CHUNK, GPU_CHUNK = 32, 8192
+DENSE_NETWORKS = ("sdgmnet", "hynet", "hardnet", "hardnet8", "l2net", "sosnet", "tfeat")
 
 
 class Graph(NamedTuple):
@@ -68,6 +73,27 @@ class Describer(nn.Module):
     def describe_keypoints(self, image: NDArray[np.uint8], keypoints: Sequence[cv2.KeyPoint]) -> NDArray[np.float32]:
         """Describe OpenCV's keypoints on their image (H, W), where `on_image`: (N, dimension), float32."""
         raise NotImplementedError
+
+    def dense(
+        self, image: NDArray[Any], stride: float = 8, mask: Mask | None = None, width: float | None = None
+    ) -> Dense:
+        """Describe every window of an image, by convolutions alone.
+
+        Args:
+            image: (H, W), grey: float in 0..1, uint8 or uint16.
+            stride: px between the centres of windows: 8, 4 or 2 for windows of 64 px.
+            mask: valid pixels, (H, W) bool; a window that holds another one is not valid.
+            width: of a window, px; `upright_width` without it, or 64.
+
+        Returns:
+            unit vectors (D, H', W') on their grid, see `tiepoint.models.dense.Dense`. They differ a little from those
+            of single patches (`tiepoint.nets.dense`), so compare dense ones with dense ones.
+
+        Raises:
+            InputError: a describer without dense form; an image smaller than a window, or with values that are not
+                finite; a mask of another size or without valid pixels; a stride that the network cannot give.
+        """
+        raise InputError(f"{self.name} has no dense form: take one with the network of {', '.join(DENSE_NETWORKS)}")
 
     def graph(self) -> Graph | None:
         """The network for other runtimes, or None where there is none."""
@@ -139,6 +165,18 @@ class LearnedDescriber(Describer):
         with evaluating(self):
             described: Tensor = self(patches)
         return described
+
+    def dense(
+        self, image: NDArray[Any], stride: float = 8, mask: Mask | None = None, width: float | None = None
+    ) -> Dense:
+        """Describe every window of an image, see `Describer.dense`."""
+        if type(self.net) not in FORMS:
+            return super().dense(image, stride, mask, width)
+        values = floats(torch.from_numpy(np.ascontiguousarray(image))).numpy()
+        with evaluating(self):
+            return describe_densely(
+                DenseForm(self.net), values, stride, mask, width or self.upright_width or DEFAULT_WIDTH_PX
+            )
 
     def graph(self) -> Graph:
         """The network without the reduction of patches."""
