@@ -17,7 +17,9 @@ from tiepoint.models.weights import TORCH_FILES, WEIGHTS, read_weights, weights_
 from tiepoint.nets.checkpoints import KERAS_FILES, load_file
 
 # The names whose kind a type checker knows; any name or path can be loaded.
-DescriberName = Literal["sdgmnet", "sdgmnet-optsar", "sdgmnet-visir", "sdgmnet-visnir", "sift", "rootsift"]
+DescriberName = Literal[
+    "sdgmnet", "sdgmnet-any", "sdgmnet-optsar", "sdgmnet-visir", "sdgmnet-visnir", "sift", "rootsift"
+]
 RelaterName = Literal["rrlnet-visnir"]
 
 
