@@ -50,9 +50,10 @@ class Detection:
 
     max_keypoints: int = 8000
     """Number of keypoints to keep in each image, the strongest first."""
-    detector: str = "sift"
-    """Keypoint detector: sift, gradient, phase, orb, fast, gftt, mser, akaze, grid, or kornia's harris, hessian or
-    dog."""
+    detector: str = "auto"
+    """What is described: all windows of a grid (dense), or the keypoints of a detector: sift, gradient, phase, orb,
+    fast, gftt, mser, akaze, grid, or kornia's harris, hessian or dog. auto is dense where the describer is auto too,
+    and sift otherwise."""
     affine: bool = False
     """Measure the affine shape of each keypoint, for strong changes of viewpoint, whatever the transform that is
     fitted. A point then has one orientation. Describers of upright patches do not take it."""

@@ -5,6 +5,6 @@ from __future__ import annotations
 # From the ground up: a room imports from itself and from the rooms before it, without exception.
 ROOMS = (
     "errors", "types", "version", "allocator", "options", "files",
-    "losses", "nets", "images", "patches", "models", "features", "geometry", "data", "structure", "matching",
+    "losses", "nets", "images", "patches", "models", "features", "geometry", "data", "structure", "dense", "matching",
     "registration", "evaluation", "report", "export", "batch", "training", "cli",
 )  # fmt: skip

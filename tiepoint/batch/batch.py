@@ -40,7 +40,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def register_many(
     pairs: Sequence[Pair],
     out: str | Path,
-    describer: str | Path = "sdgmnet",
+    describer: str | Path = "auto",
     options: Options | None = None,
     batch: Batch | None = None,
     *,

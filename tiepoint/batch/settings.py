@@ -11,13 +11,14 @@ import torch
 from tiepoint.errors import InputError
 from tiepoint.features.cache import digest, digest_file
 from tiepoint.features.view import View
+from tiepoint.matching.match import AUTO, resolve_auto
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.models.weights import weights_path
 from tiepoint.options import Registration as Options
 from tiepoint.options import override, plain
-from tiepoint.registration.register import register
+from tiepoint.registration.register import needs_keypoints, register
 
 TRIAL = "trial image"
 
@@ -36,12 +37,14 @@ def resolve(
     describer: str | Path, relater: str | Path | None, options: Options, device: str | torch.device
 ) -> Settings:
     """Load the models, and try the options on an image of noise. Raises InputError for options that fit no pair."""
-    model = load_describer(describer, device)
+    named, detection = resolve_auto(describer, options.detection, keypoints=needs_keypoints(options))
+    options = replace(options, detection=detection)
+    model = load_describer(named, device)
     judge = None if relater is None else load_relater(relater, device)
     if options.reading.large == "always" and (reason := options.whole_only(judge is not None)):
         raise InputError(reason)
     values = {name: value for name, value in plain(options).items() if name != "large"}
-    values["describer"] = _weights(describer, model.name)
+    values["describer"] = _weights(model.name if describer == AUTO else describer, model.name)
     values["relater"] = None if relater is None or judge is None else _weights(relater, judge.name)
     _try(model, judge, options)
     return Settings(model, judge, options, values)
@@ -60,12 +63,12 @@ def _try(describer: Describer, relater: LearnedRelater | None, options: Options)
     image = np.asarray((128 + 50 * noise / noise.std()).clip(0, 255).astype(np.uint8))
     view = replace(View.of(image, TRIAL), name=TRIAL)
     try:
-        described = view.described(describer, options.detection)
+        as_found = sees_upright(describer) or options.detection.detector == "dense"
+        given = view if as_found else view.described(describer, options.detection)  # see `FeatureCache.view`
     except InputError as error:
         if str(error).startswith(TRIAL):  # the options may suit real images
             return
         raise
-    given = view if sees_upright(describer) else described  # see `FeatureCache.view`
     try:
         alone = override(options, {"large": "never", "band_a": None, "band_b": None})
         register(given, given, describer, alone, relater=relater)

@@ -29,7 +29,7 @@ def main(
     /,
     *,
     out: Path | None = None,
-    describer: str = "sdgmnet",
+    describer: str = "auto",
     relater: str | None = None,
     device: str = "auto",
     json: bool = False,
@@ -51,6 +51,8 @@ def main(
         out: Folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv; with a georeference
             also ground control points (tie_points.points) and tie_points.geojson. Many pairs need it: it gets
             summary.csv, summary.json and a folder for each pair.
+        describer: auto describes windows everywhere by sdgmnet-any, whatever the sensors. A name or path describes
+            keypoints, or windows with --detector dense.
         relater: Name or path of a relater, which gives each tie point its match probability.
         json: Print one JSON object, with the matrix and a row xa, ya, xb, yb for each tie point, or of many pairs the
             rows of the summary.

@@ -40,7 +40,7 @@ class FeatureCache:
         image of a pair, so that there is nothing to keep.
         """
         view = View.of(path, str(path), band)
-        if sees_upright(self.model):
+        if sees_upright(self.model) or self.detection.detector == "dense":
             return view
         name = digest(json.dumps([self.key, content, band]).encode())[:32]
         with self._locks[name]:  # a second pair with this image waits until it is described

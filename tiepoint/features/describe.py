@@ -37,6 +37,7 @@ class Features:
         size: width and height of the image in pixels.
         describer: name of the describer.
         geo: georeference of the image, or None.
+        spacing: px between neighbours, where they are the windows of a grid; 0 for keypoints.
     """
 
     frames: NDArray[np.float64]
@@ -45,6 +46,7 @@ class Features:
     size: tuple[int, int]
     describer: str
     geo: Geo | None = None
+    spacing: float = 0.0
 
     @property
     def points(self) -> NDArray[np.float64]:

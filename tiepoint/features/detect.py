@@ -1,5 +1,6 @@
 """Keypoints of an image, by any of the detectors."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -46,6 +47,7 @@ def detect(
     shape or type, or with NaN; an option out of its range; a mask of another shape.
     """
     chosen = override(detection or Detection(), flat)
+    chosen = replace(chosen, detector="sift") if chosen.detector == "auto" else chosen
     _check(image, chosen, mask)
     if min(image.shape) < 3 or image.min() == image.max():
         return Keypoints.at(np.empty((0, 2)), np.empty(0))
@@ -61,6 +63,10 @@ def detect(
 
 
 def _check(image: NDArray[Any], detection: Detection, mask: NDArray[np.bool_] | None) -> None:
+    if detection.detector == "dense":
+        raise InputError(
+            "detector dense describes pairs of images: register or match them, or use `dense` of a describer"
+        )
     if detection.detector not in DETECTORS:
         raise InputError(f"no detector {detection.detector!r}: there are {', '.join(DETECTORS)}")
     if image.ndim != 2 or image.size == 0:

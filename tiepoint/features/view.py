@@ -78,10 +78,14 @@ class View:
         height, width = self.raster.pixels.shape
         return width, height
 
+    def is_wide(self, least: int) -> bool:
+        """Whether its pixels are at hand, at least `least` a side."""
+        return self.raster is not None and min(self.raster.pixels.shape) >= least
+
     @property
     def has_structure(self) -> bool:
         """Whether its pixels are at hand, and enough of them to compare its structure."""
-        return self.raster is not None and min(self.raster.pixels.shape) >= MIN_STRUCTURE_PX
+        return self.is_wide(MIN_STRUCTURE_PX)
 
     @property
     def info(self) -> ViewInfo:

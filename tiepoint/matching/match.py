@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tiepoint.dense.search import search, to_features
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features
 from tiepoint.features.view import View
@@ -24,6 +25,8 @@ from tiepoint.models.relater import LearnedRelater
 from tiepoint.options import Band, Detection, Matching, override
 from tiepoint.types import Image, Points, Progress
 
+AUTO, ANY = "auto", "sdgmnet-any"
+MIN_DENSE_PX = 128  # a side, below which too few windows fit
 TOP_K = 5  # candidates of each keypoint where nothing else is asked for
 
 
@@ -103,6 +106,8 @@ def match(
     if judge is not None:
         order_of(judge, matching.spectra)  # before minutes are spent
     views = View.of(a, "image a", bands[0]), View.of(b, "image b", bands[1])
+    keypoints = judge is not None or not suit_windows(*views)
+    describer, detection = resolve_auto(describer, detection, keypoints=keypoints)
     first, second = describe_views(*views, describer, detection, matching, device=device, progress=progress)
     return match_views(first, second, matching, judge, progress)
 
@@ -118,6 +123,8 @@ def describe_views(
     progress: Progress | None = None,
 ) -> tuple[View, View]:
     """Both views with features, those of b rotated and scaled as upright patches need it. Raises InputError."""
+    if detection.detector == "dense":
+        return _describe_densely(a, b, load_describer(describer, device))
     has_images = [view.features is None for view in (a, b)]
     model = load_describer(describer, device) if any(has_images) else None
     turning = all(has_images) and model is not None and sees_upright(model)
@@ -141,10 +148,10 @@ def match_views(
 ) -> Matches:
     """The matches of two described views; see `match`."""
     first, second = a.known, b.known
-    steps = 3
+    steps, ratio = 3, 1.0 if first.spacing else matching.ratio  # of a grid, the neighbour of the nearest is as near
     if relater is None:
         places = (first.points, second.points) if matching.ratio_rule == "fginn" else None
-        found = mutual_nearest(first.descriptors, second.descriptors, matching.ratio, places=places)
+        found = mutual_nearest(first.descriptors, second.descriptors, ratio, places=places)
     else:
         listed = shortlist(first.descriptors, second.descriptors, matching.top_k or TOP_K, matching.ratio)
         probabilities = relate_pairs(
@@ -156,6 +163,33 @@ def match_views(
     if progress:
         progress(steps, steps)
     return Matches(first, second, found.take(_distinct(Matches(first, second, found))))
+
+
+def _describe_densely(a: View, b: View, describer: Describer) -> tuple[View, View]:
+    if a.raster is None or b.raster is None:
+        raise InputError("detector dense: it needs both images, not features: name a detector of keypoints")
+    first, second = to_features(search(a.raster, b.raster, describer), a.raster, b.raster, describer)
+    return replace(a, features=first), replace(b, features=second)
+
+
+def resolve_auto(
+    describer: str | Path | Describer, detection: Detection, *, keypoints: bool
+) -> tuple[str | Path | Describer, Detection]:
+    """What the describer "auto" and the detector "auto" stand for.
+
+    Images are described densely by `ANY`, or, if `keypoints` are needed or a detector is named, at these by "sdgmnet".
+    A describer that is named keeps to keypoints, unless the detector is "dense".
+    """
+    detector = detection.detector
+    if describer == AUTO:
+        dense = detector == "dense" or (detector == AUTO and not keypoints and not detection.affine)
+        describer, detector = (ANY, "dense") if dense else ("sdgmnet", detector)
+    return describer, replace(detection, detector="sift" if detector == AUTO else detector)
+
+
+def suit_windows(a: View, b: View) -> bool:
+    """Whether both are images that hold enough windows to be described densely."""
+    return all(view.features is None and view.is_wide(MIN_DENSE_PX) for view in (a, b))
 
 
 def _split(detection: Detection, matching: Matching, flat: dict[str, Any]) -> tuple[Detection, Matching]:

@@ -24,7 +24,7 @@ from tiepoint.registration.decide import Decision, judge, select_tie_points
 from tiepoint.registration.large import ReducedPair
 from tiepoint.registration.result import Registration
 from tiepoint.registration.task import Task
-from tiepoint.registration.verdict import gathered
+from tiepoint.registration.verdict import Evidence, gathered
 from tiepoint.registration.windows import RADIUS, WINDOW, Pair, compare, compare_at, plan, relate
 from tiepoint.structure.align import coverage, independent_windows
 from tiepoint.structure.local_search import Refined, weights_of
@@ -84,24 +84,34 @@ def refine_at_full_size(
             return replace(select_tie_points(full, lead._replace(reasons=(reason,))), a=first, b=second)
         matrix = fit.matrix
     sides = replace(sides, matrix=matrix)
-    decision = _judge(full, shifts, sides, lead, b.factor, steps[-1])
+    decision = _judge(full, shifts, sides, lead, b.factor, reduced.evidence, steps[-1])
     relater, spectra = task.relater, task.options.matching.spectra
     ask = None if relater is None else lambda _, points: relate(sides, points, relater, spectra)
     return replace(select_tie_points(full, decision, ask), a=first, b=second)
 
 
-def _judge(task: Task, shifts: Refined, pair: Pair, lead: Decision, factor: int, progress: Progress | None) -> Decision:
-    """The verdict; the keypoint matches are good to pixels of b reduced by `factor`."""
+def _judge(
+    task: Task,
+    shifts: Refined,
+    pair: Pair,
+    lead: Decision,
+    factor: int,
+    reduced: Evidence,
+    progress: Progress | None,
+) -> Decision:
+    """The verdict; matches are good to pixels of b reduced by `factor`, and what windows say is taken from there."""
     matrix, limit, points = pair.matrix, task.options.estimation.max_residual, task.matches.points
+    match_limit = max(limit * factor, task.max_match_residual)
     distances = residuals(matrix, shifts.a, shifts.b)
     inliers = distances <= limit
     evidence = gathered(
-        residuals(matrix, points[:, :2], points[:, 2:]) <= limit * factor,
+        residuals(matrix, points[:, :2], points[:, 2:]) <= match_limit,
         inliers, distances, shifts.scores, windows=independent_windows(shifts.b[inliers], pair.b.reader.shape),
         support=float(inliers.sum() / max(shifts.tried, 1)),
         coverage=coverage(shifts.b[inliers], matrix, pair.a.reader.shape, pair.b.reader.shape),
         roundtrip=_roundtrip(pair, shifts.a[inliers], progress),
     )  # fmt: skip
+    evidence = replace(evidence, recognised=reduced.recognised, margin=reduced.margin)
     lead = lead._replace(matrix=matrix, inliers=inliers, residuals=distances)
     decision = judge(lead, evidence, task.options.verdict.min_confidence)
     more = ("that is at full size: reduced, the images register",) if decision.reasons else ()
@@ -126,7 +136,13 @@ def _alike(a: Downsampled, factor: int, matrix: Matrix) -> Downsampled:
 def _enlarged(task: Task, pair: ReducedPair) -> Task:
     """The task with its keypoint matches in pixels of the full images, which are not at hand."""
     first, second = (
-        replace(known, frames=carry(known.frames, image.up), size=image.reader.shape[::-1], geo=image.reader.geo)
+        replace(
+            known,
+            frames=carry(known.frames, image.up),
+            size=image.reader.shape[::-1],
+            geo=image.reader.geo,
+            spacing=known.spacing * image.factor,
+        )
         for known, image in ((task.matches.a, pair.a), (task.matches.b, pair.b))
     )
     a, b = replace(task.a, raster=None, features=first), replace(task.b, raster=None, features=second)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.dense.evidence import DenseEvidence, collect_evidence
 from tiepoint.geometry.robust import Estimate, residuals
+from tiepoint.images.downsampled import VALID_FRACTION
 from tiepoint.matching.relate import relate_places
 from tiepoint.options import MIN_CORRESPONDENCES, ModelChoice
 from tiepoint.registration.proposals import Proposal
@@ -15,9 +18,13 @@ from tiepoint.registration.result import Registration
 from tiepoint.registration.task import Fit, Task
 from tiepoint.registration.verdict import NOTHING, Evidence, confidence, doubts, gathered
 from tiepoint.structure.align import Alignment, independent_windows, roundtrip_error
-from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, find_ambiguities
-from tiepoint.types import Matrix, Points
+from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, MIN_CONFIRMING_MATCHES, find_ambiguities
+from tiepoint.types import Mask, Matrix, Points
 
+WINDOWS_PER_MATCH = 4  # that agree, since neighbours on the grid show much of the same
+# On training pairs right transforms have 0.123 or more; of other scenes, those of sets that do not show places twice
+# have 0.064 at most, and so have noise and mirrored images.
+MIN_MARGIN = 0.12
 Relate = Callable[[Matrix, Points], NDArray[np.float64]]  # transform, points (N, 2) of b -> match probabilities (N,)
 
 
@@ -43,6 +50,8 @@ class Decision(NamedTuple):
 def from_matches(task: Task, fit: Estimate, model: ModelChoice, probabilities: NDArray[np.float64] | None) -> Decision:
     """Judge by the number of keypoint matches that agree; `probabilities` (M,) are those of all, where known."""
     points, needed = task.matches.points, task.options.verdict.min_inliers
+    if task.describer is not None:
+        needed *= WINDOWS_PER_MATCH
     count = int(fit.inliers.sum())
     reasons = [fit.reason] if fit.reason else []
     if fit.matrix is not None and count < needed:
@@ -67,26 +76,50 @@ def from_structure(task: Task, keypoints: Fit, best: Alignment | None, proposals
         reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
         return of_matches._replace(matrix=None, reasons=reasons)
     lead = Decision(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
-    if fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
-        lead = of_matches
+    if task.describer is None and fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
+        lead = of_matches  # windows of a grid are less accurate than the points whose structure was compared
     assert lead.matrix is not None
     agreeing = best.points[best.inliers, 2:]
     evidence = gathered(
-        residuals(lead.matrix, points[:, :2], points[:, 2:]) <= task.options.estimation.max_residual,
+        residuals(lead.matrix, points[:, :2], points[:, 2:]) <= task.max_match_residual,
         best.inliers, best.residuals, best.scores, windows=independent_windows(agreeing, task.pixels[1].shape),
         support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*task.pixels, best, task.masks),
     )  # fmt: skip
-    least = task.options.verdict.min_confidence
+    least, confirmed = task.options.verdict.min_confidence, evidence.matches
+    a, mask = task.pixels[0], task.masks[0]
+    if task.describer is not None:
+        dense = ask_windows(task, lead.matrix)
+        evidence = replace(evidence, recognised=dense.recognised, margin=dense.margin)
+        confirmed = MIN_CONFIRMING_MATCHES if dense.margin >= MIN_MARGIN else 0
+        a, mask = _laid_over(a, mask, lead.matrix, task.pixels[1].shape)
     decision = judge(lead, evidence, least)
     if decision.reasons:
         return decision
     score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
-    unsure = find_ambiguities(*task.pixels, agreeing, evidence.score, evidence.matches, task.masks, score)
+    masks = mask, task.masks[1]
+    unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score)
     if not unsure:
         return decision
     capped = min(decision.confidence, AMBIGUOUS_CAP)
     reasons = (f"confidence {capped:.2f}, less than {least:.2f}", *unsure) if capped < least else ()
     return decision._replace(confidence=capped, reasons=reasons)
+
+
+def ask_windows(task: Task, matrix: Matrix) -> DenseEvidence:
+    """What the windows of both images say about a transform."""
+    assert task.describer is not None
+    assert task.a.raster is not None
+    assert task.b.raster is not None
+    return collect_evidence(task.a.raster, task.b.raster, matrix, task.describer)
+
+
+def _laid_over(
+    a: NDArray[Any], mask: Mask | None, matrix: Matrix, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], Mask | None]:
+    """Image a and its mask on b's grid, where what is turned far can be compared."""
+    seen = np.ones(a.shape, np.float32) if mask is None else mask.astype(np.float32)
+    moved = cv2.warpPerspective(a.astype(np.float32), matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return moved, cv2.warpPerspective(seen, matrix, shape[::-1]) > VALID_FRACTION
 
 
 def judge(lead: Decision, evidence: Evidence, least: float) -> Decision:

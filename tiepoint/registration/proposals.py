@@ -1,12 +1,18 @@
 """Where first transforms come from: each source is one function of a task, that is of two views and their matches."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from tiepoint.dense.search import are_clear
+from tiepoint.errors import InputError
+from tiepoint.matching.match import describe_views, match_views
 from tiepoint.registration.task import Fit, Task
 from tiepoint.structure.align import Alignment, align
 from tiepoint.structure.global_search import correlate
 from tiepoint.types import Matrix
+
+KEYPOINT_DESCRIBER = "rootsift"
 
 
 class Proposal(NamedTuple):
@@ -28,13 +34,37 @@ def propose_from_matches(task: Task, keypoints: Fit) -> list[Proposal]:
 
 def propose_from_structure(task: Task, keypoints: Fit) -> list[Proposal]:
     """The similarity under which the structure of both images agrees best, unless `global_search` is off."""
-    if not task.options.estimation.global_search or task.pixels is None:
+    if not task.options.estimation.global_search or task.pixels is None or is_clear(task, keypoints):
         return []
     best = correlate(*task.pixels, masks=task.masks)[0]
     return [Proposal(best.matrix, "structure", best.score)]
 
 
-SOURCES: tuple[Callable[[Task, Fit], list[Proposal]], ...] = (propose_from_matches, propose_from_structure)
+def propose_from_keypoints(task: Task, keypoints: Fit) -> list[Proposal]:
+    """The transform that SIFT keypoints speak for, where windows were matched and are not clear."""
+    if task.describer is None or is_clear(task, keypoints):
+        return []
+    options, detection = task.options, replace(task.options.detection, detector="sift")
+    first, second = replace(task.a, features=None), replace(task.b, features=None)
+    try:
+        first, second = describe_views(first, second, KEYPOINT_DESCRIBER, detection, options.matching)
+    except InputError:  # too little texture for keypoints, which is no fault here
+        return []
+    found = replace(task, matches=match_views(first, second, options.matching, None))
+    matrix = found.fit_matches(None).estimate.matrix
+    return [] if matrix is None else [Proposal(matrix, "keypoints")]
+
+
+def is_clear(task: Task, fit: Fit) -> bool:
+    """Whether windows were matched, and agree so well that nothing else needs to be tried."""
+    return task.describer is not None and are_clear(int(fit.estimate.inliers.sum()), len(task.matches))
+
+
+SOURCES: tuple[Callable[[Task, Fit], list[Proposal]], ...] = (
+    propose_from_matches,
+    propose_from_structure,
+    propose_from_keypoints,
+)
 
 
 def collect_proposals(task: Task, keypoints: Fit) -> list[Proposal]:

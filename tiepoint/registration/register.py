@@ -11,10 +11,10 @@ import torch
 from tiepoint.errors import InputError
 from tiepoint.features.view import View
 from tiepoint.images.raster import Reader
-from tiepoint.matching.match import describe_views, match_views
+from tiepoint.matching.match import describe_views, match_views, resolve_auto, suit_windows
 from tiepoint.matching.relate import order_of
 from tiepoint.models.describer import Describer
-from tiepoint.models.load import load_relater
+from tiepoint.models.load import load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.options import TWO_VIEW_MODELS, override
 from tiepoint.options import Registration as Options
@@ -32,7 +32,7 @@ from tiepoint.types import Progress
 def register(
     a: Input,
     b: Input,
-    describer: str | Path | Describer = "sdgmnet",
+    describer: str | Path | Describer = "auto",
     options: Options | None = None,
     *,
     relater: str | Path | LearnedRelater | None = None,
@@ -42,9 +42,12 @@ def register(
 ) -> Registration:
     """Register image a to image b.
 
-    Keypoint matches and the correlation of both images' structure each propose a transform. The proposals are refined
-    by local correlation, the one that more of the overlap confirms is taken, and what speaks for it makes the
-    confidence. A registration of less than `min_confidence` is refused with its reasons, not raised.
+    Dense descriptors, and where these are not clear the correlation of both images' structure and keypoint matches,
+    propose transforms, whatever the rotation, and scales of 0.5 to 2. The proposals are refined by local correlation,
+    the one that more of the overlap confirms is taken, and what speaks for it makes the confidence. A registration of
+    less than `min_confidence` is refused with its reasons, not raised.
+
+    With a describer by name, keypoints are matched in place of windows, and structure is searched within 18 degrees.
 
     Tie points are the points whose structure agrees, or the keypoint matches where more of these do.
 
@@ -62,7 +65,8 @@ def register(
         a: a path, an array (H, W) or (C, H, W), a `Raster`, a `View`, the `Features` of an image, or a reader of
             `open_image`, which is left open and always read in windows.
         b: the image it is registered to, in any of these forms.
-        describer: a name, a path or a loaded one.
+        describer: "auto", which describes densely by the shipped describer for any sensors; or a name, a path or a
+            loaded one, which describes keypoints unless the option `detector` is "dense".
         options: of all stages; the defaults of `tiepoint.options.Registration` without it.
         relater: a name, a path or a loaded one: gives each tie point its match probability, and drops those below
             `min_probability`. Without `refine` it drops keypoint matches, which are then fitted again. With `top_k` it
@@ -84,9 +88,12 @@ def register(
         reduced = pair is not None and not pair.is_whole
         steps = _steps(progress, 4 + len(levels(pair.b.factor)) if pair is not None and reduced else 4)
         views = _views(a, b, chosen) if pair is None else pair.read((steps[0], steps[1]))
-        views = describe_views(*views, describer, chosen.detection, chosen.matching, device=device, progress=steps[2])
+        keypoints = needs_keypoints(chosen) or not suit_windows(*views)
+        describer, detection = resolve_auto(describer, chosen.detection, keypoints=keypoints)
+        model = load_describer(describer, device)
+        views = describe_views(*views, model, detection, chosen.matching, device=device, progress=steps[2])
         matches = match_views(*views, chosen.matching, matcher, steps[2])
-        task = Task(*views, matches, chosen, judge)
+        task = Task(*views, matches, chosen, judge, model if detection.detector == "dense" else None)
         if chosen.estimation.model in TWO_VIEW_MODELS:
             registration = register_epipolar(task)
         else:
@@ -97,6 +104,12 @@ def register(
     if progress:
         progress(100 * len(steps), 100 * len(steps))
     return registration
+
+
+def needs_keypoints(options: Options) -> bool:
+    """Whether options are for keypoints: models of two views, a relater that matches, rotations to be tried."""
+    matching = options.matching
+    return options.estimation.model in TWO_VIEW_MODELS or matching.top_k is not None or matching.rotations > 1
 
 
 def register_views(task: Task) -> Registration:

@@ -10,6 +10,7 @@ from tiepoint.features.view import View
 from tiepoint.geometry.robust import Estimate, Model
 from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
 from tiepoint.matching.match import Matches
+from tiepoint.models.describer import Describer
 from tiepoint.models.relater import LearnedRelater
 from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.options import Registration as Options
@@ -25,13 +26,17 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What the stages of a registration share; the views are described, and the relater judges tie points."""
+    """What the stages of a registration share; the views are described, and the relater judges tie points.
+
+    `describer` is that of windows, where the views were described densely; None where keypoints were.
+    """
 
     a: View
     b: View
     matches: Matches
     options: Options
     relater: LearnedRelater | None
+    describer: Describer | None = None
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -64,10 +69,15 @@ class Task:
         first, second = (None if view.raster is None else view.raster.mask for view in (self.a, self.b))
         return first, second
 
+    @property
+    def max_match_residual(self) -> float:
+        """Largest residual of a match that agrees, px of b: of windows at least half of their spacing."""
+        return max(self.options.estimation.max_residual, self.matches.b.spacing / 2)
+
     def fit_matches(self, weights: NDArray[np.float64] | None) -> Fit:
         """The transform that explains the keypoint matches; see `tiepoint.geometry.select_model`."""
         estimation, points = self.options.estimation, self.matches.points
         return Fit(*select_model(
-            points[:, :2], points[:, 2:], self.models, threshold=estimation.max_residual, seed=estimation.seed,
+            points[:, :2], points[:, 2:], self.models, threshold=self.max_match_residual, seed=estimation.seed,
             size=self.a.known.size, weights=weights,
         ))  # fmt: skip

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WEIGHTS = Path(__file__).with_name("verdict.json")
+WEIGHTS, DENSE_WEIGHTS = (Path(__file__).with_name(f"{name}.json") for name in ("verdict", "verdict_dense"))
 FEATURES = ("log_matches", "match_share", "log_windows", "support", "coverage", "score", "roundtrip")
+DENSE_FEATURES = (*FEATURES[1:], "recognised", "margin")  # where windows were matched: their number depends on the size
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,29 @@ class Evidence:
     # itself; infinite where there are none.
     roundtrip: float
     spread: float  # root mean square of the residuals of the places, px
+    # Of images described densely, see `tiepoint.dense.evidence`; None of others.
+    recognised: float | None = None  # share of the windows whose nearest in b is the one that the transform says
+    margin: float | None = None  # mean similarity of windows laid over each other, over the best of shifted transforms
 
     def features(self) -> NDArray[np.float64]:
-        """The numbers that the confidence is made of, in the order of FEATURES."""
-        return np.array([
-            math.log1p(self.matches), self.match_share, math.log1p(self.windows), self.support, self.coverage,
-            self.score, math.log1p(min(self.roundtrip, 16.0)),
-        ])  # fmt: skip
+        """The numbers that the confidence is made of, in the order of `names`."""
+        shared = [
+            self.match_share, math.log1p(self.windows), self.support, self.coverage, self.score,
+            math.log1p(min(self.roundtrip, 16.0)),
+        ]  # fmt: skip
+        if self.recognised is None or self.margin is None:
+            return np.array([math.log1p(self.matches), *shared])
+        return np.array([*shared, self.recognised, self.margin])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return FEATURES if self.recognised is None else DENSE_FEATURES
 
     def to_json(self) -> dict[str, Any]:
         """Plain, finite values; an infinite one becomes None."""
-        return {k: (round(v, 4) if math.isfinite(v) else None) for k, v in asdict(self).items()}
+        values = {k: v for k, v in asdict(self).items() if v is not None}
+        return {k: (round(v, 4) if math.isfinite(v) else None) for k, v in values.items()}
 
 
 def gathered(
@@ -83,7 +96,7 @@ NOTHING = Evidence(0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, math.inf, math.inf)
 
 def confidence(evidence: Evidence) -> float:
     """Probability, in 0..1, that the transform is good to 5 px at the image's corners."""
-    weights = _weights()
+    weights = _weights(evidence.names)
     x = (evidence.features() - weights["mean"]) / weights["deviation"]
     return float(1 / (1 + np.exp(-(x @ weights["weights"] + weights["constant"]))))
 
@@ -93,9 +106,11 @@ def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
     found = confidence(evidence)
     if found >= least:
         return ()
-    weights = _weights()
+    weights = _weights(evidence.names)
     shortfall = weights["weights"] * (weights["good"] - evidence.features()) / weights["deviation"]
     words = {
+        "recognised": f"{100 * (evidence.recognised or 0):.0f} % of the windows recognise each other",
+        "margin": f"windows are {evidence.margin or 0:.2f} more alike than under shifted transforms",
         "log_matches": f"only {evidence.matches} keypoint matches agree",
         "match_share": f"only {100 * evidence.match_share:.0f} % of the keypoint matches agree",
         "log_windows": f"what shows the same structure covers {evidence.windows:.0f} windows",
@@ -104,11 +119,12 @@ def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
         "score": f"the structure correlates by {evidence.score:.2f} alone",
         "roundtrip": f"places miss themselves by {evidence.roundtrip:.1f} px on the way there and back",
     }
-    ranked = [FEATURES[k] for k in np.argsort(-shortfall) if shortfall[k] > 0][:3]
+    ranked = [evidence.names[k] for k in np.argsort(-shortfall) if shortfall[k] > 0][:3]
     return (f"confidence {found:.2f}, less than {least:.2f}", *(words[name] for name in ranked))
 
 
 @cache
-def _weights() -> dict[str, Any]:
-    content = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+def _weights(names: tuple[str, ...]) -> dict[str, Any]:
+    path = WEIGHTS if names == FEATURES else DENSE_WEIGHTS
+    content = json.loads(path.read_text(encoding="utf-8"))
     return {key: np.array(value) if isinstance(value, list) else value for key, value in content.items()}

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.structure.align import independent_windows
@@ -87,14 +88,14 @@ def find_repetition(image: NDArray[Any], mask: Mask | None = None) -> tuple[floa
     zoom = min(1.0, SIDE_PX / max(image.shape))
     field = orientation_field(resize(image, zoom), mask=resize_mask(mask, zoom))
     shape = (cv2.getOptimalDFTSize(2 * field.shape[0]), cv2.getOptimalDFTSize(2 * field.shape[1]))
-    spectrum = np.fft.fft2(field, shape)
-    products = np.fft.ifft2(np.abs(spectrum) ** 2).real
-    power = np.fft.fft2(np.abs(field) ** 2, shape)
-    inside = np.fft.fft2(np.ones(field.shape), shape)
+    spectrum = fft.fft2(field, shape)
+    products = fft.ifft2(np.abs(spectrum) ** 2).real
+    power = fft.fft2(np.abs(field) ** 2, shape)
+    inside = fft.fft2(np.ones(field.shape), shape)
     # Energy of the part of the field that the shifted image covers, and of the part that covers it.
-    energies = [np.fft.ifft2(p).real for p in (power.conj() * inside, power * inside.conj())]
+    energies = [fft.ifft2(p).real for p in (power.conj() * inside, power * inside.conj())]
     ratio = (products / np.sqrt(np.maximum(energies[0] * energies[1], 1e-9))).astype(np.float32)
-    y, x = np.fft.fftfreq(shape[0], 1 / shape[0])[:, None], np.fft.fftfreq(shape[1], 1 / shape[1])[None]
+    y, x = fft.fftfreq(shape[0], 1 / shape[0])[:, None], fft.fftfreq(shape[1], 1 / shape[1])[None]
     enough = np.minimum(*energies) >= MIN_OVERLAP * max(float(np.square(np.abs(field)).sum()), 1e-3)
     peaks = enough & (np.hypot(x, y) > PEAK_WIDTH_PX) & (ratio >= cv2.dilate(ratio, np.ones((5, 5))))
     if not peaks.any():

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from tiepoint.images.downsampled import VALID_FRACTION, resize, resize_mask
 from tiepoint.images.window import scaling
@@ -54,7 +55,7 @@ def correlate(
     seen = np.ones_like(small_a) if small_masks[0] is None else small_masks[0].astype(np.float32)
     largest = np.hypot(*small_a.shape) * max(scales) + 2
     size = cv2.getOptimalDFTSize(int(max(small_b.shape) + largest))
-    target = np.fft.fft2(field, (size, size))
+    target = fft.fft2(field, (size, size))
     norm = np.linalg.norm(field)
     up = scaling(1 / zoom)
     down = np.linalg.inv(up)
@@ -64,7 +65,7 @@ def correlate(
             warp, shape = _about_centre(small_a.shape, scale, np.deg2rad(rotation))
             moved = cv2.warpAffine(small_a, warp, shape, borderMode=cv2.BORDER_REPLICATE)
             template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > VALID_FRACTION)
-            scores = np.fft.ifft2(np.fft.fft2(template, (size, size)).conj() * target).real
+            scores = fft.ifft2(fft.fft2(template, (size, size)).conj() * target).real
             y, x = (int(v) for v in np.unravel_index(int(np.argmax(scores)), scores.shape))
             matrix = np.vstack([warp, [0, 0, 1]])
             matrix[:2, 2] += [v - size if v > size // 2 else v for v in (x, y)]

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from tiepoint.features.corners import parabola_vertex
 from tiepoint.images.downsampled import VALID_FRACTION
@@ -123,8 +124,8 @@ def _correlate(
         part = places[start : start + CHUNK]
         small = np.stack([template[y - half : y + half, x - half : x + half] for x, y in part])
         large = np.stack([search[y - reach : y + reach, x - reach : x + reach] for x, y in part])
-        product = np.fft.fft2(small, (size, size)).conj() * np.fft.fft2(large, (size, size))
-        surface = np.fft.ifft2(product).real[:, :span, :span]
+        product = fft.fft2(small, (size, size)).conj() * fft.fft2(large, (size, size))
+        surface = fft.ifft2(product).real[:, :span, :span]
         # Shifts are small, so the norm of the unshifted window serves all.
         under = np.square(np.abs(large))[:, radius : radius + 2 * half, radius : radius + 2 * half]
         norms = np.sqrt(np.square(np.abs(small)).sum(axis=(1, 2)) * under.sum(axis=(1, 2)).astype(np.float64))

@@ -39,6 +39,19 @@ def test_the_fit_is_the_logistic_regression_of_its_penalty() -> None:
     np.testing.assert_allclose(probabilities(weights, features), chances, atol=0.05)
 
 
+def test_a_feature_that_would_count_the_wrong_way_gets_no_weight() -> None:
+    random = np.random.default_rng(0)
+    first = random.normal(0, 1, 2000)
+    features = np.column_stack([first + 0.5 * random.normal(0, 1, 2000), random.normal(0, 1, 2000)])
+    right = random.random(2000) < 1 / (1 + np.exp(-(3 * first - 0.5 * features[:, 1])))
+    free = fit(features, right)["weights"]
+    assert free[1] < -0.1
+    held = fit(features, right, np.array([1.0, 1.0]))["weights"]
+    assert held[1] == 0.0
+    assert held[0] == pytest.approx(fit(features[:, :1], right)["weights"][0])
+    np.testing.assert_array_equal(fit(features, right, np.array([1.0, -1.0]))["weights"], free)
+
+
 def test_weights_and_tables_of_cases_that_are_easy_to_tell() -> None:
     cases = [case(n, right=n % 2 == 0, matches=100 if n % 2 == 0 else 5 + n) for n in range(40)]
     weights, rows, reliability = calibrate(cases)

@@ -1,10 +1,10 @@
 """The weights of the verdict, fitted to registrations with known truth, of training images alone.
 
-Right pairs are aligned images of two spectra (visnir/train/country, visir/train, optsar/train), and single images of
-scenes/train and of noise of many scales with themselves under another light; the second of each is turned by up to 15
-degrees, scaled by 0.9 to 1.1 and shifted by up to 10 %. Wrong pairs join images of different scenes. A registration is
-right if its corners are good to RIGHT_PX; those between RIGHT_PX and DOUBTFUL_PX, where the aligned images' own truth
-is doubtful, are left out.
+Right pairs are those of srif/train by their own truth, aligned images of two spectra (visnir/train/country,
+visir/train, optsar/train), and single images of scenes/train and of noise of many scales with themselves under another
+light; but for srif/train the second image is turned by up to 15 degrees, scaled by 0.9 to 1.1 and shifted by up to
+10 %. Wrong pairs join images of different scenes. A registration is right if its corners are good to RIGHT_PX; those
+between RIGHT_PX and DOUBTFUL_PX, where the aligned images' own truth is doubtful, are left out.
 """
 
 from itertools import pairwise
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import corner_error
 from tiepoint.images.raster import read_image
+from tiepoint.matching.match import AUTO
 from tiepoint.models.load import load_describer
 from tiepoint.options import Verdict
 from tiepoint.registration.register import register
@@ -27,6 +28,8 @@ from tiepoint.types import Progress
 SETS = {"visnir": ("visnir/train/country", "vis", "nir"), "visir": ("visir/train", "vis", "ir"),
         "optsar": ("optsar/train", "opt", "sar")}  # fmt: skip
 DEGREES, SCALES, SHIFT = 15.0, (0.9, 1.1), 0.1  # of `small_warp`
+SRIF = ("Nighttime", "Optical-Depth", "Optical-Infrared", "Optical-Map", "Optical-Optical")  # of srif/train
+SRIF_BLOCK = 24  # neighbouring numbers often show one place
 RIGHT_PX, DOUBTFUL_PX = 5.0, 20.0
 WRONG_PAIRS = 2  # of each image
 NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
@@ -64,10 +67,20 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
     for name, (folder, one, two) in SETS.items():
         pairs = image_pairs(data / folder, one, two)
         found += [(name, *pair, pair[0].stem) for pair in pairs[:: max(1, len(pairs) // most)][:most]]
+    for kind in SRIF:
+        truths = sorted((data / "srif/train" / kind).glob("gt_*.txt"), key=_number)
+        for truth in truths[:: max(1, len(truths) // most)][:most]:
+            first, second = (next(truth.parent.glob(f"pair{_number(truth)}_{side}.*")) for side in (1, 2))
+            found.append((kind, first, second, str(_number(truth) // SRIF_BLOCK)))
     images = sorted((data / "scenes/train").glob("*/images/*"))
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))
     return found
+
+
+def _number(path: Path) -> int:
+    """The number in a name of SRIF: pair12_1.jpg, gt_12.txt."""
+    return int(path.stem.removeprefix("pair").removeprefix("gt_").split("_")[0])
 
 
 def measure_cases(
@@ -78,7 +91,7 @@ def measure_cases(
     Raises InputError where a set has too few scenes to make wrong pairs of.
     """
     random = np.random.default_rng(seed)
-    model = load_describer(describer)
+    model = describer if describer == AUTO else load_describer(describer)
     jobs: list[tuple[str, Path | int, Path | int, str]] = list(list_pairs(data, most))
     if not jobs:
         folders = ", ".join([*(folder for folder, _, _ in SETS.values()), "scenes/train/*/images"])
@@ -94,10 +107,14 @@ def measure_cases(
             a, b = _image(first), _image(source)
             if name in ("scenes", "made"):
                 b = _relit(b, random)
-            truth = small_warp(random, b.shape)
-            b = cv2.warpPerspective(b, truth, b.shape[::-1])
+            if isinstance(first, Path) and name in SRIF:
+                path = first.with_name(f"gt_{_number(first)}.txt")
+                truth = np.vstack([np.loadtxt(path).reshape(2, 3), [0, 0, 1]])
+            else:
+                truth = small_warp(random, b.shape)
+                b = cv2.warpPerspective(b, truth, b.shape[::-1])
             found = register(a, b, model, max_keypoints=max_keypoints, min_confidence=0.0)
-            if found.matrix is None:
+            if found.matrix is None or not found.evidence.places:  # judged by matches alone
                 continue
             error = corner_error(found.matrix, truth, a.shape[1], a.shape[0]) if kind == "right" else 1e9
             if not RIGHT_PX < error <= DOUBTFUL_PX:
@@ -126,14 +143,16 @@ def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[t
     stated: list[dict[str, Any]] = [  # JSON has no infinity: None stands for it
         {key: np.inf if value is None else value for key, value in case["evidence"].items()} for case in cases
     ]
-    features = np.array([Evidence(**evidence).features() for evidence in stated])
+    spoken = [Evidence(**evidence) for evidence in stated]
+    features = np.array([evidence.features() for evidence in spoken])
+    signs = np.where(np.array(spoken[0].names) == "roundtrip", -1.0, 1.0)
     folds = np.array([case["image"] % FOLDS for case in cases])
     predicted = np.empty(len(cases))
     for fold in {*folds.tolist()}:
         predicted[folds == fold] = probabilities(
-            fit(features[folds != fold], right[folds != fold]), features[folds == fold]
+            fit(features[folds != fold], right[folds != fold], signs), features[folds == fold]
         )
-    weights = fit(features, right) | {"good": np.median(features[right], axis=0)}
+    weights = fit(features, right, signs) | {"good": np.median(features[right], axis=0)}
     names = np.array([case["set"] for case in cases])
     rows = [
         _accepted(name, predicted[right & of], predicted[~right & of])
@@ -148,8 +167,25 @@ def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[t
     return {key: np.round(value, 6).tolist() for key, value in weights.items()}, rows, reliability
 
 
-def fit(features: NDArray[np.float64], right: NDArray[np.bool_]) -> Weights:
-    """Logistic regression by Newton's method, with a small penalty, on standardised features (N, F)."""
+def fit(features: NDArray[np.float64], right: NDArray[np.bool_], signs: NDArray[np.float64] | None = None) -> Weights:
+    """Logistic regression by Newton's method, with a small penalty, on standardised features (N, F).
+
+    A feature that would count against the sign it must have (F,) says nothing beyond the others, and gets no weight.
+    """
+    used = np.ones(features.shape[1], dtype=bool)
+    while True:
+        found = _fit(features[:, used], right)
+        wrong = np.zeros(len(used), dtype=bool) if signs is None else signs[used] * found["weights"] < 0
+        if not wrong.any():
+            break
+        used[np.flatnonzero(used)[wrong]] = False
+    weights = np.zeros(len(used))
+    weights[used] = found["weights"]
+    scale = {"mean": features.mean(axis=0), "deviation": features.std(axis=0) + 1e-9}
+    return {**scale, "weights": weights, "constant": found["constant"]}
+
+
+def _fit(features: NDArray[np.float64], right: NDArray[np.bool_]) -> Weights:
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-9
     x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
     weights = np.zeros(x.shape[1])
