@@ -33,8 +33,9 @@ from tiepoint.cli.output import emit_table
 VARIANTS = {
     "rootsift": ["--describer", "rootsift"],
     "rootsift, not refined": ["--describer", "rootsift", "--no-refine", "--no-global-search"],
-    "sdgmnet": [],
-    "sdgmnet, not refined": ["--no-refine", "--no-global-search"],
+    "auto (windows)": [],
+    "sdgmnet": ["--describer", "sdgmnet"],
+    "sdgmnet, not refined": ["--describer", "sdgmnet", "--no-refine", "--no-global-search"],
 }
 PEER = "opencv SIFT, BF, MAGSAC++"
 SMALL = 0.06  # megapixels of the pair that is registered before anything is measured

@@ -7,6 +7,9 @@ rotation up to 15 degrees, scale 0.9 to 1.1, shift up to a tenth of the sides. A
 the four mapped corners from the truth; a refused pair counts as infinitely wrong. Every first image is also registered
 to the second one of the pair half the list away, which shows another place and must be refused.
 
+The sets nighttime, depth, infrared, map, optical and radar are the kinds of srif/test, whose second images are turned
+by up to 90 degrees and, in optical, scaled by 0.5 to 2. Of radar the pairs whose truth was mended are taken.
+
 Columns: share of pairs under 3 and 5 px, median error, pairs accepted, accepted ones that are wrong by more than WRONG
 px, other places accepted, the share of the wrong ones (those, and all other places) whose confidence reaches what 95 %
 of the right ones (under 5 px) reach, and the median seconds a megapixel of the first image, both images described.
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
 import time
 from collections.abc import Callable
@@ -42,7 +46,7 @@ from tiepoint.registration.register import register
 MIN_INLIERS = 12
 NONE = {"global_search": False, "refine": False}
 PLAIN = "opencv"  # RootSIFT, cross check, ratio 0.9 and MAGSAC++, written with cv2 alone; 12 inliers are accepted
-TRAINED = {"visnir": "sdgmnet-visnir", "visir": "sdgmnet-visir", "optsar": "sdgmnet-optsar"}
+TRAINED = {"visnir": "sdgmnet-visnir", "visir": "sdgmnet-visir", "optsar": "sdgmnet-optsar", "radar": "sdgmnet-optsar"}
 STEPS: dict[str, dict[str, Any]] = {
     PLAIN: {},
     "rootsift": {"describer": "rootsift", "model": "homography", **NONE},
@@ -53,17 +57,23 @@ STEPS: dict[str, dict[str, Any]] = {
     "all": {"relater": "rrlnet-visnir"},
     "refined": {"describer": "rootsift"},
     "similarity": {"describer": "rootsift", "model": "similarity"},
+    "auto": {"describer": "auto"},
+    "auto-similarity": {"describer": "auto", "model": "similarity"},
+    "dense-trained": {"detector": "dense"},
 }
+SRIF = {
+    "nighttime": "Nighttime", "depth": "Optical-Depth", "infrared": "Optical-Infrared", "map": "Optical-Map",
+    "optical": "Optical-Optical", "radar": "Optical-SAR",
+}  # fmt: skip
 NAMES = {"visnir": ("vis", "nir"), "visir": ("vis", "ir"), "optsar": ("opt", "sar")}
-WRONG = {
-    "visnir": 10.0,
-    "visir": 15.0,
-    "optsar": 30.0,
-}  # px beyond which a registration is wrong whatever the truth's error
+# px beyond which a registration is wrong whatever the truth's error
+WRONG = {"visnir": 10.0, "visir": 15.0, "optsar": 30.0, **dict.fromkeys(SRIF, 20.0)}
 
 
 def pairs_of(data: Path, name: str, seed: int) -> list[tuple[str, Path, Path, NDArray[np.float64], bool]]:
     """Name, images, truth, and whether the second image is still to be warped by it."""
+    if name in SRIF:
+        return srif_pairs(data / "srif", "test", SRIF[name])
     one, two = NAMES[name]
     random = np.random.default_rng(seed)
     found = []
@@ -72,6 +82,32 @@ def pairs_of(data: Path, name: str, seed: int) -> list[tuple[str, Path, Path, ND
         matrix = np.loadtxt(truth) if truth.is_file() else small_warp(random, read_image(second).pixels.shape)
         found.append((f"{first.parent.name}/{first.stem}", first, second, matrix, not truth.is_file()))
     return found
+
+
+def srif_pairs(data: Path, split: str, kind: str) -> list[tuple[str, Path, Path, NDArray[np.float64], bool]]:
+    """As `pairs_of`, of one kind of SRIF."""
+    mended = json.loads((data / "optical_sar_mended.json").read_text(encoding="utf-8"))
+    folder, found = data / split / kind, []
+    for truth in sorted(folder.glob("gt_*.txt"), key=lambda path: int(path.stem[3:])):
+        number = truth.stem[3:]
+        if kind == "Optical-SAR" and number not in mended:
+            continue
+        matrix = np.vstack([np.loadtxt(truth).reshape(2, 3), [0, 0, 1]])
+        if kind == "Optical-SAR":
+            matrix = radar_truth(mended[number]["rotation"], mended[number]["size"])
+        first, second = (next(folder.glob(f"pair{number}_{side}.*")) for side in (1, 2))
+        found.append((f"{kind}/{number}", first, second, matrix, False))
+    return found
+
+
+def radar_truth(degrees: float, size: int) -> NDArray[np.float64]:
+    """SRIF's radar images are scaled to 256 px and turned about their centre; see the README of the data."""
+    scale, turn, centre = 256 / size, np.deg2rad(degrees), np.full(2, 127.5)
+    linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = np.eye(3)
+    matrix[:2, :2] = scale * linear
+    matrix[:2, 2] = linear @ (np.full(2, 0.5 * scale - 0.5) - centre) + centre
+    return matrix
 
 
 def read_second(path: Path, matrix: NDArray[np.float64], warped: bool) -> NDArray[Any]:
@@ -98,8 +134,11 @@ class Registered(NamedTuple):
 def way_of(step: str, name: str, most: int) -> Way:
     if step == PLAIN:
         return Way(lambda image: image, functools.partial(by_opencv, most=most))
-    options = {"describer": TRAINED[name], **STEPS[step], "max_keypoints": most}
-    model = options["describer"] = load_describer(options["describer"])
+    options = {"describer": TRAINED.get(name, "sdgmnet-visir"), **STEPS[step], "max_keypoints": most}
+    dense = options["describer"] == "auto" or options.get("detector") == "dense"
+    model = load_describer("sdgmnet-any" if options["describer"] == "auto" else options["describer"])
+    if options["describer"] != "auto":
+        options["describer"] = model
     if "relater" in options:
         options["relater"] = load_relater(options["relater"])
 
@@ -107,7 +146,7 @@ def way_of(step: str, name: str, most: int) -> Way:
 
     def prepare(image: NDArray[Any]) -> Any:
         # Patches of upright describers depend on the other image's turn.
-        return image if sees_upright(model) else View.of(image, "image").described(model, detection)
+        return image if dense or sees_upright(model) else View.of(image, "image").described(model, detection)
 
     def registered(first: Any, second: Any) -> Registered:
         found = register(first, second, **options)
@@ -171,7 +210,7 @@ def summarise(rows: list[dict[str, Any]], wrong: float) -> list[Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--sets", nargs="+", choices=[*NAMES, *SRIF], default=list(NAMES))
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=[PLAIN, "refined", "similarity"])
     parser.add_argument("--max-keypoints", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)

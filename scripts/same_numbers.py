@@ -5,7 +5,8 @@
 
 Eight pairs each of visnir/test, visir/test and optsar/test, registered by RootSIFT and by the describer trained for
 their spectra; and on one pair a set the other ways to register: models of two views, warps, relaters, large images. The
-numbers depend on the processor and on the versions of the libraries: compare on one machine.
+numbers depend on the processor, the number of threads (OMP_NUM_THREADS) and the versions of the libraries: compare on
+one machine, with one number of threads.
 """
 
 from __future__ import annotations
