@@ -54,6 +54,7 @@ def test_other_places_are_refused() -> None:
     refused = register(scene(0), scene(1))
     assert not refused.accepted
     assert refused.confidence < 0.3
+    assert any("of the window matches agree" in reason for reason in refused.reasons)
 
 
 def test_a_mirrored_image_is_refused() -> None:

@@ -108,11 +108,12 @@ def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
         return ()
     weights = _weights(evidence.names)
     shortfall = weights["weights"] * (weights["good"] - evidence.features()) / weights["deviation"]
+    kind = "keypoint" if evidence.recognised is None else "window"
     words = {
         "recognised": f"{100 * (evidence.recognised or 0):.0f} % of the windows recognise each other",
         "margin": f"windows are {evidence.margin or 0:.2f} more alike than under shifted transforms",
-        "log_matches": f"only {evidence.matches} keypoint matches agree",
-        "match_share": f"only {100 * evidence.match_share:.0f} % of the keypoint matches agree",
+        "log_matches": f"only {evidence.matches} {kind} matches agree",
+        "match_share": f"only {100 * evidence.match_share:.0f} % of the {kind} matches agree",
         "log_windows": f"what shows the same structure covers {evidence.windows:.0f} windows",
         "support": f"the structure agrees at {100 * evidence.support:.0f} % of the places compared",
         "coverage": f"what agrees covers {100 * evidence.coverage:.0f} % of the overlap",
