@@ -24,7 +24,7 @@ test-slow: .venv/dev
 # The rooms that calculate once more, with the instructions that every x86-64 processor has.
 test-old-processor: .venv/dev
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(PYTEST) -n 2 -m "not data and not slow" \
-	    $(addprefix tests/,data evaluation features geometry images losses matching models nets registration structure training)
+	    $(addprefix tests/,data dense evaluation features geometry images losses matching models nets registration structure training)
 
 # Slow checks on the real images of $(DATA); skipped where the folder is absent.
 check-data: .venv/dev
