@@ -16,8 +16,9 @@ from tiepoint.errors import InputError
 from tiepoint.features.describe import describe
 from tiepoint.features.view import View
 from tiepoint.images.raster import as_raster
+from tiepoint.images.window import rotation_matrix
 from tiepoint.matching.match import Matches, match
-from tiepoint.matching.rotation import rotation_between, rotation_matrix, search_rotation
+from tiepoint.matching.rotation import rotation_between, search_rotation
 from tiepoint.options import Detection, Matching
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -72,6 +72,7 @@ def _try(describer: Describer, relater: LearnedRelater | None, options: Options)
     try:
         alone = override(options, {"large": "never", "band_a": None, "band_b": None})
         register(given, given, describer, alone, relater=relater)
-    except Exception as error:  # a crash is each pair's own to record
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception:  # a crash is each pair's own to record
+        return

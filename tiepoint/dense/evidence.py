@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiepoint.dense.grid import Grid, describe_grid, enlargement, zoom_to
+from tiepoint.dense.grid import describe_grid, enlargement, zoom_to
 from tiepoint.dense.search import MAX_SIDE_PX
 from tiepoint.images.raster import Raster
 from tiepoint.models.describer import Describer
@@ -36,9 +36,7 @@ class DenseEvidence:
     margin: float
 
 
-def collect_evidence(
-    a: Raster, b: Raster, matrix: Matrix, describer: Describer, grid: Grid | None = None
-) -> DenseEvidence:
+def collect_evidence(a: Raster, b: Raster, matrix: Matrix, describer: Describer) -> DenseEvidence:
     """Ask the windows of both images.
 
     Args:
@@ -46,13 +44,12 @@ def collect_evidence(
         b: image b.
         matrix: (3, 3), a -> b.
         describer: one with a dense form.
-        grid: of b at MAX_SIDE_PX, if it is at hand.
 
     Raises:
         InputError: see `Describer.dense`.
     """
     zoom_a, zoom_b = zoom_to(a, MAX_SIDE_PX), zoom_to(b, MAX_SIDE_PX)
-    second = describe_grid(b, describer, zoom_b) if grid is None else grid
+    second = describe_grid(b, describer, zoom_b)
     warp = np.linalg.inv(second.to_image) @ matrix @ enlargement(a, zoom_a)
     size = tuple(max(1, round(side * zoom_b)) for side in b.pixels.shape[::-1])
     first = describe_grid(a, describer, zoom_a, warp, (size[0], size[1]))

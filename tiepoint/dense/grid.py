@@ -82,8 +82,7 @@ def describe_grid(
     if warp is not None:
         assert size is not None
         seen = np.ones(image.shape, np.float32) if mask is None else mask.astype(np.float32)
-        flags = cv2.INTER_AREA if abs(np.linalg.det(warp[:2, :2])) < 1 else cv2.INTER_LINEAR
-        image = np.asarray(cv2.warpPerspective(image, warp, size, flags=flags), dtype=np.float32)
+        image = np.asarray(cv2.warpPerspective(image, warp, size), dtype=np.float32)
         mask = cv2.warpPerspective(seen, warp, size) > VALID_FRACTION
         to_image = to_image @ np.linalg.inv(warp)
     return _grid(image, describer, mask, to_image)

@@ -16,6 +16,7 @@ from tiepoint.features.describe import Features
 from tiepoint.features.frames import upright_frames
 from tiepoint.geometry.robust import Estimate, apply, estimate
 from tiepoint.images.raster import Raster
+from tiepoint.images.window import rotation_matrix
 from tiepoint.models.describer import Describer
 from tiepoint.types import Matrix
 
@@ -165,8 +166,7 @@ def _turned(image: Raster, describer: Describer, zoom: float, rotation: float = 
     if rotation == 0:
         return describe_grid(image, describer, zoom)
     shape = np.maximum(1, np.round(np.array(image.pixels.shape) * zoom))
-    turn = np.deg2rad(rotation)
-    linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    linear = rotation_matrix(rotation)
     size = np.ceil(np.abs(linear) @ shape[::-1]).astype(int)
     warp = np.eye(3)
     warp[:2, :2], warp[:2, 2] = linear, (size - 1) / 2 - linear @ (shape[::-1] - 1) / 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiepoint.types import Matrix
 
@@ -42,6 +43,12 @@ class Window:
         """Coordinates (height * width, 2), x and y, row by row."""
         y, x = np.mgrid[self.slices].astype(np.float64)
         return np.column_stack([x.ravel(), y.ravel()])
+
+
+def rotation_matrix(degrees: float) -> NDArray[np.float64]:
+    """The matrix (2, 2) that rotates pixels counter-clockwise as seen on the screen."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[cos, sin], [-sin, cos]])
 
 
 def scaling(factor: float) -> Matrix:

@@ -9,6 +9,7 @@ from tiepoint.features.describe import Features, describe, describe_patches
 from tiepoint.features.view import View
 from tiepoint.geometry.robust import estimate
 from tiepoint.images.raster import Raster
+from tiepoint.images.window import rotation_matrix
 from tiepoint.matching.neighbours import mutual_nearest
 from tiepoint.models.describer import Describer
 from tiepoint.options import Detection, Matching, override
@@ -73,12 +74,6 @@ def rotation_between(a: View, b: View, ratio: float) -> NDArray[np.float64]:
     if a.raster is not None and b.raster is not None:
         return rotation_from_structure(a.raster, b.raster)
     return np.eye(2)
-
-
-def rotation_matrix(degrees: float) -> NDArray[np.float64]:
-    """The matrix (2, 2) that rotates pixels counter-clockwise as seen on the screen."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.array([[cos, sin], [-sin, cos]])
 
 
 def _agreeing(a: Features, b: Features, ratio: float) -> tuple[NDArray[np.float64] | None, int]:

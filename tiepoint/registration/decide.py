@@ -86,16 +86,17 @@ def from_structure(task: Task, keypoints: Fit, best: Alignment | None, proposals
         support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*task.pixels, best, task.masks),
     )  # fmt: skip
     least, confirmed = task.options.verdict.min_confidence, evidence.matches
-    a, mask = task.pixels[0], task.masks[0]
     if task.describer is not None:
         dense = ask_windows(task, lead.matrix)
         evidence = replace(evidence, recognised=dense.recognised, margin=dense.margin)
         confirmed = MIN_CONFIRMING_MATCHES if dense.margin >= MIN_MARGIN else 0
-        a, mask = _laid_over(a, mask, lead.matrix, task.pixels[1].shape)
     decision = judge(lead, evidence, least)
     if decision.reasons:
         return decision
     score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
+    a, mask = task.pixels[0], task.masks[0]
+    if task.describer is not None and not confirmed:
+        a, mask = _laid_over(a, mask, lead.matrix, task.pixels[1].shape)
     masks = mask, task.masks[1]
     unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score)
     if not unsure:

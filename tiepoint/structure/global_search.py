@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tiepoint.images.downsampled import VALID_FRACTION, resize, resize_mask
-from tiepoint.images.window import scaling
+from tiepoint.images.window import rotation_matrix, scaling
 from tiepoint.structure.orientation_field import orientation_field
 from tiepoint.types import Masks, Matrix
 
@@ -62,7 +62,7 @@ def correlate(
     found = []
     for scale in scales:
         for rotation in rotations:
-            warp, shape = _about_centre(small_a.shape, scale, np.deg2rad(rotation))
+            warp, shape = _about_centre(small_a.shape, scale, rotation)
             moved = cv2.warpAffine(small_a, warp, shape, borderMode=cv2.BORDER_REPLICATE)
             template = orientation_field(moved, mask=cv2.warpAffine(seen, warp, shape) > VALID_FRACTION)
             scores = fft.ifft2(fft.fft2(template, (size, size)).conj() * target).real
@@ -74,9 +74,9 @@ def correlate(
     return sorted(found, key=lambda c: -c.score)
 
 
-def _about_centre(shape: tuple[int, ...], scale: float, angle: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
+def _about_centre(shape: tuple[int, ...], scale: float, degrees: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """The 2x3 matrix that turns and scales an image about its centre into the frame that holds it, and its size."""
-    linear = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    linear = scale * rotation_matrix(degrees)
     size = np.ceil(np.abs(linear) @ np.array(shape[::-1])).astype(int) + 1
     shift = (size - 1) / 2 - linear @ (np.array(shape[::-1]) - 1) / 2
     return np.column_stack([linear, shift]), (int(size[0]), int(size[1]))

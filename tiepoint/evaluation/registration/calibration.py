@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import corner_error
 from tiepoint.images.raster import read_image
+from tiepoint.images.window import rotation_matrix
 from tiepoint.matching.match import AUTO
 from tiepoint.models.load import load_describer
 from tiepoint.options import Verdict
@@ -52,8 +53,8 @@ def small_warp(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[n
     About the image's centre: up to DEGREES either way, SCALES, and a shift of up to SHIFT of the sides along each.
     """
     height, width = shape
-    turn, scale = np.deg2rad(random.uniform(-DEGREES, DEGREES)), random.uniform(*SCALES)
-    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    degrees, scale = random.uniform(-DEGREES, DEGREES), random.uniform(*SCALES)
+    linear = scale * rotation_matrix(degrees)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     matrix = np.eye(3)
     matrix[:2, :2] = linear
