@@ -27,7 +27,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from tiepoint.allocator import keep_memory
@@ -42,9 +41,12 @@ from tiepoint.nets.dense import WINDOW_PX, DenseForm
 CROP_PX, ZOOM = 112, 0.5  # px of the network's input; of which one is two of the image
 TURN = 15.0  # degrees, largest between the two crops
 SPACING = 3  # windows between those that are compared, so 12 px of the input
+PATCHES, PATCH_IMAGES, PATCH_SPACING = 256, 16, 8  # of a step on patches; the images that they come from; px
+MIN_CONTRAST = 0.005
 BATCHES = 200  # time constant of the loss's statistics
 KINDS = ("visnir", "visir", "optsar", "Nighttime", "Optical-Depth", "Optical-Infrared", "Optical-Map",
          "Optical-Optical", "Optical-SAR", "single")  # fmt: skip
+ALIGNED = KINDS[:3]
 Array = NDArray[np.float32]
 
 
@@ -221,9 +223,23 @@ def correspond(stride: int, valid: list[torch.Tensor], changes: torch.Tensor, ra
     return torch.from_numpy(np.concatenate(found))
 
 
-def patches_at(images: torch.Tensor, number: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    windows = images.unfold(2, WINDOW_PX, 4).unfold(3, WINDOW_PX, 4)
-    return windows[number, :, y, x]
+def aligned_patches(random: np.random.Generator, pairs: list[Pair]) -> list[torch.Tensor]:
+    """Patches (PATCHES, 1, 32, 32) of both images of aligned pairs, at points evenly spread and shaken a little."""
+    train = [pair for pair in pairs if not pair.held_out]
+    sides: list[list[Array]] = [[], []]
+    while len(sides[0]) < PATCHES:
+        pair = train[random.integers(len(train))]
+        start = random.integers(PATCH_SPACING, size=2)
+        y, x = (np.arange(s, side - WINDOW_PX, PATCH_SPACING) for s, side in zip(start, pair.first.shape, strict=True))
+        at = np.stack(np.meshgrid(y, x), -1).reshape(-1, 2)
+        turns, flip = random.integers(4), random.integers(2)
+        for top, left in random.permutation(at)[: PATCHES // PATCH_IMAGES]:
+            cut = [image[top : top + WINDOW_PX, left : left + WINDOW_PX] for image in (pair.first, pair.second)]
+            if min(patch.std() for patch in cut) > MIN_CONTRAST:
+                for side, patch in zip(sides, cut, strict=True):
+                    patch = np.rot90(patch, turns)
+                    side.append(jitter(random, np.ascontiguousarray(patch[::-1] if flip else patch)))
+    return [torch.from_numpy(np.stack(side[:PATCHES]))[:, None] for side in sides]
 
 
 @torch.inference_mode()
@@ -311,25 +327,18 @@ def main() -> None:
         progress = step / options.steps
         for group in optimizer.param_groups:
             group["lr"] = options.lr * min(1.0, (step + 1) / 50) * (1 - progress)
-        *images, changes = batch_of(random, pairs, options.crops)
-        sides = [image.contiguous(memory_format=torch.channels_last) for image in images]
         patchwise = step % 3 == 2
         if patchwise:
-            count = (CROP_PX - WINDOW_PX) // form.stride + 1
-            valid = [-F.max_pool2d(-seen, WINDOW_PX, form.stride) > 0.5 for seen in sides[2:]]
-            assert valid[0].shape[-1] == count
+            kind = ALIGNED[step // 3 % len(ALIGNED)]
+            first, second = (net(side) for side in aligned_patches(random, pairs[kind]))
         else:
+            *images, changes = batch_of(random, pairs, options.crops)
+            sides = [image.contiguous(memory_format=torch.channels_last) for image in images]
             described = [form(sides[side], sides[2 + side]) for side in range(2)]
-            valid = [whole for _, whole in described]
-        at = correspond(form.stride, valid, changes, random)
-        if len(at) < 32:
-            continue
-        number, y, x, v, u = at.T
-        if patchwise:
-            chosen = torch.from_numpy(random.permutation(len(at))[:160])
-            first = net(patches_at(sides[0], number[chosen], y[chosen], x[chosen]))
-            second = net(patches_at(sides[1], number[chosen], v[chosen], u[chosen]))
-        else:
+            at = correspond(form.stride, [whole for _, whole in described], changes, random)
+            if len(at) < 32:
+                continue
+            number, y, x, v, u = at.T
             first, second = described[0][0][number, :, y, x], described[1][0][number, :, v, u]
         loss = losses[int(patchwise)](first, second, progress)
         optimizer.zero_grad(set_to_none=True)
@@ -339,7 +348,7 @@ def main() -> None:
         done = step + 1
         if done % 25 == 0 or done == options.steps:
             elapsed = seconds + time.monotonic() - began
-            write(step=done, loss=float(np.mean(running)), pairs=len(at), seconds=round(elapsed, 1))
+            write(step=done, loss=float(np.mean(running)), pairs=len(first), seconds=round(elapsed, 1))
             running = []
         if done % 100 == 0 or done == options.steps:
             state = {"net": net.state_dict(), "losses": losses.state_dict(), "optimizer": optimizer.state_dict()}

@@ -114,7 +114,7 @@ def test_windows_know_each_other_under_the_right_transform_alone(describer: Desc
     right = collect_evidence(a, b, truth, describer)
     shifted = np.array([[1, 0, 40], [0, 1, 0], [0, 0, 1]]) @ truth
     wrong = collect_evidence(a, b, shifted, describer)
-    assert right.windows > 20
+    assert right.asked > 20
     assert right.recognised > 0.6
     assert wrong.recognised < 0.1
     assert right.margin > 0.1 > wrong.margin
@@ -123,7 +123,7 @@ def test_windows_know_each_other_under_the_right_transform_alone(describer: Desc
 def test_without_overlap_no_window_is_asked(describer: Describer) -> None:
     a = as_raster(scene(), "a")
     away = np.array([[1, 0, 1000], [0, 1, 0], [0, 0, 1.0]])
-    assert collect_evidence(a, a, away, describer).windows == 0
+    assert collect_evidence(a, a, away, describer).asked == 0
 
 
 def test_images_too_small_for_a_window_have_an_empty_grid(describer: Describer) -> None:

@@ -34,6 +34,16 @@ def test_a_dense_form_has_a_descriptor_for_each_window(name: str) -> None:
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones_like(vectors[:, 0]))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_third_window_is_described_as_among_all(name: str) -> None:
+    form, image, valid = DenseForm(nets.create(name).eval()), texture(77, 90), torch.ones(1, 1, 77, 90)
+    valid[..., 70:] = 0
+    vectors, whole = form(image, valid)
+    some, whole_of_some = form(image, valid, 3)
+    torch.testing.assert_close(some, vectors[:, :, ::3, ::3])
+    assert torch.equal(whole_of_some, whole[:, :, ::3, ::3])
+
+
 def test_networks_without_dense_form_are_no_keys() -> None:
     assert not {type(nets.create(name)) for name in ("l2net-cs", "matchnet")} & set(FORMS)
 

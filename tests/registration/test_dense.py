@@ -96,13 +96,13 @@ def test_small_images_are_judged_by_their_windows() -> None:
 def test_keypoints_propose_where_windows_are_not_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "are_clear", lambda inliers, matches: False)
     sources = []
-    align_best = proposals.align_best
+    align_all = proposals.align_all
 
     def noted(task: object, given: list[proposals.Proposal]) -> object:
         sources.extend(proposal.source for proposal in given)
-        return align_best(task, given)  # type: ignore[arg-type]
+        return align_all(task, given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tiepoint.registration.register.align_best", noted)
+    monkeypatch.setattr("tiepoint.registration.register.align_all", noted)
     assert register(scene(), moved(scene(), 5.0)[0]).accepted
     assert sources == ["matches", "structure", "keypoints"]
 

@@ -8,8 +8,9 @@ asks for its nearest among all windows of b.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from tiepoint.dense.grid import describe_grid, enlargement, zoom_to
+from tiepoint.dense.grid import STRIDE_PX, Grid, describe_grid, enlargement, zoom_to
 from tiepoint.dense.search import MAX_SIDE_PX
 from tiepoint.images.raster import Raster
 from tiepoint.models.describer import Describer
@@ -25,18 +26,21 @@ class DenseEvidence:
     """What the windows of both images say about a transform.
 
     Attributes:
-        windows: number of windows asked, SPACING apart.
-        recognised: share of them whose nearest descriptor in b is the right one, or beside it, in 0..1.
+        asked: number of windows asked, SPACING apart.
+        recognised: share of them whose nearest descriptor in b is the right one, or beside it, in 0..1; beyond the
+            share that chance would give.
         margin: mean similarity of the windows laid over each other, minus the largest such mean under transforms that
             are shifted by MIN_SHIFT to MAX_SHIFT windows, in -2..2.
     """
 
-    windows: int
+    asked: int
     recognised: float
     margin: float
 
 
-def collect_evidence(a: Raster, b: Raster, matrix: Matrix, describer: Describer) -> DenseEvidence:
+def collect_evidence(
+    a: Raster, b: Raster, matrix: Matrix, describer: Describer, grid: Grid | None = None
+) -> DenseEvidence:
     """Ask the windows of both images.
 
     Args:
@@ -44,25 +48,28 @@ def collect_evidence(a: Raster, b: Raster, matrix: Matrix, describer: Describer)
         b: image b.
         matrix: (3, 3), a -> b.
         describer: one with a dense form.
+        grid: of b at MAX_SIDE_PX, where it is at hand.
 
     Raises:
         InputError: see `Describer.dense`.
     """
     zoom_a, zoom_b = zoom_to(a, MAX_SIDE_PX), zoom_to(b, MAX_SIDE_PX)
-    second = describe_grid(b, describer, zoom_b)
+    second = grid or describe_grid(b, describer, zoom_b)
     warp = np.linalg.inv(second.to_image) @ matrix @ enlargement(a, zoom_a)
     size = tuple(max(1, round(side * zoom_b)) for side in b.pixels.shape[::-1])
-    first = describe_grid(a, describer, zoom_a, warp, (size[0], size[1]))
+    first = describe_grid(a, describer, zoom_a, warp, (size[0], size[1]), SPACING * STRIDE_PX)
     index = np.full(second.shape, -1)
     index[tuple(second.at.T)] = np.arange(len(second))
-    asked = np.flatnonzero((first.at % SPACING == SPACING // 2).all(axis=1) & (index[tuple(first.at.T)] >= 0))
-    if not len(asked):
+    at = first.at * SPACING
+    known = index[tuple(at.T)] >= 0
+    at, similarity = at[known], (first.vectors[torch.from_numpy(known)] @ second.vectors.T).numpy()
+    if not len(at):
         return DenseEvidence(0, 0.0, 0.0)
-    similarity = (first.vectors[asked] @ second.vectors.T).numpy()
-    at = first.at[asked]
     nearest = second.at[similarity.argmax(axis=1)]
-    recognised = (np.abs(nearest - at) <= REACH).all(axis=1).mean()
-    return DenseEvidence(len(asked), float(recognised), _margin(similarity, at, index))
+    right = (np.abs(nearest - at) <= REACH).all(axis=1).mean()
+    chance = min(1.0, (2 * REACH + 1) ** 2 / len(second))
+    recognised = max(0.0, (right - chance) / (1 - chance)) if chance < 1 else 0.0
+    return DenseEvidence(len(at), float(recognised), _margin(similarity, at, index))
 
 
 def _margin(similarity: np.ndarray, at: np.ndarray, index: np.ndarray) -> float:

@@ -62,9 +62,14 @@ class GridMatches:
 
 
 def describe_grid(
-    raster: Raster, describer: Describer, zoom: float, warp: Matrix | None = None, size: tuple[int, int] | None = None
+    raster: Raster,
+    describer: Describer,
+    zoom: float,
+    warp: Matrix | None = None,
+    size: tuple[int, int] | None = None,
+    stride: float = STRIDE_PX,
 ) -> Grid:
-    """Describe an image at `zoom` times its size, at most 1, on a grid of windows STRIDE_PX apart.
+    """Describe an image at `zoom` times its size, at most 1, on a grid of windows `stride` px apart.
 
     Args:
         raster: the image.
@@ -85,7 +90,7 @@ def describe_grid(
         image = np.asarray(cv2.warpPerspective(image, warp, size), dtype=np.float32)
         mask = cv2.warpPerspective(seen, warp, size) > VALID_FRACTION
         to_image = to_image @ np.linalg.inv(warp)
-    return _grid(image, describer, mask, to_image)
+    return _grid(image, describer, mask, to_image, stride)
 
 
 def zoom_to(raster: Raster, side: float) -> float:
@@ -102,10 +107,12 @@ def enlargement(raster: Raster, zoom: float) -> Matrix:
     return matrix
 
 
-def _grid(image: NDArray[np.floating[Any]], describer: Describer, mask: Mask | None, to_image: Matrix) -> Grid:
+def _grid(
+    image: NDArray[np.floating[Any]], describer: Describer, mask: Mask | None, to_image: Matrix, stride: float
+) -> Grid:
     if min(image.shape) < WINDOW_PX or (mask is not None and not mask.any()):
         return Grid(torch.empty(0, describer.dimension), np.empty((0, 2)), np.empty((0, 2), np.int64), (0, 0), to_image)
-    dense = describer.dense(image, STRIDE_PX, mask, WINDOW_PX)
+    dense = describer.dense(image, stride, mask, WINDOW_PX)
     valid = dense.valid.numpy()
     points = apply(to_image, dense.points[valid])
     return Grid(dense.vectors[:, dense.valid].T.contiguous(), points, np.argwhere(valid), valid.shape, to_image)

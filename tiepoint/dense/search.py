@@ -1,12 +1,14 @@
 """How two images lie to each other, searched for by their dense descriptors.
 
 The images are matched as they lie first, at up to MAX_SIDE_PX. Where one similarity explains a clear number of the
-matches, that is all. Otherwise both are reduced to COARSE_SIDE_PX, image a is described under rotations and scales,
-the likeliest first, and a vote over shifts says which of them agrees best; under the best ones a is matched again at
-the larger size, and the similarity that explains most matches is kept.
+matches, that is all. Otherwise both are reduced to COARSE_SIDE_PX, image a is described under rotations, the likeliest
+first, and a vote over shifts says which of them agrees best; under the best ones a is matched again at the larger size.
+Where none of these is clear, so it goes with other scales. The similarity that explains most matches is kept.
 """
 
 import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +27,10 @@ ROTATION_STEP = 30  # degrees; the descriptors bear half of it
 SCALES = (1.0, 2 ** (-2 / 3), 2 ** (2 / 3))  # the descriptors bear a quarter more or less
 CLEAR_INLIERS, CLEAR_SHARE = 60, 0.25  # of the matches, that one similarity explains
 BIN_PX = 16.0  # of the vote
-CLEAR_VOTE = 50.0  # on training pairs wrong rotations have 33 at most
-BEST = 3  # rotations and scales that are tried at the larger size
+COARSE_STRIDE_PX = 16.0  # of the windows of a that vote
+CLEAR_VOTE = 30.0  # on training pairs wrong rotations have 22 at most
+BEST_ROTATIONS, BEST = 2, 3  # that are tried at the larger size, at scale 1 and of all
+CLOSE_ROTATION, CLOSE_SCALE = 4.0, 1.05  # degrees; within which a match needs no other one closer to what it found
 MAX_RESIDUAL_STRIDES = 1.25  # of a match from the similarity
 
 
@@ -54,6 +58,11 @@ class Search:
     def inliers(self) -> int:
         """Number of matches that agree."""
         return int(self.estimate.inliers.sum())
+
+    @property
+    def whole_b(self) -> Grid | None:
+        """Windows of b at MAX_SIDE_PX; None where b was reduced further, since it shows more detail."""
+        return self.b if self.scale <= 1 else None
 
     @property
     def is_clear(self) -> bool:
@@ -97,16 +106,23 @@ def search(a: Raster, b: Raster, describer: Describer) -> Search:
     best = sides.match(MAX_SIDE_PX)
     if best.is_clear:
         return best
-    for rotation, scale in sides.best_first()[:BEST]:
+    for rotation, scale in sides.best_first():
         found = sides.match(MAX_SIDE_PX, rotation, scale)
         if found.estimate.matrix is not None:
-            closer = sides.match(MAX_SIDE_PX, *sides.rotation_and_scale(found.estimate.matrix))
-            found = max(found, closer, key=lambda one: one.inliers)
+            exact = sides.rotation_and_scale(found.estimate.matrix)
+            if not _are_close(exact, (rotation, scale)):
+                found = max(found, sides.match(MAX_SIDE_PX, *exact), key=lambda one: one.inliers)
         if found.inliers > best.inliers:
             best = found
         if best.is_clear:
             break
     return best
+
+
+def _are_close(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two rotations and scales are alike."""
+    turn = (one[0] - other[0] + 180) % 360 - 180
+    return abs(turn) <= CLOSE_ROTATION and abs(math.log(one[1] / other[1])) <= math.log(CLOSE_SCALE)
 
 
 class _Sides:
@@ -116,13 +132,16 @@ class _Sides:
         self.a, self.b, self.describer = a, b, describer
         self._grids: dict[tuple[float, ...], Grid] = {}
 
-    def grids(self, side: float, rotation: float, scale: float) -> tuple[Grid, Grid]:
-        """Image a turned by `rotation`, and b; of the two the one that shows more detail under `scale` is reduced."""
+    def grids(self, side: float, rotation: float, scale: float, stride: float = STRIDE_PX) -> tuple[Grid, Grid]:
+        """Image a turned by `rotation`, and b; of the two the one that shows more detail under `scale` is reduced.
+
+        Windows of a are `stride` px apart.
+        """
         zoom_a, zoom_b = zoom_to(self.a, side) * min(scale, 1.0), zoom_to(self.b, side) / max(scale, 1.0)
-        for key, image in (((zoom_a, rotation), self.a), ((zoom_b,), self.b)):
+        for key, image in (((zoom_a, rotation, stride), self.a), ((zoom_b,), self.b)):
             if key not in self._grids:
                 self._grids[key] = _turned(image, self.describer, *key)
-        return self._grids[zoom_a, rotation], self._grids[zoom_b,]
+        return self._grids[zoom_a, rotation, stride], self._grids[zoom_b,]
 
     def match(self, side: float, rotation: float = 0.0, scale: float = 1.0) -> Search:
         """The similarity that explains most matches under a rotation and scale."""
@@ -139,8 +158,8 @@ class _Sides:
         scale = abs(turned) * zoom_to(self.b, MAX_SIDE_PX) / zoom_to(self.a, MAX_SIDE_PX)
         return float(np.degrees(np.angle(turned))), scale
 
-    def best_first(self) -> list[tuple[float, float]]:
-        """Rotations and scales, those with the best vote first; other scales are tried where none is clear at 1.
+    def best_first(self) -> Iterator[tuple[float, float]]:
+        """Rotations and scales worth a closer look: those with the best votes at scale 1, then those of all scales.
 
         Rotations go from small to large, and end one step after a clear one.
         """
@@ -150,27 +169,30 @@ class _Sides:
             votes |= {(rotation, 1.0): self.vote(rotation, 1.0) for rotation in {turn, -turn % 360}}
             if clear:
                 break
-        if max(votes.values()) < CLEAR_VOTE:
-            others = itertools.product(range(0, 360, ROTATION_STEP), SCALES[1:])
-            votes |= {(rotation, scale): self.vote(rotation, scale) for rotation, scale in others}
-        return sorted(votes, key=lambda key: -votes[key])
+        first = sorted(votes, key=lambda key: -votes[key])[:BEST_ROTATIONS]
+        yield from first
+        others = itertools.product(range(0, 360, ROTATION_STEP), SCALES)
+        votes |= {key: self.vote(*key) for key in others if key not in votes}
+        yield from [key for key in sorted(votes, key=lambda key: -votes[key]) if key not in first][:BEST]
 
     def vote(self, rotation: float, scale: float) -> float:
         """See `_vote`."""
-        first, second = self.grids(COARSE_SIDE_PX, rotation, scale)
+        first, second = self.grids(COARSE_SIDE_PX, rotation, scale, COARSE_STRIDE_PX)
         return _vote(match_grids(first, second), second, first.to_image)
 
 
-def _turned(image: Raster, describer: Describer, zoom: float, rotation: float = 0.0) -> Grid:
+def _turned(
+    image: Raster, describer: Describer, zoom: float, rotation: float = 0.0, stride: float = STRIDE_PX
+) -> Grid:
     """The grid of an image that is reduced and turned counter-clockwise, in the frame that holds it."""
     if rotation == 0:
-        return describe_grid(image, describer, zoom)
+        return describe_grid(image, describer, zoom, stride=stride)
     shape = np.maximum(1, np.round(np.array(image.pixels.shape) * zoom))
     linear = rotation_matrix(rotation)
     size = np.ceil(np.abs(linear) @ shape[::-1]).astype(int)
     warp = np.eye(3)
     warp[:2, :2], warp[:2, 2] = linear, (size - 1) / 2 - linear @ (shape[::-1] - 1) / 2
-    return describe_grid(image, describer, zoom, warp, (int(size[0]), int(size[1])))
+    return describe_grid(image, describer, zoom, warp, (int(size[0]), int(size[1])), stride)
 
 
 def _vote(matches: GridMatches, b: Grid, to_a: Matrix) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tiepoint.dense.search import search, to_features
+from tiepoint.dense.search import Search, search, to_features
 from tiepoint.errors import InputError
 from tiepoint.features.describe import Features
 from tiepoint.features.view import View
@@ -108,7 +108,7 @@ def match(
     views = View.of(a, "image a", bands[0]), View.of(b, "image b", bands[1])
     keypoints = judge is not None or not suit_windows(*views)
     describer, detection = resolve_auto(describer, detection, keypoints=keypoints)
-    first, second = describe_views(*views, describer, detection, matching, device=device, progress=progress)
+    first, second, _ = describe_views(*views, describer, detection, matching, device=device, progress=progress)
     return match_views(first, second, matching, judge, progress)
 
 
@@ -121,8 +121,11 @@ def describe_views(
     *,
     device: str | torch.device = "auto",
     progress: Progress | None = None,
-) -> tuple[View, View]:
-    """Both views with features, those of b rotated and scaled as upright patches need it. Raises InputError."""
+) -> tuple[View, View, Search | None]:
+    """Both views with features, those of b rotated and scaled as upright patches need it; the search of windows.
+
+    Raises InputError.
+    """
     if detection.detector == "dense":
         return _describe_densely(a, b, load_describer(describer, device))
     has_images = [view.features is None for view in (a, b)]
@@ -140,7 +143,7 @@ def describe_views(
         raise InputError(f"features of {names}: use one describer for both images")
     if progress:
         progress(2, 3)
-    return first, second
+    return first, second, None
 
 
 def match_views(
@@ -165,11 +168,12 @@ def match_views(
     return Matches(first, second, found.take(_distinct(Matches(first, second, found))))
 
 
-def _describe_densely(a: View, b: View, describer: Describer) -> tuple[View, View]:
+def _describe_densely(a: View, b: View, describer: Describer) -> tuple[View, View, Search]:
     if a.raster is None or b.raster is None:
         raise InputError("detector dense: it needs both images, not features: name a detector of keypoints")
-    first, second = to_features(search(a.raster, b.raster, describer), a.raster, b.raster, describer)
-    return replace(a, features=first), replace(b, features=second)
+    found = search(a.raster, b.raster, describer)
+    first, second = to_features(found, a.raster, b.raster, describer)
+    return replace(a, features=first), replace(b, features=second), found
 
 
 def resolve_auto(

@@ -77,21 +77,24 @@ def describe_densely(
     device = next(form.parameters()).device
     small = torch.where(valid > 0, small, 0.0)
     offsets = range(0, form.stride, int(step)) if finer > 1 else (0,)
-    parts = [[_tiles(form, small[y:, x:], valid[y:, x:], tile, device) for x in offsets] for y in offsets]
-    across, skip = len(offsets), max(1, int(coarser))
-    rows, columns = ((side - WINDOW_PX) // (form.stride // across) + 1 for side in small.shape)
+    every = max(1, int(coarser))
+    parts = [[_tiles(form, small[y:, x:], valid[y:, x:], tile, device, every) for x in offsets] for y in offsets]
+    across = len(offsets)
+    rows, columns = ((side - WINDOW_PX) // (form.stride * every // across) + 1 for side in small.shape)
     vectors, whole = torch.zeros(len(parts[0][0][0]), rows, columns), torch.zeros(rows, columns, dtype=torch.bool)
     for y, line in enumerate(parts):
         for x, (described, seen) in enumerate(line):
             vectors[:, y::across, x::across], whole[y::across, x::across] = described, seen
     origin = (0.5 * (WINDOW_PX - 1) + 0.5) / zoom - 0.5
-    return Dense(vectors[:, ::skip, ::skip], whole[::skip, ::skip], origin, stride, width)
+    return Dense(vectors, whole, origin, stride, width)
 
 
-def _tiles(form: DenseForm, image: Tensor, valid: Tensor, tile: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Vectors (D, h, w) and validity (h, w) of all windows, described tile by tile; tiles see a margin of others."""
+def _tiles(
+    form: DenseForm, image: Tensor, valid: Tensor, tile: int, device: torch.device, every: int
+) -> tuple[Tensor, Tensor]:
+    """Vectors (D, h, w) and validity (h, w) of windows, described tile by tile; tiles see a margin of others."""
     height, width = image.shape
-    stride = form.stride
+    stride = form.stride * every
     rows, columns = ((side - WINDOW_PX) // stride + 1 for side in (height, width))
     step = max(1, (tile - 2 * MARGIN_PX - WINDOW_PX) // stride)
     lines = []
@@ -105,7 +108,7 @@ def _tiles(form: DenseForm, image: Tensor, valid: Tensor, tile: int, device: tor
                 slice(left, right * stride + WINDOW_PX + MARGIN_PX),
             )
             planes = (plane[area].to(device)[None, None] for plane in (image, valid))
-            vectors, seen = form(*planes)
+            vectors, seen = form(*planes, every)
             here = slice(y - top // stride, bottom - top // stride), slice(x - left // stride, right - left // stride)
             line.append((vectors[0][:, *here].cpu(), seen[0, 0][here].cpu()))
         lines.append([torch.cat(side, dim=-1) for side in zip(*line, strict=True)])

@@ -63,8 +63,12 @@ class DenseForm(nn.Module):
             step = layer.stride if isinstance(layer, nn.Conv2d | nn.MaxPool2d) else 1
             self.stride *= step[0] if isinstance(step, tuple) else step
 
-    def forward(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Describe all windows of `images`; `valid` (N, 1, H, W) is 1 where a pixel is valid, 0 elsewhere."""
+    def forward(self, images: Tensor, valid: Tensor | None = None, every: int = 1) -> tuple[Tensor, Tensor]:
+        """Describe all windows of `images`, or of `every` rows and columns of them one.
+
+        `valid` (N, 1, H, W) is 1 where a pixel is valid, 0 elsewhere. The layer that joins a window to one descriptor
+        takes most of the time, so that fewer windows cost less.
+        """
         height, width = images.shape[-2:]
         seen = torch.ones_like(images) if valid is None else valid.to(images)
         cell = WINDOW_PX // BOX_CELLS
@@ -82,6 +86,8 @@ class DenseForm(nn.Module):
                 power = box_means(x.float().square(), cell // stride, shares)
                 gain = layer.weight * torch.rsqrt(power + abs(layer.eps))
                 x = per_cell(x, (gain,), cell // stride) + layer.bias.to(x.dtype)
+            elif isinstance(layer, _Joining):
+                x = layer(x, every)
             else:
                 x = layer(x)
                 if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
@@ -89,8 +95,9 @@ class DenseForm(nn.Module):
         described = F.normalize(x.float(), dim=1)
         if self.project is not None:
             described = F.normalize(self.project(described), dim=1)
-        whole = -F.max_pool2d(-seen, WINDOW_PX, self.stride) > 0.5
-        rows, columns = ((side - WINDOW_PX) // self.stride + 1 for side in (height, width))
+        step = self.stride * every
+        whole = -F.max_pool2d(-seen, WINDOW_PX, step) > 0.5
+        rows, columns = ((side - WINDOW_PX) // step + 1 for side in (height, width))
         return described[..., :rows, :columns], whole[..., :rows, :columns]
 
 
@@ -124,25 +131,28 @@ def per_cell(x: Tensor, factors: Sequence[Tensor], cell: int) -> Tensor:
 
 
 def _flat(*parts: nn.Module) -> list[nn.Module]:
-    """Layers in order, those of sequences too, without dropout."""
+    """Layers in order, those of sequences too, without dropout; the one that joins a window's maps as such."""
     layers: list[nn.Module] = []
     for part in parts:
         if isinstance(part, nn.Sequential):
             layers.extend(_flat(*part))
+        elif isinstance(part, nn.Conv2d) and part.kernel_size[0] == BOX_CELLS:
+            layers.append(_Joining(part))
         elif not isinstance(part, nn.Dropout | nn.Identity):
             layers.append(part)
     return layers
 
 
-class _DenseLayer(nn.Module):
-    """A linear layer on flattened maps of 8x8 as the convolution that it is."""
+class _Joining(nn.Module):
+    """The layer that joins a window's maps, 8x8, to its descriptor: a convolution, or a linear layer as one."""
 
-    def __init__(self, linear: nn.Linear, channels: int) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
         super().__init__()
-        self.linear, self.channels = linear, channels
+        self.layer = layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.linear.weight.view(-1, self.channels, 8, 8), self.linear.bias)
+    def forward(self, x: Tensor, every: int) -> Tensor:
+        weight = self.layer.weight.view(len(self.layer.weight), -1, BOX_CELLS, BOX_CELLS)
+        return F.conv2d(x, weight, self.layer.bias, stride=every)
 
 
 class _Projection(nn.Module):
@@ -183,7 +193,7 @@ def _hardnet8(net: Any) -> Form:
 def _tfeat(net: Any) -> Form:
     _, *layers = net.features
     dense, last = net.descr
-    return [Normalise(net.features[0].eps ** 0.5), *_flat(*layers), _DenseLayer(dense, 64), last], None
+    return [Normalise(net.features[0].eps ** 0.5), *_flat(*layers), _Joining(dense), last], None
 
 
 # Layers of a network in dense form, and what follows its unit vectors; open to networks of other packages.

@@ -111,7 +111,7 @@ def _judge(
         coverage=coverage(shifts.b[inliers], matrix, pair.a.reader.shape, pair.b.reader.shape),
         roundtrip=_roundtrip(pair, shifts.a[inliers], progress),
     )  # fmt: skip
-    evidence = replace(evidence, recognised=reduced.recognised, margin=reduced.margin)
+    evidence = replace(evidence, asked=reduced.asked, recognised=reduced.recognised, margin=reduced.margin)
     lead = lead._replace(matrix=matrix, inliers=inliers, residuals=distances)
     decision = judge(lead, evidence, task.options.verdict.min_confidence)
     more = ("that is at full size: reduced, the images register",) if decision.reasons else ()

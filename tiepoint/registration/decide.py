@@ -1,7 +1,7 @@
 """The verdict over a transform: by the number of keypoint matches, or by what the images' structure confirms."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -63,21 +63,39 @@ def from_matches(task: Task, fit: Estimate, model: ModelChoice, probabilities: N
     )  # fmt: skip
 
 
-def from_structure(task: Task, keypoints: Fit, best: Alignment | None, proposals: Sequence[Proposal]) -> Decision:
-    """Judge by the structure.
+def from_structure(
+    task: Task, keypoints: Fit, alignments: Sequence[Alignment], proposals: Sequence[Proposal]
+) -> Decision:
+    """Judge by the structure, and where windows were matched, by these too.
 
-    The correspondences are the points whose structure was compared, or the keypoint matches where more of these agree.
+    Of several alignments, the first is the one that more of the structure confirms; where windows were matched, the one
+    with the highest confidence is taken. The correspondences are the points whose structure was compared, or the
+    keypoint matches where more of these agree.
     """
+    fit, model = keypoints
+    if not alignments:
+        points, similarity = task.matches.points, task.matches.rows.similarity
+        reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
+        return Decision(None, model, points, similarity, fit.inliers, fit.residuals, reasons=reasons)
+    if task.describer is None:
+        decision, agreeing = weigh(task, keypoints, alignments[0])
+    else:
+        weighed = (weigh(task, keypoints, alignment) for alignment in alignments)
+        decision, agreeing = max(weighed, key=lambda one: one[0].confidence)
+    if decision.reasons:
+        return decision
+    return doubt(task, decision, agreeing, proposals)
+
+
+def weigh(task: Task, keypoints: Fit, best: Alignment) -> tuple[Decision, Points]:
+    """What speaks for an alignment, and the points (N, 2) of b where the structure agrees with it."""
     assert task.pixels is not None
     fit, model = keypoints
     points, similarity = task.matches.points, task.matches.rows.similarity
-    of_matches = Decision(fit.matrix, model, points, similarity, fit.inliers, fit.residuals)
-    if best is None:
-        reasons = (*((fit.reason,) if fit.reason else ()), "no transform fits the structure of the images")
-        return of_matches._replace(matrix=None, reasons=reasons)
     lead = Decision(best.matrix, best.model, best.points, best.scores, best.inliers, best.residuals)
     if task.describer is None and fit.matrix is not None and fit.inliers.sum() > best.inliers.sum():
-        lead = of_matches  # windows of a grid are less accurate than the points whose structure was compared
+        # Windows of a grid are less accurate than the points whose structure was compared.
+        lead = Decision(fit.matrix, model, points, similarity, fit.inliers, fit.residuals)
     assert lead.matrix is not None
     agreeing = best.points[best.inliers, 2:]
     evidence = gathered(
@@ -85,18 +103,22 @@ def from_structure(task: Task, keypoints: Fit, best: Alignment | None, proposals
         best.inliers, best.residuals, best.scores, windows=independent_windows(agreeing, task.pixels[1].shape),
         support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*task.pixels, best, task.masks),
     )  # fmt: skip
-    least, confirmed = task.options.verdict.min_confidence, evidence.matches
     if task.describer is not None:
-        dense = ask_windows(task, lead.matrix)
-        evidence = replace(evidence, recognised=dense.recognised, margin=dense.margin)
-        confirmed = MIN_CONFIRMING_MATCHES if dense.margin >= MIN_MARGIN else 0
-    decision = judge(lead, evidence, least)
-    if decision.reasons:
-        return decision
+        evidence = replace(evidence, **asdict(ask_windows(task, lead.matrix)))
+    return judge(lead, evidence, task.options.verdict.min_confidence), agreeing
+
+
+def doubt(task: Task, decision: Decision, agreeing: Points, proposals: Sequence[Proposal]) -> Decision:
+    """The decision, with little confidence where what confirms it confirms another transform as well."""
+    assert task.pixels is not None
+    assert decision.matrix is not None
+    evidence, least = decision.evidence, task.options.verdict.min_confidence
+    a, mask, confirmed = task.pixels[0], task.masks[0], evidence.matches
+    if evidence.margin is not None:
+        confirmed = MIN_CONFIRMING_MATCHES if evidence.margin >= MIN_MARGIN else 0
+        if not confirmed:
+            a, mask = _laid_over(a, mask, decision.matrix, task.pixels[1].shape)
     score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
-    a, mask = task.pixels[0], task.masks[0]
-    if task.describer is not None and not confirmed:
-        a, mask = _laid_over(a, mask, lead.matrix, task.pixels[1].shape)
     masks = mask, task.masks[1]
     unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score)
     if not unsure:
@@ -111,7 +133,7 @@ def ask_windows(task: Task, matrix: Matrix) -> DenseEvidence:
     assert task.describer is not None
     assert task.a.raster is not None
     assert task.b.raster is not None
-    return collect_evidence(task.a.raster, task.b.raster, matrix, task.describer)
+    return collect_evidence(task.a.raster, task.b.raster, matrix, task.describer, task.grid)
 
 
 def _laid_over(

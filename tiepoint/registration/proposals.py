@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tiepoint.dense.search import are_clear
 from tiepoint.errors import InputError
+from tiepoint.geometry.robust import corner_error
 from tiepoint.matching.match import describe_views, match_views
 from tiepoint.registration.task import Fit, Task
 from tiepoint.structure.align import Alignment, align
@@ -47,7 +48,7 @@ def propose_from_keypoints(task: Task, keypoints: Fit) -> list[Proposal]:
     options, detection = task.options, replace(task.options.detection, detector="sift")
     first, second = replace(task.a, features=None), replace(task.b, features=None)
     try:
-        first, second = describe_views(first, second, KEYPOINT_DESCRIBER, detection, options.matching)
+        first, second, _ = describe_views(first, second, KEYPOINT_DESCRIBER, detection, options.matching)
     except InputError:  # too little texture for keypoints, which is no fault here
         return []
     found = replace(task, matches=match_views(first, second, options.matching, None))
@@ -72,10 +73,10 @@ def collect_proposals(task: Task, keypoints: Fit) -> list[Proposal]:
     return [proposal for source in SOURCES for proposal in source(task, keypoints)]
 
 
-def align_best(task: Task, proposals: Sequence[Proposal]) -> Alignment | None:
-    """Of the proposals, each refined by the structure, the one that more of the overlap confirms; None if none is."""
+def align_all(task: Task, proposals: Sequence[Proposal]) -> list[Alignment]:
+    """The proposals refined by the structure, those that more of the overlap confirms first, each transform once."""
     assert task.pixels is not None
-    estimation = task.options.estimation
+    estimation, size = task.options.estimation, task.a.size
     aligned = [
         align(
             *task.pixels, proposal.matrix, models=task.models, threshold=estimation.max_residual, seed=estimation.seed,
@@ -84,4 +85,8 @@ def align_best(task: Task, proposals: Sequence[Proposal]) -> Alignment | None:
         for proposal in proposals
     ]  # fmt: skip
     sound = [alignment for alignment in aligned if alignment is not None]
-    return max(sound, key=lambda alignment: alignment.inliers.sum() * alignment.agreement, default=None)
+    kept: list[Alignment] = []
+    for one in sorted(sound, key=lambda alignment: -alignment.inliers.sum() * alignment.agreement):
+        if all(corner_error(one.matrix, other.matrix, *size) > estimation.max_residual for other in kept):
+            kept.append(one)
+    return kept

@@ -22,7 +22,7 @@ from tiepoint.registration.coarse_to_fine import levels, refine_at_full_size
 from tiepoint.registration.decide import from_matches, from_structure, relate_in, select_tie_points
 from tiepoint.registration.epipolar_registration import register_epipolar
 from tiepoint.registration.large import Input, is_read_in_windows, open_reduced
-from tiepoint.registration.proposals import align_best, collect_proposals
+from tiepoint.registration.proposals import align_all, collect_proposals
 from tiepoint.registration.result import Registration
 from tiepoint.registration.task import Fit, Task
 from tiepoint.registration.warp import apply_if_better
@@ -91,9 +91,13 @@ def register(
         keypoints = needs_keypoints(chosen) or not suit_windows(*views)
         describer, detection = resolve_auto(describer, chosen.detection, keypoints=keypoints)
         model = load_describer(describer, device)
-        views = describe_views(*views, model, detection, chosen.matching, device=device, progress=steps[2])
+        first, second, found = describe_views(
+            *views, model, detection, chosen.matching, device=device, progress=steps[2]
+        )
+        views = first, second
         matches = match_views(*views, chosen.matching, matcher, steps[2])
-        task = Task(*views, matches, chosen, judge, model if detection.detector == "dense" else None)
+        windows = (None, None) if found is None else (model, found.whole_b)
+        task = Task(*views, matches, chosen, judge, *windows)
         if chosen.estimation.model in TWO_VIEW_MODELS:
             registration = register_epipolar(task)
         else:
@@ -118,8 +122,7 @@ def register_views(task: Task) -> Registration:
     if not task.has_structure:
         return _register_matches(task, keypoints)
     proposals = collect_proposals(task, keypoints)
-    alignment = align_best(task, proposals)
-    decision = from_structure(task, keypoints, alignment, proposals)
+    decision = from_structure(task, keypoints, align_all(task, proposals), proposals)
     return select_tie_points(task, decision, relate_in(task))
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.dense.grid import Grid
 from tiepoint.features.view import View
 from tiepoint.geometry.robust import Estimate, Model
 from tiepoint.geometry.select_model import SIMPLEST_FIRST, select_model
@@ -28,7 +29,8 @@ class Fit(NamedTuple):
 class Task:
     """What the stages of a registration share; the views are described, and the relater judges tie points.
 
-    `describer` is that of windows, where the views were described densely; None where keypoints were.
+    `describer` is that of windows, where the views were described densely, and `grid` holds those of b where they are
+    at hand; None where keypoints were described.
     """
 
     a: View
@@ -37,6 +39,7 @@ class Task:
     options: Options
     relater: LearnedRelater | None
     describer: Describer | None = None
+    grid: Grid | None = None
 
     @property
     def models(self) -> tuple[Model, ...]:

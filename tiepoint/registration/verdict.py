@@ -38,7 +38,8 @@ class Evidence:
     roundtrip: float
     spread: float  # root mean square of the residuals of the places, px
     # Of images described densely, see `tiepoint.dense.evidence`; None of others.
-    recognised: float | None = None  # share of the windows whose nearest in b is the one that the transform says
+    asked: int | None = None  # windows that were asked
+    recognised: float | None = None  # share of these whose nearest in b is the one that the transform says, over chance
     margin: float | None = None  # mean similarity of windows laid over each other, over the best of shifted transforms
 
     def features(self) -> NDArray[np.float64]:

@@ -30,7 +30,6 @@ SETS = {"visnir": ("visnir/train/country", "vis", "nir"), "visir": ("visir/train
         "optsar": ("optsar/train", "opt", "sar")}  # fmt: skip
 DEGREES, SCALES, SHIFT = 15.0, (0.9, 1.1), 0.1  # of `small_warp`
 SRIF = ("Nighttime", "Optical-Depth", "Optical-Infrared", "Optical-Map", "Optical-Optical")  # of srif/train
-SRIF_BLOCK = 24  # neighbouring numbers often show one place
 RIGHT_PX, DOUBTFUL_PX = 5.0, 20.0
 WRONG_PAIRS = 2  # of each image
 NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
@@ -72,7 +71,7 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
         truths = sorted((data / "srif/train" / kind).glob("gt_*.txt"), key=_number)
         for truth in truths[:: max(1, len(truths) // most)][:most]:
             first, second = (next(truth.parent.glob(f"pair{_number(truth)}_{side}.*")) for side in (1, 2))
-            found.append((kind, first, second, str(_number(truth) // SRIF_BLOCK)))
+            found.append((kind, first, second, kind))  # numbers of one kind often show one place
     images = sorted((data / "scenes/train").glob("*/images/*"))
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))
@@ -100,7 +99,7 @@ def measure_cases(
     jobs += [("made", number, number, str(number)) for number in range(most)]
     cases: list[Case] = []
     for done, (name, first, second, scene) in enumerate(jobs):
-        others = [job for job in jobs if job[0] == name and job[3] != scene]
+        others = [job for job in jobs if shows_another_place(job, name, scene)]
         if len(others) < WRONG_PAIRS:
             raise InputError(f"{name}: has images of too few scenes: wrong pairs need {1 + WRONG_PAIRS} scenes or more")
         partners = [others[row][2] for row in random.choice(len(others), WRONG_PAIRS, replace=False)]
@@ -123,6 +122,11 @@ def measure_cases(
                 cases.append({"set": name, "kind": kind, "image": done, "error": error, "evidence": evidence})
         progress(done + 1, len(jobs))
     return cases
+
+
+def shows_another_place(job: tuple[Any, ...], name: str, scene: str) -> bool:
+    """Whether a job (set, first image, second image, scene) is of set `name`, or with it of srif, and another scene."""
+    return (job[0] == name or {job[0], name} <= set(SRIF)) and job[3] != scene
 
 
 def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[tuple[Any, ...]]]:
