@@ -27,6 +27,7 @@ Camera = tuple[float, float, float, float]  # focal lengths fx, fy and principal
 TWO_VIEW_MODELS: tuple[TwoViewModel, ...] = get_args(TwoViewModel)
 MIN_CORRESPONDENCES = 4  # that a homography needs
 MIN_OVERVIEW_PX = 512
+MAX_ROTATIONS = 360
 T = TypeVar("T")
 
 
@@ -93,7 +94,10 @@ class Matching:
 
     def __post_init__(self) -> None:
         _check_choice("ratio_rule", self.ratio_rule, RatioRule)
-        _check(self.rotations >= 1, f"rotations is {self.rotations}: give 1, which tries no other rotation, or more")
+        _check(
+            self.rotations in range(1, MAX_ROTATIONS + 1),
+            f"rotations is {self.rotations}: give their number, from 1, which tries no other one, to {MAX_ROTATIONS}",
+        )
         _check(self.top_k is None or self.top_k >= 1, f"top_k is {self.top_k}: give a positive number")
         _check_share("min_probability", self.min_probability)
 

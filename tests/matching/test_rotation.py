@@ -107,11 +107,13 @@ def test_where_few_match_the_structure_tells_the_turn_or_nothing_does(pair: Pair
 @pytest.mark.parametrize(
     ("describer", "rotations", "words"),
     [
-        (Upright(), 0, "rotations is 0: give 1, which tries no other rotation, or more"),
+        (Upright(), 0, "rotations is 0: give their number, from 1, which tries no other one, to 360"),
+        (Upright(), 400, "rotations is 400: give their number"),
+        (Upright(), 22.5, "rotations is 22.5: give their number"),
         ("rootsift", 4, "rotations is 4: they need two images and a describer of upright patches"),
     ],
 )
-def test_wrong_rotations_are_refused(pair: Pair, describer: Any, rotations: int, words: str) -> None:
+def test_wrong_rotations_are_refused(pair: Pair, describer: Any, rotations: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
         match(*pair, describer, rotations=rotations)
     features = describe(pair[0], Upright(), max_keypoints=50)

@@ -88,6 +88,10 @@ def test_the_depth_of_the_image_does_not_matter(describer: Describer) -> None:
         (np.zeros((90, 90), np.float32), {"stride": 3}, "give one of 2, 4, 8, 16"),
         (np.zeros((90, 90), np.float32), {"stride": 1}, "stride is 1"),
         (np.zeros((90, 90), np.float32), {"stride": float("nan")}, "stride is nan"),
+        (np.zeros((90, 90), np.float32), {"stride": float("inf")}, "stride is inf"),
+        (np.zeros((90, 90), np.float32), {"width": 0}, "width is 0: give the side of a window, 32 px or more"),
+        (np.zeros((90, 90), np.float32), {"width": 20}, "width is 20"),
+        (np.broadcast_to(np.float32(0), (400_000, 400_000)), {}, "GiB at a stride of 8, more than half of the memory"),
     ],
 )
 def test_what_cannot_be_described_is_refused(

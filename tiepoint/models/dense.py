@@ -1,6 +1,7 @@
 """Descriptors of every window of an image, by networks in dense form."""
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import Tensor
 from tiepoint.errors import InputError
 from tiepoint.images.downsampled import resize, resize_mask
 from tiepoint.nets.dense import WINDOW_PX, DenseForm
+from tiepoint.nets.inputs import floats
 from tiepoint.types import Mask, Points
 
 DEFAULT_WIDTH_PX = 64.0  # of windows, for describers that were trained on patches of many widths
 MAX_TILE_PX = 1024  # px of the network's input, along each side of what it sees at once
+MAX_SHARE = 0.5  # of the machine's memory, that descriptors may take
 MARGIN_PX = 64  # px of the network's input: how far a descriptor still feels what lies beside its window
 
 
@@ -48,7 +51,7 @@ class Dense:
 @torch.inference_mode()
 def describe_densely(
     form: DenseForm,
-    image: NDArray[np.floating[Any]],
+    image: NDArray[Any],
     stride: float,
     mask: Mask | None = None,
     width: float = DEFAULT_WIDTH_PX,
@@ -58,20 +61,25 @@ def describe_densely(
 
     Args:
         form: of the network, in evaluation mode.
-        image: (H, W), float, 0..1 where its spectrum fills the range.
+        image: (H, W), float in 0..1, uint8 or uint16.
         stride: px between windows.
         mask: valid pixels, (H, W) bool; None where all are.
         width: of a window, px.
         tile: largest side, px of the network's input, of what is described at once; bounds memory.
     """
+    mask = None if mask is None else np.asarray(mask, dtype=bool)
+    _check(image, mask, width)
     zoom = WINDOW_PX / width
     step = stride * zoom
     natural = float(form.stride)
     coarser, finer = step / natural, natural / step if step > 0 else math.inf
-    if not stride > 0 or not (step >= 1 and (coarser.is_integer() or finer.is_integer())):
+    if not (1 <= step < math.inf and (coarser.is_integer() or finer.is_integer())):
         raise InputError(_bad_stride(stride, natural / zoom, width))
-    _check(image, mask, width)
-    small = torch.from_numpy(resize(image, zoom) if zoom < 1 else image.astype(np.float32))
+    _check_memory(image.shape, stride, natural / zoom, form.dimension)
+    image = floats(torch.from_numpy(np.ascontiguousarray(image))).numpy()
+    if not np.isfinite(image if mask is None else image[mask]).all():
+        raise InputError("image has values that are not finite: mask them")
+    small = torch.from_numpy(resize(image, zoom) if zoom < 1 else image)
     held = resize_mask(mask, zoom) if zoom < 1 else mask
     valid = torch.ones_like(small) if held is None else torch.from_numpy(held.astype(np.float32))
     device = next(form.parameters()).device
@@ -116,7 +124,9 @@ def _tiles(
     return vectors, seen
 
 
-def _check(image: NDArray[np.floating[Any]], mask: Mask | None, width: float) -> None:
+def _check(image: NDArray[Any], mask: Mask | None, width: float) -> None:
+    if not WINDOW_PX <= width < math.inf:
+        raise InputError(f"width is {width:g}: give the side of a window, {WINDOW_PX} px or more")
     if image.ndim != 2 or min(image.shape) < width:
         raise InputError(
             f"image has shape {image.shape}: give a grey image (H, W) that holds a window of {width:g} x {width:g} px"
@@ -125,8 +135,16 @@ def _check(image: NDArray[np.floating[Any]], mask: Mask | None, width: float) ->
         raise InputError(f"mask has shape {mask.shape}, image {image.shape}: give one of the image's size")
     if mask is not None and not mask.any():
         raise InputError("all pixels are masked: there is nothing to describe")
-    if not np.isfinite(image if mask is None else image[mask]).all():
-        raise InputError("image has values that are not finite: mask them")
+
+
+def _check_memory(shape: tuple[int, ...], stride: float, natural: float, dimension: int) -> None:
+    """Raises InputError where the descriptors alone would take more than MAX_SHARE of the machine's memory."""
+    needed = 4 * dimension * math.prod(shape) / stride**2
+    held = MAX_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    if needed > held:
+        larger = natural * 2 ** math.ceil(math.log2(max(1.0, stride / natural * math.sqrt(needed / held))))
+        size = f"{shape[1]} x {shape[0]} px take {needed / 2**30:.1f} GiB at a stride of {stride:g}"
+        raise InputError(f"descriptors of {size}, more than half of the memory: give {larger:g}, or parts of the image")
 
 
 def _bad_stride(stride: float, natural: float, width: float) -> str:

@@ -14,7 +14,7 @@ from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
 from tiepoint.models.dense import DEFAULT_WIDTH_PX, Dense, describe_densely
 from tiepoint.nets.dense import FORMS, DenseForm
-from tiepoint.nets.inputs import check_shape, floats, prepare
+from tiepoint.nets.inputs import check_shape, prepare
 from tiepoint.types import Mask
 
 CPU_CHUNK, GPU_CHUNK = 32, 8192
@@ -83,7 +83,7 @@ class Describer(nn.Module):
             image: (H, W), grey: float in 0..1, uint8 or uint16.
             stride: px between the centres of windows: 8, 4 or 2 for windows of 64 px.
             mask: valid pixels, (H, W) bool; a window that holds another one is not valid.
-            width: of a window, px; `upright_width` without it, or 64.
+            width: of a window, px, 32 or more; `upright_width` without it, or 64.
 
         Returns:
             unit vectors (D, H', W') on their grid, see `tiepoint.models.dense.Dense`. They differ a little from those
@@ -91,7 +91,8 @@ class Describer(nn.Module):
 
         Raises:
             InputError: a describer without dense form; an image smaller than a window, or with values that are not
-                finite; a mask of another size or without valid pixels; a stride that the network cannot give.
+                finite; a mask of another size or without valid pixels; a stride that the network cannot give, or for
+                whose descriptors there is not memory enough; a width under 32.
         """
         raise InputError(f"{self.name} has no dense form: take one with the network of {', '.join(DENSE_NETWORKS)}")
 
@@ -172,11 +173,9 @@ class LearnedDescriber(Describer):
         """Describe every window of an image, see `Describer.dense`."""
         if type(self.net) not in FORMS:
             return super().dense(image, stride, mask, width)
-        values = floats(torch.from_numpy(np.ascontiguousarray(image))).numpy()
+        side = width if width is not None else self.upright_width or DEFAULT_WIDTH_PX
         with evaluating(self):
-            return describe_densely(
-                DenseForm(self.net), values, stride, mask, width or self.upright_width or DEFAULT_WIDTH_PX
-            )
+            return describe_densely(DenseForm(self.net), image, stride, mask, side)
 
     def graph(self) -> Graph:
         """The network without the reduction of patches."""

@@ -47,6 +47,7 @@ class DenseForm(nn.Module):
 
     Attributes:
         layers: in their order, before the last normalisation.
+        dimension: D.
         stride: rows and columns between descriptors, px of the input.
         project: what follows the unit vectors, or None.
 
@@ -58,6 +59,7 @@ class DenseForm(nn.Module):
         super().__init__()
         layers, self.project = FORMS[type(net)](net)
         self.layers = nn.ModuleList(layers)
+        self.dimension = int(net.dimension)  # type: ignore[arg-type]
         self.stride = 1
         for layer in layers:
             step = layer.stride if isinstance(layer, nn.Conv2d | nn.MaxPool2d) else 1

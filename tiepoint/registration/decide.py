@@ -82,7 +82,7 @@ def from_structure(
     else:
         weighed = (weigh(task, keypoints, alignment) for alignment in alignments)
         decision, agreeing = max(weighed, key=lambda one: one[0].confidence)
-    if decision.reasons:
+    if decision.reasons or decision.confidence <= AMBIGUOUS_CAP:
         return decision
     return doubt(task, decision, agreeing, proposals)
 
