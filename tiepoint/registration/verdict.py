@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 WEIGHTS, DENSE_WEIGHTS = (Path(__file__).with_name(f"{name}.json") for name in ("verdict", "verdict_dense"))
 FEATURES = ("log_matches", "match_share", "log_windows", "support", "coverage", "score", "roundtrip")
-DENSE_FEATURES = (*FEATURES[1:], "recognised", "margin")  # where windows were matched: their number depends on the size
+DENSE_FEATURES = ("match_share", "log_windows", "support", "roundtrip", "log_known", "margin")  # of windows matched
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,23 @@ class Evidence:
 
     def features(self) -> NDArray[np.float64]:
         """The numbers that the confidence is made of, in the order of `names`."""
-        shared = [
-            self.match_share, math.log1p(self.windows), self.support, self.coverage, self.score,
-            math.log1p(min(self.roundtrip, 16.0)),
-        ]  # fmt: skip
-        if self.recognised is None or self.margin is None:
-            return np.array([math.log1p(self.matches), *shared])
-        return np.array([*shared, self.recognised, self.margin])
+        values = {
+            "log_matches": math.log1p(self.matches),
+            "match_share": self.match_share,
+            "log_windows": math.log1p(self.windows),
+            "support": self.support,
+            "coverage": self.coverage,
+            "score": self.score,
+            "roundtrip": math.log1p(min(self.roundtrip, 16.0)),
+            "log_known": math.log1p(self.known),
+            "margin": self.margin or 0.0,
+        }
+        return np.array([values[name] for name in self.names])
+
+    @property
+    def known(self) -> float:
+        """Number of the windows that recognise each other, beyond chance."""
+        return (self.asked or 0) * (self.recognised or 0.0)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,7 +121,7 @@ def doubts(evidence: Evidence, least: float) -> tuple[str, ...]:
     shortfall = weights["weights"] * (weights["good"] - evidence.features()) / weights["deviation"]
     kind = "keypoint" if evidence.recognised is None else "window"
     words = {
-        "recognised": f"{100 * (evidence.recognised or 0):.0f} % of the windows recognise each other",
+        "log_known": f"{evidence.known:.0f} of {evidence.asked or 0} windows recognise each other",
         "margin": f"windows are {evidence.margin or 0:.2f} more alike than under shifted transforms",
         "log_matches": f"only {evidence.matches} {kind} matches agree",
         "match_share": f"only {100 * evidence.match_share:.0f} % of the {kind} matches agree",

@@ -30,6 +30,7 @@ SETS = {"visnir": ("visnir/train/country", "vis", "nir"), "visir": ("visir/train
         "optsar": ("optsar/train", "opt", "sar")}  # fmt: skip
 DEGREES, SCALES, SHIFT = 15.0, (0.9, 1.1), 0.1  # of `small_warp`
 SRIF = ("Nighttime", "Optical-Depth", "Optical-Infrared", "Optical-Map", "Optical-Optical")  # of srif/train
+ROADS = ("visir",)  # its images, as those of one kind of srif, often show one place: each kind counts as one scene
 RIGHT_PX, DOUBTFUL_PX = 5.0, 20.0
 WRONG_PAIRS = 2  # of each image
 NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
@@ -66,16 +67,22 @@ def list_pairs(data: Path, most: int) -> list[tuple[str, Path, Path, str]]:
     found = []
     for name, (folder, one, two) in SETS.items():
         pairs = image_pairs(data / folder, one, two)
-        found += [(name, *pair, pair[0].stem) for pair in pairs[:: max(1, len(pairs) // most)][:most]]
+        chosen = pairs[:: max(1, len(pairs) // most)][:most]
+        found += [(name, *pair, name if name in ROADS else pair[0].stem) for pair in chosen]
     for kind in SRIF:
         truths = sorted((data / "srif/train" / kind).glob("gt_*.txt"), key=_number)
         for truth in truths[:: max(1, len(truths) // most)][:most]:
             first, second = (next(truth.parent.glob(f"pair{_number(truth)}_{side}.*")) for side in (1, 2))
-            found.append((kind, first, second, kind))  # numbers of one kind often show one place
+            found.append((kind, first, second, kind))
     images = sorted((data / "scenes/train").glob("*/images/*"))
     for path in images[:: max(1, len(images) // most)][:most]:
         found.append(("scenes", path, path, path.parts[-3]))
     return found
+
+
+def srif_truth(first: Path) -> NDArray[np.float64]:
+    """The transform (3, 3) from a first image of srif to the second."""
+    return np.vstack([np.loadtxt(first.with_name(f"gt_{_number(first)}.txt")).reshape(2, 3), [0, 0, 1]])
 
 
 def _number(path: Path) -> int:
@@ -108,8 +115,7 @@ def measure_cases(
             if name in ("scenes", "made"):
                 b = _relit(b, random)
             if isinstance(first, Path) and name in SRIF:
-                path = first.with_name(f"gt_{_number(first)}.txt")
-                truth = np.vstack([np.loadtxt(path).reshape(2, 3), [0, 0, 1]])
+                truth = srif_truth(first)
             else:
                 truth = small_warp(random, b.shape)
                 b = cv2.warpPerspective(b, truth, b.shape[::-1])
@@ -125,8 +131,8 @@ def measure_cases(
 
 
 def shows_another_place(job: tuple[Any, ...], name: str, scene: str) -> bool:
-    """Whether a job (set, first image, second image, scene) is of set `name`, or with it of srif, and another scene."""
-    return (job[0] == name or {job[0], name} <= set(SRIF)) and job[3] != scene
+    """Whether a job (set, first image, second image, scene) shows surely another scene than `scene` of set `name`."""
+    return (job[0] == name or {job[0], name} <= {*SRIF, *ROADS}) and job[3] != scene
 
 
 def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[tuple[Any, ...]]]:
