@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from dense_scene import moved, scene
 from geotiffs import write_geotiff
 from PIL import Image
 from register_inputs import texture
@@ -117,6 +118,21 @@ def test_a_refused_run_removes_what_an_earlier_one_wrote(
     assert run(maps, "other.png", "map.tif", *files) == 1
     assert result(capfd)["accepted"] is False
     assert sorted(path.name for path in tmp_path.iterdir()) == ["matches.png", "result.json"]
+
+
+def test_agreement_is_drawn_of_accepted_and_refused_pairs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, image in {"a": scene(), "b": moved(scene(), 10.0)[0].pixels, "other": scene(1)}.items():
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    picture, blue = tmp_path / "out" / "agreement.png", []
+    for second, code in (("b.png", 0), ("other.png", 1)):
+        words = [str(tmp_path / name) for name in ("a.png", second)]
+        assert main(["register", *words, "--json", "--out", str(picture.parent)]) == code
+        assert result(capfd)["accepted"] is (code == 0)
+        drawn = cv2.imread(str(picture)).astype(int)
+        blue.append(int((drawn[..., 0] - drawn[..., 2] > 20).sum()))
+    assert blue[0] > 10 * blue[1]
+    run(tmp_path, "a.png", "b.png", "--out", picture.parent)
+    assert not picture.exists()  # of windows that no longer were described
 
 
 def test_a_warp_bends_the_overlay_and_the_warped_image(

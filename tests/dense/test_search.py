@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -120,10 +121,41 @@ def test_windows_know_each_other_under_the_right_transform_alone(describer: Desc
     assert right.margin > 0.1 > wrong.margin
 
 
+def test_each_window_says_what_it_sees(describer: Describer) -> None:
+    """The right half of image a shows another place, so its windows alone are not recognised."""
+    b, a = scene(), scene()
+    a[:, 180:] = scene(1)[:, 180:]
+    said = collect_evidence(as_raster(a, "a"), as_raster(b, "b"), np.eye(3), describer)
+    found = said.agreement
+    assert found is not None
+    assert len(found.points) == len(found.similarity) == len(found.recognised) == said.asked
+    left, right = found.points[:, 0] < 180 - 32, found.points[:, 0] > 180 + 32
+    assert found.recognised[left].all()
+    assert not found.recognised[right].any()
+    assert found.similarity[left].min() > 0.9 > 0.7 > found.similarity[right].max()
+    assert (found.width, found.spacing) == (64, 24)
+    assert set(np.diff(np.unique(found.points[:, 0]))) == {24.0}
+
+
+def test_windows_of_a_reduced_image_are_in_pixels_of_the_full_one(describer: Describer) -> None:
+    image = cv2.resize(scene(), (1440, 1200))
+    raster = as_raster(image, "a")
+    found = collect_evidence(raster, raster, np.eye(3), describer).agreement
+    assert found is not None
+    assert found.recognised.mean() > 0.9
+    assert found.width == pytest.approx(64 * 1440 / 640)
+    np.testing.assert_allclose(found.points.min(axis=0), found.width / 2 - 0.5, atol=0.1)  # the window in the corner
+    assert found.points[:, 0].max() + found.width / 2 > 1440 - found.spacing
+    half = found.mapped(np.diag([0.5, 0.5, 1.0]))
+    np.testing.assert_allclose(half.points, found.points / 2)
+    assert half.spacing == found.spacing / 2
+
+
 def test_without_overlap_no_window_is_asked(describer: Describer) -> None:
     a = as_raster(scene(), "a")
     away = np.array([[1, 0, 1000], [0, 1, 0], [0, 0, 1.0]])
-    assert collect_evidence(a, a, away, describer).asked == 0
+    said = collect_evidence(a, a, away, describer)
+    assert (said.asked, said.agreement) == (0, None)
 
 
 def test_images_too_small_for_a_window_have_an_empty_grid(describer: Describer) -> None:

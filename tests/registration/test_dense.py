@@ -13,6 +13,7 @@ import tiepoint
 from tiepoint.errors import InputError
 from tiepoint.geometry.robust import corner_error
 from tiepoint.registration import proposals
+from tiepoint.registration.large import read_for_pictures
 from tiepoint.registration.register import register
 
 
@@ -46,6 +47,14 @@ def test_what_windows_say_is_kept(registration: tiepoint.Registration, tmp_path:
     registration.save(tmp_path / "r.json")
     again = tiepoint.Registration.load(tmp_path / "r.json")
     assert again.evidence == registration.evidence
+    assert again.agreement is not None
+    assert registration.agreement is not None
+    assert registration.evidence.asked == len(registration.agreement.points)
+    assert again.agreement.width == registration.agreement.width
+    for name in ("points", "similarity", "recognised"):
+        kept, found = getattr(again.agreement, name), getattr(registration.agreement, name)
+        assert kept.dtype == found.dtype
+        np.testing.assert_array_equal(kept, found)
     stated = registration.to_json()["evidence"]
     assert stated["recognised"] == pytest.approx(registration.evidence.recognised, abs=1e-4)
 
@@ -55,6 +64,8 @@ def test_other_places_are_refused() -> None:
     assert not refused.accepted
     assert refused.confidence < 0.3
     assert any("of the window matches agree" in reason for reason in refused.reasons)
+    assert refused.agreement is not None
+    assert refused.agreement.recognised.mean() < 0.2
 
 
 def test_a_mirrored_image_is_refused() -> None:
@@ -66,6 +77,7 @@ def test_a_describer_by_name_keeps_to_keypoints() -> None:
     named = register(scene(), b, "rootsift")
     assert named.describer == "rootsift"
     assert named.evidence.recognised is None
+    assert named.agreement is None
     dense = register(scene(), b, "sdgmnet-visnir", detector="dense")
     assert dense.accepted
     assert dense.evidence.recognised is not None
@@ -124,8 +136,19 @@ def test_large_files_take_the_same_way(tmp_path: Path) -> None:
     assert found.accepted, found.reasons
     assert found.matrix is not None
     assert corner_error(found.matrix, truth, 800, 700) < 1
-    assert found.a.factor > 1
+    assert found.a.factor == found.b.factor == 2
     assert found.evidence.recognised is not None
+    assert found.agreement is not None
+    assert found.agreement.spacing == 48
+    assert found.agreement.points.max() > 512
+    _, _, shown = read_for_pictures(found)
+    assert shown.agreement is not None
+    np.testing.assert_allclose(2 * shown.agreement.points + 0.5, found.agreement.points)
+    cv2.imwrite(str(tmp_path / "b.png"), scene(1, 700, 800))
+    refused = register(tmp_path / "a.png", tmp_path / "b.png", large="always", overview=512)
+    assert not refused.accepted
+    assert refused.agreement is not None
+    assert refused.agreement.spacing == 48
 
 
 def test_features_and_windows_do_not_mix() -> None:

@@ -14,8 +14,9 @@ import matplotlib
 import numpy as np
 import pytest
 import tifffile
-from made_registration import made
+from made_registration import asked, made
 
+from tiepoint.dense.evidence import Agreement
 from tiepoint.errors import InputError
 from tiepoint.features.view import ViewInfo
 from tiepoint.geometry.pose import Pose
@@ -52,7 +53,7 @@ def assert_equal(one: Any, two: Any) -> None:
         if isinstance(first, np.ndarray):
             assert first.dtype == second.dtype
             np.testing.assert_array_equal(first, second)
-        elif isinstance(first, (Pose, *WARPS.values())) and not isinstance(first, tuple):
+        elif isinstance(first, (Pose, Agreement, *WARPS.values())) and not isinstance(first, tuple):
             assert_equal(first, second)
         elif isinstance(first, Pose):
             assert isinstance(second, Pose)
@@ -187,7 +188,7 @@ def test_a_saved_registration_is_loaded_equal(truth: np.ndarray, tmp_path: Path)
     geo = Geo((0.5, 0.0, 100.0, 0.0, -0.5, 200.0), "", 32633)
     infinite = replace(NOTHING, roundtrip=float("inf"))
     several = [
-        made(None),
+        replace(made(None), agreement=asked()),
         bent(truth, "thin-plate"),
         replace(bent(truth, "piecewise"), trial=WarpTrial("piecewise", 60, 1.5, None)),
         replace(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from made_registration import made
+from made_registration import asked, made
 from PIL import Image
 
 import tiepoint.report.draw as draw
@@ -21,6 +22,7 @@ from tiepoint.report.draw import (
     DISAGREES,
     GAP_PX,
     MAX_LINES,
+    draw_agreement,
     draw_matches,
     draw_overlay,
     draw_registration,
@@ -189,3 +191,48 @@ def test_overlays_of_any_size_hold_their_legend(tmp_path: Path) -> None:
         assert picture.shape[1] == expected
     write_image(tmp_path / "overlay.png", picture)
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "overlay.png"))[:, :, ::-1], picture)
+
+
+def test_tiles_say_where_windows_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is 2 times as large as the image, so tiles are 48 px wide, the first around 200.5."""
+    said = texts(monkeypatch)
+    image = np.full((300, 450), 100, dtype=np.uint8)
+    found = replace(made(None), agreement=asked())
+    picture = draw_agreement(image, found)
+    assert said == [
+        "Not registered: too few inliers (75 correspondences)", "12 windows of A recognise their place in B",
+        "3 take another place of B for theirs", "similarity 0.10 to 0.90, the fuller the higher",
+    ]  # fmt: skip
+    above = int(np.flatnonzero((picture[:, -1] == 90).all(axis=1))[0])
+    drawn = picture[above : above + 600].astype(int)
+    assert drawn.shape == (600, 900, 3)
+    bare = (drawn == 90).all(axis=2)
+    y, x = np.nonzero(~bare)
+    assert (x.min(), x.max(), y.min(), y.max()) == (177, 177 + 5 * 48 - 3, 177, 177 + 3 * 48 - 3)
+    assert bare[177:320, 223].all()  # between two columns
+    right, wrong = drawn[200, 250], drawn[200, 200]
+    assert right[2] > 95 > right[0]
+    assert wrong[0] > 95 > wrong[2]
+    faint, full = (np.abs(drawn[y, 250] - 90).max() for y in (200, 300))
+    assert 2 * faint < full
+
+
+def test_tiles_are_as_strong_in_every_picture() -> None:
+    found, image = asked(), np.full((300, 450), 100, dtype=np.uint8)
+    several = replace(found, similarity=np.where(np.arange(15) == 14, 1.0, found.similarity))
+    one, other = (draw_agreement(image, replace(made(None), agreement=each)) for each in (found, several))
+    corner = -1, slice(100, 400), slice(100, 360)
+    np.testing.assert_array_equal(one[corner[1:]], other[corner[1:]])
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((100, 90), 900), ((2400, 400), 300), ((1000, 6000), 1800)])
+def test_agreement_of_any_size(shape: tuple[int, int], expected: int) -> None:
+    image = np.zeros(shape, dtype=np.uint8)
+    picture = draw_agreement(image, replace(made(None), agreement=asked(1, 1)))
+    assert picture.shape[1] == expected
+    assert picture.shape[0] <= 2000
+
+
+def test_without_windows_there_is_no_agreement_to_draw(truth: np.ndarray) -> None:
+    with pytest.raises(InputError, match="no windows were asked"):
+        draw_agreement(GREY, made(truth))

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_registration import Page, made
+from made_registration import Page, asked, made
 
 from tiepoint.cli import main
 from tiepoint.errors import InputError
@@ -179,6 +179,30 @@ def test_colours_and_legend_are_those_of_the_pictures(page: Page, pair: Pair, tm
     assert PLANE_KINDS[1] not in refused.text
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_windows_that_were_asked_are_shown(pair: Pair, truth: np.ndarray, tmp_path: Path, accepted: bool) -> None:
+    windows = asked()
+    page = written(tmp_path, replace(made(truth if accepted else None), agreement=windows), *pair)
+    tiles = [attributes for tag, attributes in page.tags if tag == "rect" and "var" in str(attributes["fill"])]
+    assert [tile["fill"] for tile in tiles] == [f"rgb(var(--{'' if ok else 'dis'}agrees))" for ok in windows.recognised]
+    centres = [
+        [float(str(t[c])) + float(str(t[side])) / 2 for c, side in (("x", "width"), ("y", "height"))] for t in tiles
+    ]
+    np.testing.assert_allclose(centres, windows.points, atol=0.02)
+    assert float(str(tiles[0]["width"])) < windows.spacing
+    strengths = np.array([float(str(tile["fill-opacity"])) for tile in tiles])
+    assert strengths[:10].max() < strengths[10:].min()
+    assert "12 windows of A recognise their place in B 3 take another place of B for theirs" in page.text
+    assert page.data["agreement"]["recognised"] == windows.recognised.tolist()
+    assert "agreement" in page.values("id")
+
+
+def test_without_windows_no_agreement_is_shown(page: Page) -> None:
+    assert page.data["agreement"] is None
+    assert "agreement" not in page.values("id")
+    assert "Where the images agree" not in page.text
+
+
 def test_refused_without_any_match(pair: Pair, tmp_path: Path) -> None:
     page = written(tmp_path, made(None, count=0, outliers=0), *pair)
     assert page.data["shown"]["points"] == []
@@ -212,6 +236,7 @@ def test_noise_and_many_points_stay_below_the_limit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 256, (2, 1300, 1700), dtype=np.uint8)
     found = made(np.array([[1, 0, 3.0], [0, 1, 2], [0, 0, 1]]), size=(1700, 1300), count=8000, outliers=2000)
+    found = replace(found, agreement=asked(27, 27, 40.0))
     page = written(tmp_path, found, a, b)
     assert (tmp_path / "out.html").stat().st_size < 5_000_000
     assert "1,000 of 8,000 tie points are drawn" in page.text

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tiepoint.dense.evidence import Agreement
 from tiepoint.features.view import ViewInfo
 from tiepoint.geometry.robust import apply, residuals
 from tiepoint.options import Registration as Options
@@ -54,6 +55,13 @@ def made(
         model="homography",
         options=Options(),
     )
+
+
+def asked(columns: int = 5, rows: int = 3, spacing: float = 24.0) -> Agreement:
+    """What a grid of windows says: those of the first column alone are not recognised, and the last row is alike."""
+    y, x = np.divmod(np.arange(columns * rows), columns)
+    points = np.column_stack([x, y]) * spacing + 100.0
+    return Agreement(points, np.where(y == rows - 1, 0.9, 0.1), x > 0, spacing * 8 / 3)
 
 
 class Page(HTMLParser):

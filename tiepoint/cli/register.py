@@ -48,9 +48,9 @@ def main(
     Args:
         a: Image to register, table of pairs, or folder.
         b: Image it is registered to, or folder. A table stands alone.
-        out: Folder for result.json, matches.png and, if accepted, overlay.png and tie_points.csv; with a georeference
-            also ground control points (tie_points.points) and tie_points.geojson. Many pairs need it: it gets
-            summary.csv, summary.json and a folder for each pair.
+        out: Folder for result.json, matches.png, where windows were described also agreement.png, and, if accepted,
+            overlay.png and tie_points.csv; with a georeference also ground control points (tie_points.points) and
+            tie_points.geojson. Many pairs need it: it gets summary.csv, summary.json and a folder for each pair.
         describer: auto describes windows everywhere by sdgmnet-any, whatever the sensors. A name or path describes
             keypoints, or windows with --detector dense.
         relater: Name or path of a relater, which gives each tie point its match probability.
@@ -136,7 +136,7 @@ def _write(
     from tiepoint.images.pixels import write_image
     from tiepoint.registration.large import read_for_pictures
     from tiepoint.report import write_report
-    from tiepoint.report.draw import draw_overlay, draw_registration, summary
+    from tiepoint.report.draw import draw_agreement, draw_overlay, draw_registration, summary
 
     written = []
     if out is not None or report is not None:
@@ -150,6 +150,11 @@ def _write(
             overlay = draw_overlay(first, second, shown.warp or shown.transform, title=summary(found))
             write_image(out / "overlay.png", overlay)
             names.append("overlay.png")
+        if shown.agreement is None:
+            (out / "agreement.png").unlink(missing_ok=True)
+        else:
+            write_image(out / "agreement.png", draw_agreement(second, shown))
+            names.append("agreement.png")
         names += write_ties(out, found)
         write_json(out / "result.json", result)
         written += [out / name for name in names]

@@ -5,20 +5,48 @@ scenes do not recognise each other. Image a is warped onto b, so that rotation a
 asks for its nearest among all windows of b.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from tiepoint.dense.grid import STRIDE_PX, Grid, describe_grid, enlargement, zoom_to
+from tiepoint.dense.grid import STRIDE_PX, WINDOW_PX, Grid, describe_grid, enlargement, zoom_to
 from tiepoint.dense.search import MAX_SIDE_PX
+from tiepoint.geometry.robust import apply
 from tiepoint.images.raster import Raster
 from tiepoint.models.describer import Describer
-from tiepoint.types import Matrix
+from tiepoint.types import Matrix, Points
 
 SPACING = 3  # windows between those that are asked, so 24 px
 REACH = 1  # windows from the right one within which the nearest counts as right
 MIN_SHIFT, MAX_SHIFT = 3, 8  # windows by which transforms are shifted for comparison
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The windows that were asked about a transform, and what each of them says.
+
+    Attributes:
+        points: (N, 2) centres of the windows, pixels of b.
+        similarity: (N,) cosine of the descriptors of both images' windows there, in -1..1.
+        recognised: (N,) bool, whether the nearest of all windows of b is the right one, or beside it.
+        width: of a window, pixels of b.
+    """
+
+    points: Points
+    similarity: NDArray[np.float64]
+    recognised: NDArray[np.bool_]
+    width: float
+
+    @property
+    def spacing(self) -> float:
+        """Pixels of b between the centres of neighbours."""
+        return self.width * SPACING * STRIDE_PX / WINDOW_PX
+
+    def mapped(self, matrix: Matrix) -> "Agreement":
+        """The same in the pixels of b reduced or enlarged by a scaling (3, 3)."""
+        return replace(self, points=apply(matrix, self.points), width=self.width * float(matrix[0, 0]))
 
 
 @dataclass(frozen=True)
@@ -31,11 +59,13 @@ class DenseEvidence:
             share that chance would give.
         margin: mean similarity of the windows laid over each other, minus the largest such mean under transforms that
             are shifted by MIN_SHIFT to MAX_SHIFT windows, in -2..2.
+        agreement: the windows one by one; None if none was asked.
     """
 
     asked: int
     recognised: float
     margin: float
+    agreement: Agreement | None = None
 
 
 def collect_evidence(
@@ -66,10 +96,13 @@ def collect_evidence(
     if not len(at):
         return DenseEvidence(0, 0.0, 0.0)
     nearest = second.at[similarity.argmax(axis=1)]
-    right = (np.abs(nearest - at) <= REACH).all(axis=1).mean()
+    right = (np.abs(nearest - at) <= REACH).all(axis=1)
     chance = min(1.0, (2 * REACH + 1) ** 2 / len(second))
-    recognised = max(0.0, (right - chance) / (1 - chance)) if chance < 1 else 0.0
-    return DenseEvidence(len(at), float(recognised), _margin(similarity, at, index))
+    recognised = max(0.0, (right.mean() - chance) / (1 - chance)) if chance < 1 else 0.0
+    partner = index[tuple(at.T)]
+    laid_over = similarity[np.arange(len(at)), partner].astype(np.float64)
+    agreement = Agreement(second.points[partner], laid_over, right, WINDOW_PX * float(second.to_image[0, 0]))
+    return DenseEvidence(len(at), float(recognised), _margin(similarity, at, index), agreement)
 
 
 def _margin(similarity: np.ndarray, at: np.ndarray, index: np.ndarray) -> float:

@@ -55,6 +55,8 @@ def refine_at_full_size(
     assert task.a.raster is not None
     assert task.b.raster is not None
     full = _enlarged(task, pair)
+    agreement = None if reduced.agreement is None else reduced.agreement.mapped(b.up)
+    reduced = replace(reduced, agreement=agreement)
     first, second = (
         replace(info, size=image.reader.shape[::-1], geo=image.reader.geo, factor=image.factor)
         for info, image in ((task.a.info, a), (task.b.info, b))
@@ -78,7 +80,7 @@ def refine_at_full_size(
             size=a.reader.shape[::-1], weights=weights_of(shifts.scores),
         )  # fmt: skip
         points = np.hstack([shifts.a, shifts.b])
-        lead = Decision(fit.matrix, model, points, shifts.scores, fit.inliers, fit.residuals)
+        lead = Decision(fit.matrix, model, points, shifts.scores, fit.inliers, fit.residuals, agreement=agreement)
         if fit.matrix is None:
             reason = f"no transform fits the structure of the images at 1/{factor} of their size ({fit.reason})"
             return replace(select_tie_points(full, lead._replace(reasons=(reason,))), a=first, b=second)

@@ -1,14 +1,14 @@
 """The verdict over a transform: by the number of keypoint matches, or by what the images' structure confirms."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.dense.evidence import DenseEvidence, collect_evidence
+from tiepoint.dense.evidence import Agreement, DenseEvidence, collect_evidence
 from tiepoint.geometry.robust import Estimate, residuals
 from tiepoint.images.downsampled import VALID_FRACTION
 from tiepoint.matching.relate import relate_places
@@ -44,6 +44,7 @@ class Decision(NamedTuple):
     evidence: Evidence = NOTHING
     reasons: tuple[str, ...] = ()
     probabilities: NDArray[np.float64] | None = None
+    agreement: Agreement | None = None
 
 
 def from_matches(task: Task, fit: Estimate, model: ModelChoice, probabilities: NDArray[np.float64] | None) -> Decision:
@@ -103,7 +104,9 @@ def weigh(task: Task, keypoints: Fit, best: Alignment) -> tuple[Decision, Points
         support=best.agreement, coverage=best.coverage, roundtrip=roundtrip_error(*task.pixels, best, task.masks),
     )  # fmt: skip
     if task.describer is not None:
-        evidence = replace(evidence, **asdict(ask_windows(task, lead.matrix)))
+        said = ask_windows(task, lead.matrix)
+        evidence = replace(evidence, asked=said.asked, recognised=said.recognised, margin=said.margin)
+        lead = lead._replace(agreement=said.agreement)
     return judge(lead, evidence, task.options.verdict.min_confidence), agreeing
 
 
@@ -183,6 +186,7 @@ def select_tie_points(task: Task, decision: Decision, relate: Relate | None = No
         model=decision.model,
         options=task.options,
         probabilities=probabilities,
+        agreement=decision.agreement,
     )
 
 

@@ -106,9 +106,10 @@ def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Regis
         np.hstack([apply(to_a, pixels[:, :2]), apply(to_b, pixels[:, 2:])])
         for pixels in (registration.points, registration.matches)
     )
+    agreement = None if registration.agreement is None else registration.agreement.mapped(to_b)
     infos = [replace(registration.a, size=a.pixels.shape[::-1]), replace(registration.b, size=b.pixels.shape[::-1])]
     shown = replace(registration, matrix=matrix, points=points, matches=matches, a=infos[0], b=infos[1], warp=None)
-    return a, b, shown
+    return a, b, replace(shown, agreement=agreement)
 
 
 def _is_large(path: str | Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tiepoint.dense.evidence import Agreement
 from tiepoint.errors import InputError
 from tiepoint.features.view import ViewInfo
 from tiepoint.geometry.pose import Pose
@@ -54,6 +55,8 @@ class Registration:
         warp: what bends the transform, where one was asked for and is better; its `map` takes points of a to b.
         trial: how it was tried; None where none was asked for.
         pose: of the cameras, by the model "essential"; None by others.
+        agreement: the windows of both images that were asked about the transform, a refused one too, and of large
+            images the one of the reduced images; None where keypoints were described, or nothing could be asked.
     """
 
     matrix: Matrix | None
@@ -75,6 +78,7 @@ class Registration:
     warp: Warp | None = None
     trial: WarpTrial | None = None
     pose: Pose | None = None
+    agreement: Agreement | None = None
 
     @property
     def tie_points(self) -> Points:
@@ -110,7 +114,7 @@ class Registration:
         return apply(self.mapping, pixels) if isinstance(self.mapping, np.ndarray) else self.mapping.map(pixels)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain, finite values for JSON."""
+        """Plain, finite values for JSON; `agreement` is left out, which `save` keeps."""
         return {
             "accepted": self.accepted,
             "reasons": list(self.reasons),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tiepoint.dense.evidence import Agreement
 from tiepoint.errors import InputError
 from tiepoint.features.view import ViewInfo
 from tiepoint.files import write_text
@@ -21,7 +22,7 @@ from tiepoint.registration.verdict import Evidence
 from tiepoint.version import __version__
 
 FORMAT, FORMAT_VERSION = "tiepoint registration", 1
-KINDS = {kind.__name__: kind for kind in (ViewInfo, Geo, Evidence, WarpTrial, Pose, *WARPS.values())}
+KINDS = {kind.__name__: kind for kind in (ViewInfo, Geo, Evidence, WarpTrial, Pose, Agreement, *WARPS.values())}
 
 
 def write_fields(path: str | Path, values: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tiepoint.dense.evidence import Agreement
 from tiepoint.errors import InputError
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.options import TWO_VIEW_MODELS
@@ -16,13 +17,15 @@ from tiepoint.types import Image, Mask, Picture, Points, Rows
 PALE, MIN_STRENGTH = (245, 245, 245), 0.2  # what a colour fades to, and how much of it is left of the lowest value
 OPACITY = 0.6
 DIMMED = 0.75  # brightness left to the images, so that lines stand out on snow and sky
-GAP_PX = 6
+VEIL, VEIL_OPACITY = 80, 0.5  # grey laid over an image under tiles, so that they are as strong on black as on white
+GAP_PX, TILE_GAP_PX = 6, 2
 MIN_WIDTH_PX, MAX_WIDTH_PX, MAX_HEIGHT_PX = 900, 2400, 1800
 MIN_OVERLAY_PX, MAX_OVERLAY_PX = 400, 1800
 SUBPIXEL_BITS = 4
 MAX_LINES = 200
 PLANE_KINDS = ("tie points, which agree with the transform", "other matches: wrong, or right but off the plane")
 EPIPOLAR_KINDS = ("tie points, which agree with the epipolar geometry", "other matches, which do not")
+WINDOW_KINDS = ("windows of A recognise their place in B", "take another place of B for theirs")
 OVERLAY_LEGEND = [
     Entry("brighter in image A", [(200, 40, 40)]),
     Entry("brighter in image B", [(40, 200, 200)]),
@@ -109,6 +112,48 @@ def draw_overlay(a: Image | Raster, b: Image | Raster, mapping: Mapping, *, titl
     height, width = picture.shape[:2]
     scale = max(1, -(-MIN_OVERLAY_PX // width))
     return captioned(_resized(picture, width * scale, height * scale), title, OVERLAY_LEGEND)
+
+
+def draw_agreement(b: Image | Raster, registration: Registration) -> Picture:
+    """Image b, veiled, with a tile for each window of `Registration.agreement`, the verdict as title, and a legend.
+
+    Windows that are recognised are blue, the others orange, and the more alike, the fuller. Image b has any form that
+    `register` reads, and the registration is in its pixels. The picture is 900 px wide, or up to 1,800 px a side.
+
+    Raises InputError for an unusable image, or a registration whose windows were not asked.
+    """
+    agreement = registration.agreement
+    if agreement is None:
+        raise InputError("no windows were asked about this registration: there is no agreement to draw")
+    levels = as_raster(b, "image b").to_uint8()
+    height, width = levels.shape
+    scale = min(max(1.0, MIN_WIDTH_PX / width), MAX_OVERLAY_PX / max(width, height))
+    shown = _resized(levels, round(width * scale), round(height * scale))
+    picture = np.repeat((1 - VEIL_OPACITY) * shown[:, :, None] + VEIL_OPACITY * VEIL, 3, axis=2)
+    zoom, half = np.array(shown.shape[::-1]) / (width, height), agreement.spacing / 2
+    edges = np.hstack([(agreement.points + side + 0.5) * zoom for side in (-half, half)])
+    tiles = np.rint(edges).clip(min=0).astype(np.int64).tolist()
+    colours = np.where(agreement.recognised[:, None], AGREES, DISAGREES)
+    strengths = opacities(agreement.similarity)
+    for (left, top, right, bottom), colour, opacity in zip(tiles, colours, strengths, strict=True):
+        tile = picture[top : bottom - TILE_GAP_PX, left : right - TILE_GAP_PX]
+        tile += opacity * (colour - tile)
+    ends = np.array([agreement.similarity.min(), agreement.similarity.max()])
+    ramp = VEIL + opacities(ends)[:, None] * (np.array(AGREES) - VEIL)
+    legend = [Entry(text, [colour]) for text, colour in zip(window_kinds(agreement), (AGREES, DISAGREES), strict=True)]
+    legend.append(Entry(f"similarity {ends[0]:.2f} to {ends[1]:.2f}, the fuller the higher", ramp.tolist()))
+    return captioned(np.rint(picture).astype(np.uint8), summary(registration), legend)
+
+
+def window_kinds(agreement: Agreement) -> tuple[str, str]:
+    """How many windows are recognised and how many are not, in words."""
+    count, recognised = len(agreement.recognised), int(agreement.recognised.sum())
+    return f"{recognised:,} {WINDOW_KINDS[0]}", f"{count - recognised:,} {WINDOW_KINDS[1]}"
+
+
+def opacities(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the tiles (N,) of windows so alike, in 0..1: on a scale that is the same in every picture, and never 0."""
+    return OPACITY * (MIN_STRENGTH + (1 - MIN_STRENGTH) * similarity.clip(0, 1))
 
 
 def summary(registration: Registration) -> str:

@@ -17,7 +17,7 @@ from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
 from tiepoint.registration.result import Registration
 from tiepoint.registration.show import AGREES, DISAGREES
-from tiepoint.report.draw import EPIPOLAR_KINDS, PLANE_KINDS, faded
+from tiepoint.report.draw import EPIPOLAR_KINDS, PLANE_KINDS, VEIL, VEIL_OPACITY, faded, opacities, window_kinds
 from tiepoint.report.payload import json_script, payload, sprite
 from tiepoint.types import Image
 from tiepoint.version import __version__
@@ -34,8 +34,9 @@ def write_report(
     """Write a page that shows a registration: the verdict, image a over b, tie points with their patches, residuals.
 
     Without a transform there is no overlay: a refused registration is shown by its matches, and one by a fundamental
-    matrix by its tie points, side by side. The page stays below 5 MB: images are reduced to 1,600 pixels, and of many
-    tie points a thousand are drawn. The page then says so, and its data hold all of them.
+    matrix by its tie points, side by side. Where windows were asked, a picture shows what they said, as
+    `tiepoint.report.draw.draw_agreement` does. The page stays below 5 MB: images are reduced to 1,600 pixels, and of
+    many tie points a thousand are drawn. The page then says so, and its data hold all of them.
 
     `a` and `b` are the images that were registered, as for `register`; the page is written atomically, and its title is
     by default the images' names. Raises InputError for an unusable image, or one of another size than was registered.
@@ -69,6 +70,7 @@ def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray
         "nouns": "tie points" if registration.accepted else "matches",
         "kinds": _kinds(registration),
         "colours": "; ".join(f"--{name}: {', '.join(map(str, colour))}" for name, colour in COLOURS.items()),
+        "agreement": _agreement(registration),
         "pictures": _pictures(registration, data, levels),
         "data": json_script(data),
         "style": _asset("page.css"),
@@ -107,12 +109,36 @@ def _pictures(registration: Registration, data: dict[str, Any], levels: list[NDA
 def _kinds(registration: Registration) -> str:
     """The legend of the lines between the images, as in `tiepoint.report.draw`."""
     total, agreeing = len(registration.points), int(registration.inliers.sum())
-    lines = [(f"{total:,} matches", "agrees")]
-    if registration.accepted:
-        ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEW_MODELS else PLANE_KINDS
-        lines = [(f"{agreeing:,} {ours}", "agrees"), (f"{total - agreeing:,} {others}", "disagrees")]
+    if not registration.accepted:
+        return _marks(f"{total:,} matches")
+    ours, others = EPIPOLAR_KINDS if registration.model in TWO_VIEW_MODELS else PLANE_KINDS
+    return _marks(f"{agreeing:,} {ours}", f"{total - agreeing:,} {others}")
+
+
+def _marks(*texts: str) -> str:
+    """A legend of what agrees and, if there is a second text, what does not."""
     mark = '<span><span style="background: rgb(var(--{}))"></span>{}</span>'
-    return " ".join(mark.format(colour, escape(text)) for text, colour in lines)
+    return " ".join(mark.format(colour, escape(text)) for colour, text in zip(COLOURS, texts, strict=False))
+
+
+def _agreement(registration: Registration) -> str:
+    """The windows that were asked, as tiles over image b; nothing where none were."""
+    asked, (width, height) = registration.agreement, registration.b.size
+    if asked is None:
+        return ""
+    side = 0.96 * asked.spacing  # so that neighbours do not touch
+    tiles = [
+        f'<rect x="{x - side / 2:.2f}" y="{y - side / 2:.2f}" width="{side:.2f}" height="{side:.2f}" '
+        f'fill="rgb(var(--{"agrees" if good else "disagrees"}))" fill-opacity="{opacity:.3f}">'
+        f"<title>similarity {alike:.2f}</title></rect>"
+        for (x, y), good, alike, opacity in zip(
+            asked.points.tolist(), asked.recognised, asked.similarity, opacities(asked.similarity), strict=True
+        )
+    ]
+    return Template(_asset("agreement.html")).substitute(
+        width=width, height=height, veil=f"rgb({VEIL}, {VEIL}, {VEIL})", veil_opacity=VEIL_OPACITY,
+        kinds=_marks(*window_kinds(asked)), tiles="\n".join(tiles),
+    )  # fmt: skip
 
 
 def _numbers(data: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def payload(registration: Registration, names: tuple[str, str]) -> dict[str, Any
     `shown` holds the tie points, or all correspondences where the registration is refused: at most a thousand, an even
     sample from the largest residual to the smallest (without residuals, from the least similar to the most), in that
     order. `rejected` samples the other correspondences in the same proportion. A registration by a fundamental matrix
-    has residuals, but `mapped` is None.
+    has residuals, but `mapped` is None. `agreement` holds the windows that were asked; None where none were.
     """
     if registration.matrix is None:
         points, residuals, mapped = registration.points, None, None
@@ -31,7 +31,11 @@ def payload(registration: Registration, names: tuple[str, str]) -> dict[str, Any
         points, residuals = registration.tie_points, registration.residuals
         mapped = None if registration.mapping is None else registration.map(points[:, :2])
         rows, order = np.flatnonzero(registration.inliers), np.argsort(-residuals, kind="stable")
-    given = registration.probabilities  # one for each tie point
+    given, asked = registration.probabilities, registration.agreement  # probabilities are those of the tie points
+    windows = None if asked is None else {
+        "points": _plain(asked.points), "similarities": _plain(asked.similarity),
+        "recognised": asked.recognised.tolist(), "width": asked.width,
+    }  # fmt: skip
     chosen = order[even_sample(len(order), MAX_SHOWN)]
     others = np.empty((0, 4)) if registration.mapping is None else registration.points[~registration.inliers]
     rejected = min(MAX_REJECTED, round(len(others) * len(chosen) / max(1, len(order))))  # in their proportion
@@ -49,6 +53,7 @@ def payload(registration: Registration, names: tuple[str, str]) -> dict[str, Any
             "probabilities": None if given is None or not len(given) else _plain(given[chosen]),
         },
         "rejected": _plain(others[even_sample(len(others), rejected)]),
+        "agreement": windows,
         "sprite": {"columns": max(1, min(COLUMNS, len(chosen))), "size": PATCH_PX},
     }
 
