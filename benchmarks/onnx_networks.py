@@ -17,7 +17,7 @@ import torch
 from tiepoint import nets
 from tiepoint.cli.output import emit_table
 from tiepoint.errors import InputError
-from tiepoint.export.onnx import compare, write_graph
+from tiepoint.export.onnx import BATCHES, compare, write_graph
 from tiepoint.models.relater import Probability
 from tiepoint.nets.relation import deploy
 
@@ -34,7 +34,7 @@ def export(name: str, folder: Path) -> tuple[str | float, ...]:
     write_graph(net, [torch.rand(2, 1, size, size) for _ in inputs], inputs, outputs, path)
     seconds = time.perf_counter() - start
     try:
-        difference: str | float = compare(net, path, inputs, size, name)
+        difference: str | float = compare(net, path, inputs, [(batch, 1, size, size) for batch in BATCHES], name)
     except InputError as error:
         difference = str(error)
     megabytes = path.stat().st_size / 1e6

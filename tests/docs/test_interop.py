@@ -28,7 +28,7 @@ def test_the_page_runs(folder: Path) -> None:
     for module in ("onnxruntime", "kornia"):
         pytest.importorskip(module)
     found = [command for command in commands(PAGE) if not command.startswith("pip ")]
-    assert [command.split()[2] for command in found] == ["colmap", "hloc", "onnx", "weights"]
+    assert [command.split()[2] for command in found] == ["colmap", "hloc", "onnx", "onnx", "weights"]
     for command in found:
         run(folder, command)
     code = "\n".join(blocks(PAGE, "python")) + "\nprint(descriptors.shape, len(matches) > 50, registration.accepted)"

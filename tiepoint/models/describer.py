@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tiepoint.allocator import raise_thresholds
 from tiepoint.errors import InputError
 from tiepoint.models.dense import DEFAULT_WIDTH_PX, Dense, describe_densely
-from tiepoint.nets.dense import FORMS, DenseForm
+from tiepoint.nets.dense import FORMS, WINDOW_PX, DenseForm
 from tiepoint.nets.inputs import check_shape, prepare
 from tiepoint.types import Mask
 
@@ -22,7 +22,7 @@ DENSE_NETWORKS = ("sdgmnet", "hynet", "hardnet", "hardnet8", "l2net", "sosnet", 
 
 
 class Graph(NamedTuple):
-    """A model as one network of float32 patches (N, 1, input_size, input_size), for other runtimes."""
+    """A model as one network of float32 patches (N, 1, input_size, input_size), or of images, for other runtimes."""
 
     net: nn.Module
     inputs: tuple[str, ...]
@@ -94,11 +94,20 @@ class Describer(nn.Module):
                 finite; a mask of another size or without valid pixels; a stride that the network cannot give, or for
                 whose descriptors there is not memory enough; a width under 32.
         """
-        raise InputError(f"{self.name} has no dense form: take one with the network of {', '.join(DENSE_NETWORKS)}")
+        raise InputError(no_dense_form(self.name))
 
     def graph(self) -> Graph | None:
         """The network for other runtimes, or None where there is none."""
         return None
+
+    def dense_graph(self) -> Graph:
+        """The network in dense form (`tiepoint.nets.dense`) for other runtimes. Raises InputError if none is."""
+        raise InputError(no_dense_form(self.name))
+
+
+def no_dense_form(name: str) -> str:
+    """What to say to those who ask a model for a dense form that it does not have."""
+    return f"{name} has no dense form: take one with the network of {', '.join(DENSE_NETWORKS)}"
 
 
 def sees_upright(model: Describer) -> bool:
@@ -181,6 +190,17 @@ class LearnedDescriber(Describer):
         """The network without the reduction of patches."""
         facts = {"dimension": self.dimension, "normalized": self.normalized, "support": self.support}
         return Graph(self.net, ("patches",), ("descriptors",), facts)
+
+    def dense_graph(self) -> Graph:
+        """The network in dense form, see `Describer.dense_graph`."""
+        if type(self.net) not in FORMS:
+            return super().dense_graph()
+        form = DenseForm(self.net)
+        rule = f"height and width from {WINDOW_PX}; h = (height - {WINDOW_PX}) // {form.stride} + 1, w likewise"
+        scale = WINDOW_PX / (self.upright_width or DEFAULT_WIDTH_PX)
+        facts = {"window": WINDOW_PX, "stride": form.stride, "scale": scale, "sizes": rule}
+        facts |= {"dimension": self.dimension, "normalized": True}
+        return Graph(form, ("images", "valid"), ("descriptors", "whole"), facts)
 
 
 @contextmanager

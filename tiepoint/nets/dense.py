@@ -74,7 +74,9 @@ class DenseForm(nn.Module):
         height, width = images.shape[-2:]
         seen = torch.ones_like(images) if valid is None else valid.to(images)
         cell = WINDOW_PX // BOX_CELLS
-        padding = (0, -width % cell, 0, -height % cell)
+        # To whole cells; torch.export reasons on sums and quotients of free sides, and not on negative remainders.
+        below, beside = ((side + cell - 1) // cell * cell - side for side in (height, width))
+        padding = (0, beside, 0, below)
         x, seen = F.pad(images * seen, padding), F.pad(seen, padding)
         shares = F.avg_pool2d(seen.float(), cell)
         stride = 1
