@@ -103,10 +103,10 @@ def main() -> None:
                     chances.append((right, beside, related(a.pixels, other, truth, relater)))
             else:
                 start = search(a, b, describer).estimate.matrix
-                found = [start] + [None] * 3
+                found = [start, None, None, None]
                 if start is not None:
                     structure = align(a.pixels, b.pixels, start, models=("similarity",), masks=(a.mask, b.mask))
-                    found[1:] = [refine(a, b, start, describer, stride) for stride in (4, 2)]
+                    found[1:3] = [refine(a, b, start, describer, stride) for stride in (4, 2)]
                     found[3] = None if structure is None else structure.matrix
                 size = a.pixels.shape[::-1]
                 errors[name].append([np.inf if m is None else corner_error(m, truth, *size) for m in found])

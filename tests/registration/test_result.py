@@ -229,6 +229,9 @@ def test_what_is_no_saved_registration_is_refused_in_one_line(truth: np.ndarray,
     assert "made with the options of another version, tiepoint 0.0.9 (even, uniform differ): register again" in said
     assert "is a damaged registration" in refusal(registration={**held, "points": {"array": "float64"}})
     assert "is a damaged registration" in refusal(registration={k: v for k, v in held.items() if k != "matrix"})
+    before = {k: v for k, v in held.items() if k != "agreement"}  # as of versions that kept no windows
+    path.write_text(json.dumps({**whole, "registration": before}), encoding="utf-8")
+    assert Registration.load(path).agreement is None
     path.write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="no saved registration"):
         Registration.load(path)

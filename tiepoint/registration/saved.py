@@ -51,7 +51,8 @@ def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
         other = f"is of version {version} of the format, and this tiepoint reads version {FORMAT_VERSION}"
         raise InputError(f"{path}: {other}: register again, or load it with tiepoint {saver}")
     try:
-        values = {name: _decode(value) for name, value in content["registration"].items()}
+        # Files that were saved before windows were kept hold no agreement.
+        values = {"agreement": None} | {name: _decode(value) for name, value in content["registration"].items()}
         if values.keys() != names:
             raise ValueError
         given, known = values["options"], plain(Options())
