@@ -4,14 +4,15 @@
 
 Each step draws pairs of images of four kinds, cuts the same place of both under a small relative transform, describes
 all windows of both crops (`tiepoint.nets.dense`), and asks the loss of the windows that show one point. Every third
-step describes single patches of the same points instead, so that the weights serve both forms. Single images get a
+step describes single patches of aligned images instead, so that the weights serve both forms. Single images get a
 partner by a change like that of another spectrum: tone curves, inversion, local contrast, gradients, speckle. The last
 images of each kind are held out; of their windows, the share whose nearest descriptor in the whole other image lies
 within one stride of the truth is logged for each kind. The last weights are kept.
 
 The loss is InfoNCE over the windows of all four crops. SDGM, which `--loss sdgm` takes, gains less here
-(docs/experiments.md). A run goes on from its checkpoint; no test folder is read. The shipped weights are those of 1,400
-steps under `--steps 2400`, which then went on under `--steps 1800`: half an hour on one busy core.
+(docs/experiments.md). A run goes on from its checkpoint; no test folder is read. The shipped weights came in two runs
+of an hour each on one core: 1,800 steps from `sdgmnet-visir`, whose patches were those of the crops, and from these
+`--start sdgmnet-any --steps 2200 --lr 3e-4`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dense_scene import moved, scene
 
 from tiepoint.dense.evidence import collect_evidence
 from tiepoint.dense.grid import Grid, describe_grid, match_grids
-from tiepoint.dense.search import are_clear, search, to_features
+from tiepoint.dense.search import _Sides, are_clear, search, to_features
 from tiepoint.geometry.robust import apply, corner_error
 from tiepoint.images.raster import as_raster
 from tiepoint.models.describer import Describer
@@ -75,6 +75,21 @@ def test_what_is_shown_larger_is_found_too(describer: Describer) -> None:
     found = search(as_raster(image, "a"), b, describer)
     assert found.estimate.matrix is not None
     assert corner_error(found.estimate.matrix, truth, *image.shape[::-1]) < 10
+
+
+def test_a_small_image_is_found_in_a_larger_one(describer: Describer) -> None:
+    """Votes compare both at one size, where they look alike, and the matches that follow where they differ by 2.1."""
+    image = scene(height=560, width=600)
+    small = cv2.resize(image, None, fx=0.45, fy=0.45, interpolation=cv2.INTER_AREA)
+    b, truth = moved(image, 100.0)
+    truth = truth @ np.array([[1 / 0.45, 0, 0.5 / 0.45 - 0.5], [0, 1 / 0.45, 0.5 / 0.45 - 0.5], [0, 0, 1]])
+    a = as_raster(small, "a")
+    rotation, scale = next(_Sides(a, b, describer).best_first())
+    assert abs(rotation - 100) < 31
+    assert scale == pytest.approx(600 / small.shape[1], rel=0.3)
+    found = search(a, b, describer)
+    assert found.estimate.matrix is not None
+    assert corner_error(found.estimate.matrix, truth, *small.shape[::-1]) < 10
 
 
 def test_images_of_other_places_are_not_clear(describer: Describer) -> None:

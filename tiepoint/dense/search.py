@@ -155,8 +155,7 @@ class _Sides:
     def rotation_and_scale(self, matrix: Matrix) -> tuple[float, float]:
         """Degrees, and the scale between both images as they are reduced, of a similarity (3, 3; a -> b)."""
         turned = complex(matrix[0, 0], matrix[0, 1])
-        scale = abs(turned) * zoom_to(self.b, MAX_SIDE_PX) / zoom_to(self.a, MAX_SIDE_PX)
-        return float(np.degrees(np.angle(turned))), scale
+        return float(np.degrees(np.angle(turned))), abs(turned) * self.reduced_scale(MAX_SIDE_PX)
 
     def best_first(self) -> Iterator[tuple[float, float]]:
         """Rotations and scales worth a closer look: those with the best votes at scale 1, then those of all scales.
@@ -170,10 +169,17 @@ class _Sides:
             if clear:
                 break
         first = sorted(votes, key=lambda key: -votes[key])[:BEST_ROTATIONS]
-        yield from first
+        # An image between both sizes is reduced to the smaller one alone, which changes the scale between the images.
+        change = self.reduced_scale(MAX_SIDE_PX) / self.reduced_scale(COARSE_SIDE_PX)
+        yield from ((rotation, scale * change) for rotation, scale in first)
         others = itertools.product(range(0, 360, ROTATION_STEP), SCALES)
         votes |= {key: self.vote(*key) for key in others if key not in votes}
-        yield from [key for key in sorted(votes, key=lambda key: -votes[key]) if key not in first][:BEST]
+        rest = [key for key in sorted(votes, key=lambda key: -votes[key]) if key not in first]
+        yield from ((rotation, scale * change) for rotation, scale in rest[:BEST])
+
+    def reduced_scale(self, side: float) -> float:
+        """By how much b is reduced less than a, as a ratio, where the longer side of each is `side` px at most."""
+        return zoom_to(self.b, side) / zoom_to(self.a, side)
 
     def vote(self, rotation: float, scale: float) -> float:
         """See `_vote`."""
@@ -181,9 +187,7 @@ class _Sides:
         return _vote(match_grids(first, second), second, first.to_image)
 
 
-def _turned(
-    image: Raster, describer: Describer, zoom: float, rotation: float = 0.0, stride: float = STRIDE_PX
-) -> Grid:
+def _turned(image: Raster, describer: Describer, zoom: float, rotation: float = 0.0, stride: float = STRIDE_PX) -> Grid:
     """The grid of an image that is reduced and turned counter-clockwise, in the frame that holds it."""
     if rotation == 0:
         return describe_grid(image, describer, zoom, stride=stride)

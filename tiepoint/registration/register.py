@@ -44,7 +44,7 @@ def register(
 
     Dense descriptors, and where these are not clear the correlation of both images' structure and keypoint matches,
     propose transforms, whatever the rotation, and scales of 0.5 to 2. The proposals are refined by local correlation,
-    the one that more of the overlap confirms is taken, and what speaks for it makes the confidence. A registration of
+    the one that the overlap confirms most is taken, and what speaks for it makes the confidence. A registration of
     less than `min_confidence` is refused with its reasons, not raised.
 
     With a describer by name, keypoints are matched in place of windows, and structure is searched within 18 degrees.
