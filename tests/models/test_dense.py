@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from dense_scene import scene
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
@@ -74,6 +75,15 @@ def test_the_depth_of_the_image_does_not_matter(describer: Describer) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (80, 80), dtype=np.uint8)
     small, large = describer.dense(levels), describer.dense(levels.astype(np.uint16) * 257)
     torch.testing.assert_close(small.vectors, large.vectors, atol=1e-5, rtol=0)
+
+
+def test_bfloat16_gives_nearly_the_same_windows() -> None:
+    image = scene(height=120, width=136)
+    exact = load_describer("sdgmnet-any").dense(image)
+    rounded = load_describer("sdgmnet-any").to(torch.bfloat16).dense(image)
+    assert rounded.vectors.dtype == torch.float32
+    assert torch.equal(rounded.valid, exact.valid)
+    assert 0.99 < (rounded.vectors * exact.vectors).sum(dim=0).min() < 0.9999999
 
 
 @pytest.mark.parametrize(

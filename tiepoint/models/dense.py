@@ -82,11 +82,11 @@ def describe_densely(
     small = torch.from_numpy(resize(image, zoom) if zoom < 1 else image)
     held = resize_mask(mask, zoom) if zoom < 1 else mask
     valid = torch.ones_like(small) if held is None else torch.from_numpy(held.astype(np.float32))
-    device = next(form.parameters()).device
+    weight = next(form.parameters())
     small = torch.where(valid > 0, small, 0.0)
     offsets = range(0, form.stride, int(step)) if finer > 1 else (0,)
     every = max(1, int(coarser))
-    parts = [[_tiles(form, small[y:, x:], valid[y:, x:], tile, device, every) for x in offsets] for y in offsets]
+    parts = [[_tiles(form, small[y:, x:], valid[y:, x:], tile, weight, every) for x in offsets] for y in offsets]
     across = len(offsets)
     rows, columns = ((side - WINDOW_PX) // (form.stride * every // across) + 1 for side in small.shape)
     vectors, whole = torch.zeros(len(parts[0][0][0]), rows, columns), torch.zeros(rows, columns, dtype=torch.bool)
@@ -98,9 +98,12 @@ def describe_densely(
 
 
 def _tiles(
-    form: DenseForm, image: Tensor, valid: Tensor, tile: int, device: torch.device, every: int
+    form: DenseForm, image: Tensor, valid: Tensor, tile: int, weight: Tensor, every: int
 ) -> tuple[Tensor, Tensor]:
-    """Vectors (D, h, w) and validity (h, w) of windows, described tile by tile; tiles see a margin of others."""
+    """Vectors (D, h, w) and validity (h, w) of windows, described tile by tile; tiles see a margin of others.
+
+    They are computed where `weight` is, in its precision, and statistics in float32.
+    """
     height, width = image.shape
     stride = form.stride * every
     rows, columns = ((side - WINDOW_PX) // stride + 1 for side in (height, width))
@@ -115,7 +118,7 @@ def _tiles(
                 slice(top, bottom * stride + WINDOW_PX + MARGIN_PX),
                 slice(left, right * stride + WINDOW_PX + MARGIN_PX),
             )
-            planes = (plane[area].to(device)[None, None] for plane in (image, valid))
+            planes = (plane[area].to(weight)[None, None] for plane in (image, valid))
             vectors, seen = form(*planes, every)
             here = slice(y - top // stride, bottom - top // stride), slice(x - left // stride, right - left // stride)
             line.append((vectors[0][:, *here].cpu(), seen[0, 0][here].cpu()))

@@ -79,6 +79,9 @@ class Describer(nn.Module):
     ) -> Dense:
         """Describe every window of an image, by convolutions alone.
 
+        In bfloat16 after `describer.to(torch.bfloat16)`, which is faster where the processor has it, with statistics in
+        float32.
+
         Args:
             image: (H, W), grey: float in 0..1, uint8 or uint16.
             stride: px between the centres of windows: 8, 4 or 2 for windows of 64 px.
