@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tiepoint.features.describe import describe
 from tiepoint.features.extract import extract
 from tiepoint.features.frames import to_laf
-from tiepoint.matching.match import match
+from tiepoint.matching.match import AUTO, match
 from tiepoint.matching.neighbours import mutual_nearest
 from tiepoint.models.load import load
 from tiepoint.options import ModelChoice
@@ -56,7 +56,8 @@ def tiepoint_pipeline(
 
 def registered(describer: str, model: ModelChoice, a: Grey, b: Grey, most: int, ratio: float) -> Found:
     """Its registration with all other defaults."""
-    found = register(a, b, loaded(describer), model=model, max_keypoints=most, ratio=ratio)
+    named = describer if describer == AUTO else loaded(describer)
+    found = register(a, b, named, model=model, max_keypoints=most, ratio=ratio)
     return Found(found.tie_points, [found.a.keypoints, found.b.keypoints], (found.matrix,))
 
 
@@ -196,6 +197,8 @@ SAME: dict[str, Method] = {
     "kornia MKD, not whitened": functools.partial(same_keypoints, "kornia MKD"),
 }
 REGISTER: dict[str, Method] = {
+    "register": functools.partial(registered, AUTO, "auto"),
+    "register, homography": functools.partial(registered, AUTO, "homography"),
     "register, rootsift": functools.partial(registered, "rootsift", "auto"),
     "register, sdgmnet": functools.partial(registered, "sdgmnet", "auto"),
     "register, rootsift, homography": functools.partial(registered, "rootsift", "homography"),

@@ -1,6 +1,6 @@
 """Register a made-up pair of large images with known truth in a process of its own: seconds, memory, corner error.
 
-    python benchmarks/large.py [--size 20000] [--describer sdgmnet] [--tile 2048] [--folder DIR]
+    python benchmarks/large.py [--size 20000] [--describer auto] [--tile 2048] [--folder DIR]
 
 Both images are square, 8 bit and written block by block as tiled GeoTIFF: noise of seven wavelengths from 3 to 1,500
 px. The second one shows it through a known affinity, as another sensor would: dark for bright, other contrasts at other
@@ -96,7 +96,7 @@ def work(folder: Path, describer: str, tile: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=20_000)
-    parser.add_argument("--describer", default="sdgmnet")
+    parser.add_argument("--describer", default="auto")
     parser.add_argument("--tile", type=int, default=2048)
     parser.add_argument("--folder", type=Path, help="where there is room; the system's folder for temporary files")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)

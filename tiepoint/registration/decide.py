@@ -22,8 +22,8 @@ from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, MIN_CONFIRMING_MATCHES, 
 from tiepoint.types import Mask, Matrix, Points
 
 WINDOWS_PER_MATCH = 4  # that agree, since neighbours on the grid show much of the same
-# Windows that recognise each other: on training pairs right transforms have 23 or more, wrong ones 13 at most.
-MIN_KNOWN = 20
+# Windows that recognise each other: on training pairs right transforms have 25 or more, those of other places 22 at most.
+MIN_KNOWN = 24
 Relate = Callable[[Matrix, Points], NDArray[np.float64]]  # transform, points (N, 2) of b -> match probabilities (N,)
 
 

@@ -13,7 +13,7 @@ from tiepoint.structure.align import Alignment, align
 from tiepoint.structure.global_search import correlate
 from tiepoint.types import Matrix
 
-KEYPOINT_DESCRIBER = "rootsift"
+KEYPOINT_DESCRIBER, MAX_KEYPOINTS = "sdgmnet", 1000
 
 
 class Proposal(NamedTuple):
@@ -45,7 +45,9 @@ def propose_from_keypoints(task: Task, keypoints: Fit) -> list[Proposal]:
     """The transform that SIFT keypoints speak for, where windows were matched and are not clear."""
     if task.describer is None or is_clear(task, keypoints):
         return []
-    options, detection = task.options, replace(task.options.detection, detector="sift")
+    options, detection = task.options, task.options.detection
+    most = min(detection.max_keypoints, MAX_KEYPOINTS)
+    detection = replace(detection, detector="sift", max_keypoints=most)
     first, second = replace(task.a, features=None), replace(task.b, features=None)
     try:
         first, second, _ = describe_views(first, second, KEYPOINT_DESCRIBER, detection, options.matching)
