@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tiepoint import nets
+from tiepoint.models.describer import DENSE_NETWORKS
 from tiepoint.models.load import load_describer
 from tiepoint.nets.dense import FORMS, DenseForm, box_means
 
@@ -45,6 +46,7 @@ def test_every_third_window_is_described_as_among_all(name: str) -> None:
 
 
 def test_networks_without_dense_form_are_no_keys() -> None:
+    assert sorted(DENSE_NETWORKS) == list(NAMES)
     assert not {type(nets.create(name)) for name in ("l2net-cs", "matchnet")} & set(FORMS)
 
 

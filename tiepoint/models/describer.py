@@ -18,7 +18,7 @@ from tiepoint.nets.inputs import check_shape, prepare
 from tiepoint.types import Mask
 
 CPU_CHUNK, GPU_CHUNK = 32, 8192
-DENSE_NETWORKS = ("sdgmnet", "hynet", "hardnet", "hardnet8", "l2net", "sosnet", "tfeat")
+DENSE_NETWORKS = ("sdgmnet", "hynet", "hardnet", "hardnet-ps", "hardnet8", "l2net", "sosnet", "tfeat")
 
 
 class Graph(NamedTuple):

@@ -22,7 +22,7 @@ from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, MIN_CONFIRMING_MATCHES, 
 from tiepoint.types import Mask, Matrix, Points
 
 WINDOWS_PER_MATCH = 4  # that agree, since neighbours on the grid show much of the same
-# Windows that recognise each other: on training pairs right transforms have 25 or more, those of other places 22 at most.
+# Windows that recognise each other: of training pairs right ones have 25 or more, those of other places 22 at most.
 MIN_KNOWN = 24
 Relate = Callable[[Matrix, Points], NDArray[np.float64]]  # transform, points (N, 2) of b -> match probabilities (N,)
 
