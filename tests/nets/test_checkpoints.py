@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -82,6 +83,45 @@ def test_wrapped_prefixed_half_precision_without_counters(name: str, wrapper: st
     _, back = load_checkpoint(read_torch(tmp_path / "half.pth"))
     assert all(p.dtype == torch.float32 for p in back.parameters())
     assert nn.functional.cosine_similarity(describe(back), describe(net)).min() > 0.999
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "net.", "model.net.", "encoder."])
+def test_whatever_stands_before_all_keys_is_taken_off(prefix: str, tmp_path: Path) -> None:
+    """As DDP, torch.compile and LightningModules write it, whose losses have buffers of their own."""
+    net = shaken("hardnet")
+    state = {f"{prefix}{key}": value for key, value in net.state_dict().items()}
+    beside = {} if prefix == "_orig_mod." else {"loss.margin": torch.zeros(1)}
+    torch.save({"epoch": 3, "state_dict": {**beside, **state}}, tmp_path / "last.ckpt")
+    name, back = load_checkpoint(read_torch(tmp_path / "last.ckpt"))
+    assert name == "hardnet"
+    assert torch.equal(describe(back), describe(net))
+    with pytest.raises(InputError, match=r"head\.weight is left over"):
+        load_checkpoint({**state, f"{prefix}head.weight": torch.zeros(1)})
+
+
+def test_a_part_that_was_compiled_is_found() -> None:
+    state = {key.replace("features.", "features._orig_mod."): v for key, v in shaken("hardnet").state_dict().items()}
+    assert load_checkpoint(state)[0] == "hardnet"
+
+
+def test_two_networks_of_one_kind_are_refused() -> None:
+    state = {f"{who}.{key}": v for key, v in shaken("hardnet").state_dict().items() for who in ("net", "teacher")}
+    with pytest.raises(InputError, match=r"two: holds the networks net\. and teacher\.: save one of them alone"):
+        load_checkpoint(state, "two")
+
+
+def test_what_is_no_plain_torch_file_is_said_in_one_line_without_advice_to_load_it(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "fpr": np.float64(0.1)}, tmp_path / "objects.pth")
+    (tmp_path / "page.pth").write_text("<html>not found</html>\n")
+    (tmp_path / "empty.pth").touch()
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pth")
+    said = {"objects": "it holds numpy", "page": "no pickle", "empty": "EOFError", "script": "a TorchScript archive"}
+    for name, reason in said.items():
+        with pytest.raises(InputError, match=rf"{name}\.pth: damaged, or not a torch file .*{reason}") as caught:
+            read_torch(tmp_path / f"{name}.pth")
+        assert not {"\n", "\x1b"} & {*str(caught.value)}
+        assert "weights_only" not in str(caught.value)
+        assert len(str(caught.value)) < 300
 
 
 def test_the_eps_of_a_checkpoint_is_taken_over() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
 from tiepoint.files import atomic_file, write_json
 from tiepoint.models.describer import Graph, no_dense_form
 from tiepoint.models.load import load
@@ -182,9 +182,8 @@ def refused(title: str) -> Iterator[None]:
     except (InputError, OSError):
         raise
     except Exception as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         remedy = "try other versions of torch, onnxscript, onnxruntime"
-        raise InputError(f"{title}: cannot be exported ({reason}): not written; {remedy}") from error
+        raise InputError(f"{title}: cannot be exported ({reason(error)}): not written; {remedy}") from error
 
 
 @contextmanager

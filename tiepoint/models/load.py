@@ -53,8 +53,8 @@ def load(
     Args:
         name_or_path: a shipped one ("sdgmnet"), a classical one ("sift", "rootsift"), one of OpenCV's ("opencv-vgg",
             see `tiepoint.models.opencv`), a .safetensors file with its card beside it, a run folder of `tiepoint
-            train`, or a checkpoint by the authors or from kornia: torch's (.pt, .pth, .params) or Keras's (.h5, .hdf5),
-            see `tiepoint.nets.checkpoints.load_file`.
+            train`, or a checkpoint by the authors or from kornia: torch's (.pt, .pth, .params, .ckpt ...) or
+            Keras's (.h5, .hdf5), see `tiepoint.nets.checkpoints.load_file`.
         device: where to put the weights; "auto" takes a GPU where there is one.
         precision: of a relater, see `LearnedRelater`; describers take "fp32" alone.
         compile: compile a relater, see `LearnedRelater`; describers are not compiled.

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from tiepoint import nets
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
 from tiepoint.files import atomic_file, write_json
 from tiepoint.nets.relation import deploy
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-TORCH_FILES = (".pt", ".pth", ".params")
+TORCH_FILES = (".pt", ".pth", ".params", ".ckpt", ".tar", ".bin")
 
 
 def weights_path(name_or_path: str | Path) -> Path:
@@ -40,7 +40,7 @@ def save_weights(path: Path, net: nn.Module, card: Mapping[str, Any], half: bool
 def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Read weights and their card. Raises InputError that names the file at fault."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     card_path = path.with_suffix(".json")
     try:
@@ -54,8 +54,8 @@ def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{card_path} is no card of weights ({error})") from None
     try:
-        state = load_file(path)
+        state = load(path.read_bytes())  # whose own reader takes names in UTF-8 alone
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path}: no weights of {card['network']} ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: no weights of {card['network']} ({reason(error)})") from None
     return net, card

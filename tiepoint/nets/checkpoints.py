@@ -1,6 +1,6 @@
 """Checkpoints of other projects, brought to the layout of our networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tiepoint.files import read_plain
 from tiepoint.nets.blocks.layers import FRN
 from tiepoint.nets.released import COMPANIONS, kglnet_state, load_keras
 
-WRAPPERS = ("model_state_dict", "state_dict", "model")
+WRAPPERS = ("model_state_dict", "state_dict", "model", "module", "net", "network", "weights", "params")
 # A key by which each layout is known. Authors' and kornia's files share their layouts, and ours keep them.
 MARKS = {
     "sdgmnet": "layer7.1.weight",
@@ -26,6 +26,7 @@ MARKS = {
     "matchnet": "conv4.weight",
     "kglnet": "private.vis.0.weight",
 }
+KGLNET_MARKS = ("layer1_com1.0.weight", "dif_conv.0.weight")  # of the two files of its release
 KERAS_FILES = (".h5", ".hdf5")
 
 
@@ -44,14 +45,14 @@ def load_file(path: Path) -> tuple[str, nn.Module]:
 
 
 def read_torch(path: str | Path) -> dict[str, Tensor]:
-    """Read a torch file's state dict, unwrapped, without `module.` prefixes. Raises InputError if it holds none."""
+    """Read a torch file's state dict, unwrapped. Raises InputError if it holds none."""
     content = read_plain(path)
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     items = list(content.items()) if isinstance(content, Mapping) else []
     if not items or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in items):
         raise InputError(f"{path}: holds no state dict")
-    return {key.removeprefix("module."): value for key, value in items}
+    return dict(items)
 
 
 def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tuple[str, nn.Module]:
@@ -59,12 +60,15 @@ def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tu
 
     Understood are our own layouts, which are those of the released HardNet, HardNet-PS, SOSNet, TFeat, HyNet and
     SDGMNet and of kornia's HardNet, HardNet8, SOSNet, TFeat and HyNet, and the released KGL-Net. HyNet cannot be told
-    from SDGMNet and counts as it; L2-Net counts as HardNet. Returns the network's name and the network, in evaluation
-    mode. Raises InputError that names the first key that is missing, left over or of another shape.
+    from SDGMNet and counts as it; L2-Net counts as HardNet. Keys may stand below others, see `below_prefix`.
+
+    Returns the network's name and the network, in evaluation mode. Raises InputError that names the first key that is
+    missing, left over or of another shape.
     """
-    if any(key.startswith(("layer1_com1.", "dif_conv.")) for key in state):
-        state = kglnet_state(state, name)
-    network = next((network for network, mark in MARKS.items() if mark in state), None)
+    mark, state = below_prefix(state, (*MARKS.values(), *KGLNET_MARKS), name)
+    if mark in KGLNET_MARKS:
+        mark, state = MARKS["kglnet"], kglnet_state(state, name)
+    network = next((network for network, its in MARKS.items() if its == mark), None)
     if network is None:
         raise InputError(
             f"{name}: no weights of a network that is known (its first key is {next(iter(state), 'missing')}): give "
@@ -74,6 +78,23 @@ def load_checkpoint(state: Mapping[str, Tensor], name: str = "checkpoint") -> tu
         net = nets.create(network, **_options(network, state))
     net.load_state_dict(_fitted(net, state, f"{name}: no weights of {network}"), assign=True)
     return network, net.eval()
+
+
+def below_prefix(state: Mapping[str, Tensor], marks: Sequence[str], name: str) -> tuple[str | None, dict[str, Tensor]]:
+    """The mark that stands in `state` after the shortest prefix, and what stands below that prefix, without it.
+
+    Prefixes are `module.` of DDP, `_orig_mod.` of torch.compile, and the attribute that held the network in a
+    LightningModule or another one. Keys beside them, such as those of a loss, are left out. Without a mark the state
+    stays as it is. Raises InputError, which calls the file `name`, for several networks of one kind.
+    """
+    state = {key.replace("_orig_mod.", ""): value for key, value in state.items()}  # of a part that was compiled too
+    found = [(key.removesuffix(mark), mark) for mark in marks for key in state if f".{key}".endswith(f".{mark}")]
+    if not found:
+        return None, state
+    prefix, mark = min(found, key=lambda pair: len(pair[0]))
+    if other := next((p for p, m in found if m == mark and not p.startswith(prefix)), None):
+        raise InputError(f"{name}: holds the networks {prefix} and {other}: save one of them alone")
+    return mark, {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _options(network: str, state: Mapping[str, Tensor]) -> dict[str, Any]:

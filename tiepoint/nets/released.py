@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tiepoint import nets
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
 from tiepoint.nets.relation import deploy
 from tiepoint.nets.relational.afdnet import JointNorm
 
@@ -132,7 +132,7 @@ def read_keras(path: Path) -> dict[str, list[dict[str, NDArray[Any]]]]:
                 arrays = {w.split("/")[-1].split(":")[0]: np.asarray(group[layer][w]) for w in weights}
                 found[SHORT.get(kind, kind)].append((order, arrays))
     except (OSError, KeyError) as error:
-        raise InputError(f"{path}: no weights written by Keras 2 ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: no weights written by Keras 2 ({reason(error)})") from None
     return {kind: [arrays for _, arrays in sorted(layers, key=itemgetter(0))] for kind, layers in found.items()}
 
 

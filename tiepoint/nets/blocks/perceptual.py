@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tiepoint.errors import InputError
-from tiepoint.nets.checkpoints import read_torch
+from tiepoint.errors import InputError, reason
+from tiepoint.nets.checkpoints import below_prefix, read_torch
 from tiepoint.nets.inputs import check_shape, resize
 from tiepoint.nets.towers.sdgmnet import SDGMNet
 
@@ -35,7 +35,7 @@ class VGG19Features(nn.Module):
         super().__init__()
         with torch.device("meta"):  # takes no time for fresh weights
             self.features = _vgg19()
-        state = _read(Path(path))
+        _, state = below_prefix(_read(Path(path)), ["features.34.weight"], str(path))
         for key, own in self.state_dict().items():
             fault = "missing" if key not in state else f"{tuple(state[key].shape)}, not {tuple(own.shape)}"
             if key not in state or state[key].shape != own.shape:
@@ -86,9 +86,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         return read_torch(path)
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(path)
+        return load(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from None
