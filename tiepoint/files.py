@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -13,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
+from tiepoint.names import is_utf8
 
 LOCK, HOLDER = ".lock", "-holder"  # name of a folder's lock, and what the name of the file beside a lock ends with
 LOG = logging.getLogger(__name__)
@@ -134,9 +136,9 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically; what a file's name holds besides becomes its bytes again."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -147,17 +149,22 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_plain(path: str | Path, mmap: bool = False) -> Any:
     """Read a torch file with `weights_only`, onto the CPU; `mmap` maps its tensors and does not read them.
 
-    Raises InputError for one that cannot be read, is damaged, or holds more than plain values and tensors.
+    Of a file whose name is no UTF-8 nothing is mapped: torch cannot. Raises InputError for one that cannot be read, is
+    damaged, or holds more than plain values and tensors.
     """
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_utf8(path))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # bytes that are no torch file raise anything, IndexError and OSError among them
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: damaged, or not a torch file of plain tensors ({reason})") from None
+        said, held = reason(error), re.search(r"GLOBAL (\S+)", str(error))
+        if held:
+            said = f"it holds {held[1]}: save the state dict alone"
+        elif "weights_only" in said:  # torch's advice to load it all the same, which may run what the file holds
+            said = "it is a TorchScript archive" if "TorchScript" in said else "it is no pickle of plain values"
+        raise InputError(f"{path}: damaged, or not a torch file of plain tensors ({said})") from None
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tiepoint.batch.pair_list import Pair, check_names, pair_folders, read_table
+from tiepoint.batch.summary import Row, write_summary
 from tiepoint.errors import InputError
+from tiepoint.names import read_cells
 
 
 def table(tmp_path: Path, text: str) -> Path:
@@ -74,10 +77,39 @@ def test_a_table_that_cannot_be_used_names_its_line(tmp_path: Path, text: str, s
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pairs.csv").write_bytes(b"a,b\n\xff\xfe,x\n")
+    (tmp_path / "pairs.csv").write_bytes(b"a,b\n\0\xfe,x\n")
     for path in (tmp_path / "pairs.csv", tmp_path / "missing.csv", tmp_path):
-        with pytest.raises(InputError, match="cannot be read as CSV"):
+        with pytest.raises(InputError, match=r"(is no text|cannot be read \(.*\)): give a table"):
             read_table(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "\ufeffa;b\r\nü.png;=y.png\r\n".encode(),
+        "\ufeffa\tb\nü.png\t=y.png".encode("utf-16-le"),
+        b"a,b\r\xc3\xbc.png,'=y.png\r",
+    ],
+)
+def test_tables_of_spreadsheets_are_read(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "pairs.csv").write_bytes(data)
+    assert read_table(tmp_path / "pairs.csv") == [Pair("ü-=y", tmp_path / "ü.png", tmp_path / "=y.png")]
+
+
+def test_a_summary_is_read_back_as_a_table_whatever_the_names_hold(tmp_path: Path) -> None:
+    names = ["=1+1", "-2", "@x", "+3", "'=4", "caf\udce9", "two\x1b[1m", 'quo"te,comma']
+    rows = [Row(name, f"{name}.png", "b\nc.png", error="=2") for name in names]
+    write_summary(tmp_path, rows, len(rows))
+    table = [line.split(b",")[0] for line in (tmp_path / "summary.csv").read_bytes().splitlines()[1:]]
+    assert not any(cell.startswith((b"=", b"+", b"-", b"@")) for cell in table)
+    for name, (_, cells) in zip(names, read_cells(tmp_path / "summary.csv", "")[1:], strict=True):
+        assert cells[:3] == [name, f"{name}.png", "b\nc.png"]
+
+
+def test_a_name_that_is_no_utf8_is_a_folders(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    left, right = folders(tmp_path, [f"{name}.png"], [f"{name}.png"])
+    assert [(pair.name, pair.problem) for pair in pair_folders(left, right)] == [(name, "")]
 
 
 def folders(tmp_path: Path, left: list[str], right: list[str]) -> tuple[Path, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -200,3 +201,21 @@ def test_an_array_can_be_warped_to_a_file_too(tmp_path: Path, geo: Geo) -> None:
     found = read_image(tmp_path / "b.tif")
     assert found.mask is None
     np.testing.assert_array_equal(found.pixels, as_raster(grey()).pixels)
+
+
+def test_names_need_not_be_utf8(tmp_path: Path, geo: Geo) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "x.tif"
+    write_geotiff(path, grey(), geo)  # GDAL takes UTF-8 alone
+    os.replace(path, path := path.with_name(f"{name}:[1].tif"))
+    assert read_image(path).geo == geo
+    tifffile.imwrite(tmp_path / "y.tif", grey())
+    os.replace(tmp_path / "y.tif", path := tmp_path / f"{name}.tif")
+    path.with_suffix(".tfw").write_text("2\n0\n0\n-2\n500\n700\n")
+    found = read_image(path)
+    assert found.geo is not None
+    assert found.geo.transform == (2, 0, 499, 0, -2, 701)
+    np.testing.assert_array_equal(found.pixels, grey())
+    with pytest.raises(InputError, match="GDAL writes files whose names are UTF-8"):
+        write_geotiff(path, grey(), geo)

@@ -1,7 +1,6 @@
 """Lists of image pairs: from a table, or from two folders whose files have the same names."""
 
-import csv
-import io
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tiepoint.errors import InputError
 from tiepoint.export.folder import list_images
+from tiepoint.names import read_cells
 
 LONGEST = 200  # bytes of a name, which becomes a folder's
 RESERVED = {"summary.csv", "summary.json"}  # what lies beside these folders
@@ -34,13 +34,7 @@ def read_table(path: str | Path) -> list[Pair]:
     or an empty cell, with a pair or a name twice, or with a name that cannot be a folder's.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        reader = csv.reader(io.StringIO(text), strict=True)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error}): give a table with the columns a and b") from None
-    rows = [(line, row) for line, row in rows if any(row)]
+    rows = read_cells(path, "give a table with the columns a and b")
     if not rows:
         raise InputError(f"{path}: is empty: give a table with the columns a and b")
     header = rows[0][1]
@@ -100,7 +94,7 @@ def check_names(pairs: Iterable[Pair]) -> None:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in (folder / name for name in list_images(folder, "*")):
+    for path in (folder / name for name in list_images(folder, below=False)):
         if path.stem in found:
             raise InputError(f"{path}: {found[path.stem].name} has the same name: leave one of them")
         found[path.stem] = path
@@ -124,7 +118,7 @@ def _unfit(name: str, remedy: str) -> str:
     reasons = {
         "is empty or starts with a dot": not name or name.startswith("."),
         "holds a character that names of folders must not": any(c in '/\\<>:"|?*' or ord(c) < 32 for c in name),
-        f"is longer than {LONGEST} bytes": len(name.encode()) > LONGEST,
+        f"is longer than {LONGEST} bytes": len(os.fsencode(name)) > LONGEST,
         "is that of the summary": name.casefold() in RESERVED,
     }
     return next((f"name {name!r} {reason}{remedy}" for reason, holds in reasons.items() if holds), "")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tiepoint.batch.pair_list import Pair
 from tiepoint.files import write_json, write_text
+from tiepoint.names import cell
 
 COLUMNS = ("name", "a", "b", "accepted", "confidence", "reasons", "inliers", "rms", "matrix", "seconds", "error")
 
@@ -71,7 +72,8 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
 def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
     """Write summary.csv and summary.json of the rows so far, of which there will be `of`.
 
-    In the CSV reasons stand between "; ", and the nine numbers of a matrix, row by row, between spaces.
+    In the CSV reasons stand between "; ", and the nine numbers of a matrix, row by row, between spaces. Text in which a
+    spreadsheet would see a formula starts with an apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -79,6 +81,7 @@ def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
     for row in rows:
         matrix = " ".join(repr(value) for line in row.matrix or () for value in line)
         cells = row.to_json() | {"reasons": "; ".join(row.reasons), "matrix": matrix}
+        cells |= {name: cell(cells[name] or "") for name in ("name", "a", "b", "reasons", "error")}
         cells["accepted"] = str(row.accepted).lower()
         writer.writerow(["" if cells[name] is None else cells[name] for name in COLUMNS])
     write_text(out / "summary.csv", text.getvalue())

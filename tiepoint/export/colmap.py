@@ -6,6 +6,7 @@ frames. Descriptors are left out: COLMAP's are SIFT's bytes, and its mapper need
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -56,6 +57,9 @@ CREATE TABLE matches (pair_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NUL
 CREATE TABLE two_view_geometries (pair_id INTEGER PRIMARY KEY NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL,
     data BLOB, config INTEGER NOT NULL, F BLOB, E BLOB, H BLOB, qvec BLOB, tvec BLOB);
 """
+
+# Names are the bytes of the files' names, whether UTF-8 or not, as COLMAP writes them.
+ADD_IMAGE = "INSERT INTO images (image_id, name, camera_id) VALUES (?, CAST(? AS TEXT), ?)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +159,7 @@ def write_database(
                     known = (*camera.size, _blob(camera.params, "<f8"), int(camera.known_focal))
                     _insert(database, "cameras", (number, MODELS[camera.model][0], *known))
                 for name, features in images.items():
-                    _insert(database, "images", (ids[name], name, camera_ids[own[name]], *[None] * 7))
+                    database.execute(ADD_IMAGE, (ids[name], os.fsencode(name), camera_ids[own[name]]))
                     table = to_colmap(features.frames, columns)
                     _insert(database, "keypoints", (ids[name], *table.shape, _blob(table, "<f4")))
                 for pair, rows in by_pair.items():

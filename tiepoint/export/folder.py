@@ -1,10 +1,9 @@
 """A folder of images described and matched pair by pair: what COLMAP's and hloc's files are made from."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -17,6 +16,7 @@ from tiepoint.matching.match import match
 from tiepoint.matching.neighbours import RowMatches
 from tiepoint.models.describer import Describer
 from tiepoint.models.load import load_describer
+from tiepoint.names import read_lines, walk
 from tiepoint.options import Detection, Matching
 from tiepoint.types import Progress, tracked
 
@@ -76,11 +76,15 @@ def match_folder(
     return MatchedFolder(features, matches, left_out)
 
 
-def list_images(directory: Path, pattern: str = "**/*") -> list[str]:
-    """Names of the images in a folder, and by default its subfolders, sorted, as paths below it. InputError if none."""
+def list_images(directory: Path, below: bool = True) -> list[str]:
+    """Names of the images in a folder, and by default its subfolders, sorted, as paths below it. InputError if none.
+
+    Links to folders are followed, and those to nothing count as images, so that they are named as left out.
+    """
     if not directory.is_dir():
         raise InputError(f"{directory} is missing or no folder: name a folder of images")
-    found = [p for p in directory.glob(pattern) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    found = [p for p in (walk(directory) if below else directory.iterdir()) if p.suffix.lower() in SUFFIXES]
+    found = [p for p in found if p.is_file() or not p.exists()]
     names = sorted(p.relative_to(directory).as_posix() for p in found)
     names = [name for name in names if not name.startswith(".") and "/." not in name]
     if not names:
@@ -111,28 +115,29 @@ def check_one_size(directory: Path, names: Sequence[str]) -> None:
 
 
 def read_pairs(path: str | Path) -> list[Pair]:
-    """Pairs of image names from a file of two columns, with a comma or, as hloc writes them, a space between.
+    """Pairs of image names from a file of two columns, with a comma, a tab or, as hloc writes them, a space between.
 
-    Empty lines and lines that start with # are skipped. Raises InputError that names the line at fault.
+    Further columns may hold numbers, such as scores. Empty lines and lines that start with # are skipped, and a pair
+    that stands there already, in either direction, is taken once. Raises InputError that names the line at fault.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}): give two image names a line") from None
-    pairs: list[Pair] = []
-    seen: set[frozenset[str]] = set()
-    for number, line in enumerate(lines, 1):
+    remedy = "give two image names a line"
+    pairs: dict[frozenset[str], Pair] = {}
+    for number, line in enumerate(read_lines(path, remedy), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = next(csv.reader([line])) if "," in line else line.split()
-        words = [cell.strip() for cell in cells]
-        if len(words) != 2 or not all(words) or words[0] == words[1]:
+        separator = next((mark for mark in "\t," if mark in line), None)
+        words = [word.strip().strip('"') for word in line.split(separator)]
+        if len(words) < 2 or "" in words[:2] or words[0] == words[1] or not all(map(_is_number, words[2:])):
             raise InputError(f"{path}, line {number}: {line.strip()!r}: give two different image names")
-        if frozenset(words) in seen:
-            raise InputError(f"{path}, line {number}: {line.strip()!r}: stands there already")
-        seen.add(frozenset(words))
-        pairs.append((words[0], words[1]))
+        a, b = (PurePosixPath(word).as_posix() for word in words[:2])  # without a leading ./
+        pairs.setdefault(frozenset((a, b)), (a, b))
     if not pairs:
-        raise InputError(f"{path}: holds no pairs: give two image names a line")
-    return pairs
+        raise InputError(f"{path}: holds no pairs: {remedy}")
+    return list(pairs.values())
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return float(word) is not None
+    except ValueError:
+        return not word  # a separator at the end of the line

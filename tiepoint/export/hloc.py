@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
 from tiepoint.features.describe import Features
 from tiepoint.features.frames import angles, sigmas
 from tiepoint.files import atomic_file, write_text
+from tiepoint.names import is_utf8
 
 Pair = tuple[str, str]
 UNCERTAINTY = 1.0  # of a keypoint in pixels, hloc's default
@@ -124,10 +125,18 @@ def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise InputError for a name with a space, at which hloc splits a line."""
+    """Raise InputError for a name with a space, at which hloc splits a line, that is no UTF-8, or is another's.
+
+    hloc calls a pair by the names with - for /.
+    """
+    flat: dict[str, str] = {}
     for name in names:
         if len(name.split()) != 1:
             raise InputError(f"{name!r}: hloc separates names by spaces: rename the image")
+        if not is_utf8(name):
+            raise InputError(f"{name!r}: hloc reads names as UTF-8: rename the image")
+        if (other := flat.setdefault(name.replace("/", "-"), name)) != name:
+            raise InputError(f"{name!r}: hloc cannot tell it from {other!r}: rename the image")
 
 
 def pair_name(a: str, b: str) -> str:
@@ -139,7 +148,7 @@ def _open(path: str | Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as HDF5 ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot be read as HDF5 ({reason(error)})") from None
 
 
 def _group(file: h5py.File, name: str, complaint: str) -> h5py.Group:

@@ -1,6 +1,7 @@
 """TIFF and JPEG 2000 through rasterio: any number of bands, any depth, in windows, with georeference and masks."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.errors import InputError
+from tiepoint.errors import InputError, reason
 from tiepoint.images.geo import Geo, gdal, gdal_errors, import_rasterio, quiet
 from tiepoint.images.header import Header, check_size
 from tiepoint.images.window import Window
+from tiepoint.names import in_utf8
 
 MAX_BANDS = 4096  # a damaged header may claim 65535, and the default grey reads each
 DRIVERS = {"tiff": "GTiff", "jp2": "JP2OpenJPEG"}
@@ -31,13 +33,13 @@ class GdalSource:
         self.name = str(path)
         self._errors = gdal_errors(self._rasterio)
         self._datasets: list[Any] = []
+        self._links = ExitStack()
         try:
             self._open(path, header)
             self._describe(max_pixels)
         except self._errors as error:
             self.close()
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{path}: cannot be read ({reason}): copy it again or convert it") from None
+            raise InputError(f"{path}: cannot be read ({reason(error)}): copy it again or convert it") from None
         except BaseException:
             self.close()
             raise
@@ -56,8 +58,8 @@ class GdalSource:
                 if not all("all_valid" in names for names in flags):
                     masks = [dataset.read_masks(index, window=where, out_shape=size) > 0 for dataset, index in places]
         except self._errors as error:
-            reason = error.__cause__ or error
-            raise InputError(f"{self.name}: is truncated or damaged ({reason}): copy it again") from None
+            said = reason(error.__cause__ or error)
+            raise InputError(f"{self.name}: is truncated or damaged ({said}): copy it again") from None
         if self._table is not None:
             values = self._table[values.clip(0, len(self._table) - 1)]
         return values, np.stack(masks) if masks else None
@@ -66,12 +68,14 @@ class GdalSource:
         """Close the file."""
         for dataset in self._datasets:
             dataset.close()
+        self._links.close()
 
     def _open(self, path: str | Path, header: Header) -> None:
         """Open the file, or its pages where they are bands."""
         with gdal(self._rasterio), quiet(self._rasterio):
             # Resolved, since rasterio takes what looks like an address for one.
-            first = self._rasterio.open(str(Path(path).resolve()), driver=DRIVERS[header.kind])
+            place = self._links.enter_context(in_utf8(Path(path).resolve()))
+            first = self._rasterio.open(place, driver=DRIVERS[header.kind])
             self._datasets = [first]
             if first.count > 1 or header.tiff is None or header.tiff.pages < 2:
                 return

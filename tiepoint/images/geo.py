@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
 from tiepoint.images.tiff import Damaged, read_tags
+from tiepoint.names import in_utf8, is_utf8
 
 BLOCK_PX = 512  # side of the tiles that are written
 CACHE_BYTES = 64 * 2**20  # bytes of blocks that GDAL keeps; its own choice is 5 % of the memory
@@ -109,6 +110,8 @@ def geotiff_writer(
     disk, also one that GDAL did not report.
     """
     rasterio = import_rasterio(f"{path}: a GeoTIFF")
+    if not is_utf8(Path(path).name):
+        raise InputError(f"{path}: GDAL writes files whose names are UTF-8: name another")
     if dtype not in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64):
         raise InputError(f"{path}: pixels are {dtype}: give 8, 16 or 32 bits, or floats")
     if nodata is not None and dtype.kind in "iu" and not _held(nodata, dtype):
@@ -125,7 +128,8 @@ def geotiff_writer(
             with (
                 rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=True),
                 quiet(rasterio),
-                rasterio.open(temporary, "w", **profile) as dataset,
+                in_utf8(temporary.parent.resolve()) as folder,
+                rasterio.open(f"{folder}/{temporary.name}", "w", **profile) as dataset,
             ):
                 for index, name in enumerate(names, 1):
                     dataset.set_band_description(index, name)

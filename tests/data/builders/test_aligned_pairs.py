@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def test_a_table_is_read_in_its_order(tmp_path: Path, encoding: str) -> None:
         ("first,second\nd.png,img/a.png\nd.png,img/b.png", r"line 3 and line 2 name .*d\.png twice: an image belongs"),
         ("first,second\nd.png,img/a.png\nimg/a.png,d.png", r"line 3 and line 2 name .*a\.png twice"),
         ("first,second,transform\nd.png,img/a.png,none.txt", r"none\.txt: cannot be read \(No such file"),
-        ('first,second\n"d.png,img/a.png', "cannot be read as a table"),
+        ('first,second\n"d.png,img/a.png', "cannot be read as CSV"),
     ],
 )
 def test_a_table_that_misleads_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -133,8 +134,11 @@ def test_a_table_that_misleads_is_named(tmp_path: Path, text: str, message: str)
 def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     path = table(tmp_path, "")
     path.write_bytes("first,second\nÄ.png,é.png".encode("latin-1"))
-    with pytest.raises(InputError, match=r"pairs\.csv: cannot be read as a table in UTF-8"):
+    with pytest.raises(InputError, match=r"pairs\.csv: line 2 names .*\.png, which is not a file"):
         find_scenes(path, SPECTRA)
+    for name in (b"\xc4.png", b"\xe9.png"):  # names of files are bytes
+        (tmp_path / os.fsdecode(name)).touch()
+    assert len(find_scenes(path, SPECTRA)) == 1
 
 
 def test_scenes_of_one_name(tmp_path: Path) -> None:

@@ -362,3 +362,74 @@ def test_projects_are_given_once_and_at_least_one(scene: SyntheticScene, tmp_pat
         with pytest.raises(InputError, match="is given twice"):
             build_colmap([scene.directory, again], tmp_path / "set")
     assert not (tmp_path / "set").exists()
+
+
+def as_text(project: Path) -> None:
+    """Write the model as COLMAP does, and keep nothing of the binary one."""
+    pycolmap.Reconstruction(project / "sparse").write_text(project / "sparse")
+    for path in (project / "sparse").glob("*.bin"):
+        path.unlink()
+
+
+def test_a_model_of_text_is_that_of_the_binary_files(scene: SyntheticScene, project: Path) -> None:
+    as_text(project)
+    binary, text = read_project(scene.directory), read_project(project)
+    for one, other in zip(binary.images, text.images, strict=True):
+        assert (one.image_id, one.name) == (other.image_id, other.name)
+        np.testing.assert_array_equal(one.keypoints, other.keypoints)
+        np.testing.assert_array_equal(one.points, other.points)
+        np.testing.assert_allclose(one.rotation, other.rotation, atol=1e-12)
+        np.testing.assert_allclose(one.translation, other.translation)
+    before, after = binary.positions(), text.positions()
+    assert before.keys() == after.keys()
+    np.testing.assert_allclose([before[k] for k in before], [after[k] for k in before])
+
+
+def test_broken_text_names_its_line(project: Path) -> None:
+    as_text(project)
+    path = project / "sparse" / "images.txt"
+    path.write_bytes(b"\xef\xbb\xbf# text\r\n1 1 0 0 0 0 0 0 1 view 0.png\r\n\r\n")
+    assert [(image.name, len(image.points)) for image in read_project(project).images] == [("view 0.png", 0)]
+    for text in ("1 1 0 0 0 0 0 0 1\n\n", "1 1 0 0 0 0 0 0 1 a.png\n1 2\n", "x 1 0 0 0 0 0 0 1 a.png\n1 2 3\n"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"images\.txt is truncated or not a COLMAP model"):
+            read_project(project)
+    (project / "sparse" / "points3D.txt").write_text("1 2 3\n")
+    path.write_text("")
+    with pytest.raises(InputError, match=r"points3D\.txt is truncated or not a COLMAP model \(line 1"):
+        read_project(project).positions()
+
+
+def test_models_of_one_database_are_all_read_and_share_no_points(project: Path, tmp_path: Path) -> None:
+    """COLMAP writes sparse/0, sparse/1 ... of images that it cannot join; here both hold all, but one view0 less."""
+    before = read_project(project)
+    one = before.positions()
+    shutil.move(project / "sparse", tmp_path / "whole")
+    for number in ("0", "1"):
+        shutil.copytree(tmp_path / "whole", project / "sparse" / number)
+    path = project / "sparse" / "0" / "images.bin"
+    content = path.read_bytes()
+    seen = content.index(struct.pack("<Q", int(before.images[0].points[0])), content.index(b"view0.png") + 18)
+    path.write_bytes(content[:seen] + struct.pack("<Q", NO_POINT) + content[seen + 8 :])
+    both = read_project(project)
+    assert [image.name for image in both.images] == [image.name for image in before.images]
+    np.testing.assert_array_equal(both.images[0].points, before.images[0].points + 61)  # of sparse/1, which has more
+    np.testing.assert_array_equal(both.images[1].points, before.images[1].points)
+    all_positions = both.positions()
+    assert sorted(all_positions) == sorted([*one, *(point + 61 for point in one)])
+    np.testing.assert_array_equal(all_positions[62], one[1])
+
+
+def test_an_images_name_need_not_be_utf8(project: Path) -> None:
+    name = os.fsdecode(b"caf\xe90.png")
+    path = project / "sparse" / "images.bin"
+    path.write_bytes(path.read_bytes().replace(b"view0.png", os.fsencode(name)))
+    (project / "images" / "view0.png").rename(project / "images" / name)
+    database = sqlite3.connect(project / "database.db")
+    with database:
+        database.execute("UPDATE images SET name = CAST(? AS TEXT) WHERE image_id = 1", (os.fsencode(name),))
+    database.close()
+    model = read_project(project)
+    image = next(image for image in model.images if image.name == name)
+    assert model.frames(image).shape == (60, 2, 3)
+    assert model.read_image(image).shape == (240, 320)

@@ -1,14 +1,13 @@
 """Pairs of images across two spectra on disk: a folder of them by their names, or a table; and their transforms."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tiepoint.errors import InputError
+from tiepoint.names import read_cells, walk
 from tiepoint.types import Matrix
 
 COLUMNS = ("first", "second", "transform", "category")
@@ -58,7 +57,7 @@ def find_scenes(source: str | Path, spectra: tuple[str, str]) -> list[ScenePair]
 def read_matrix(path: Path) -> Matrix:
     """Read nine numbers, rows of a 3x3 matrix that can be inverted. Raises InputError that names the file."""
     try:
-        values = [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
+        values = [float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): must hold a 3x3 matrix") from None
     except ValueError as error:
@@ -86,7 +85,7 @@ def _of_folder(root: Path, spectra: tuple[str, str]) -> list[ScenePair]:
     one, two = spectra
     endings = (f"_{one}", f"_{two}", f"_{one}_to_{two}", f"_{two}_to_{one}")  # of images, then of transforms
     found: list[dict[tuple[Path, str], list[Path]]] = [{} for _ in endings]
-    for path in sorted(root.rglob("*")):
+    for path in sorted(walk(root)):
         for number, (ending, named) in enumerate(zip(endings, found, strict=True)):
             fits = path.stem.endswith(ending) and (path.suffix.lower() == ".txt") == (number > 1)
             if fits and not path.name.startswith(".") and path.is_file():
@@ -140,12 +139,7 @@ def _of_table(table: Path) -> list[ScenePair]:
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Lines of a table: their numbers, and column -> text."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            lines: list[tuple[int, list[Any]]] = [(reader.line_num, [c.strip() for c in row]) for row in reader if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{table}: cannot be read as a table in UTF-8 ({error})") from None
+    lines = read_cells(table, "give a table with the columns first and second")
     header = lines[0][1] if lines else []
     if not {"first", "second"} <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         needed = "must have first and second, may have transform and category, each once"

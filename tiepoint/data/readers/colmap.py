@@ -1,24 +1,29 @@
 """COLMAP projects: sparse models, their keypoints and images.
 
-A project is a folder with `images/`, `sparse/` (or `sparse/0/`: images.bin, points3D.bin) and `database.db`.
+A project is a folder with `images/`, `sparse/` (or `sparse/0/`, `sparse/1/` ...) and `database.db`. A model is
+images.bin and points3D.bin, or both as text (.txt).
 """
 
+import logging
+import os
 import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiepoint.data.readers.colmap_text import text_images, text_points
 from tiepoint.errors import InputError
 from tiepoint.features import frames as frame_lib
 from tiepoint.images.raster import read_planes
 
-PARTS = "images/, sparse/*.bin and database.db"
+LOG = logging.getLogger(__name__)
+PARTS = "images/, sparse/*.bin (or .txt) and database.db"
 REMEDY = "give the database that the model was made from"
 NO_POINT = np.uint64(2**64 - 1)
 
@@ -42,10 +47,15 @@ class ColmapImage:
 
 @dataclass(frozen=True)
 class ColmapProject:
-    """A sparse model with the keypoints that it was made from."""
+    """The sparse models of one database, with the keypoints that they were made from.
+
+    Models share no points and lie in coordinates of their own. An image of several models is that of the one in which
+    it has most observations.
+    """
 
     directory: Path
     images: list[ColmapImage]
+    models: tuple[tuple[Path, int], ...] = ()  # folder of each, and what was added to its point ids
 
     @property
     def name(self) -> str:
@@ -87,7 +97,11 @@ class ColmapProject:
 
     def positions(self) -> dict[int, NDArray[np.float64]]:
         """3-D point id -> position (3,)."""
-        return _read_points(_model_folder(self.directory) / "points3D.bin")
+        return {
+            first + point: position
+            for folder, first in self.models
+            for point, position in _read_points(_model_file(folder, "points3D")).items()
+        }
 
 
 def read_project(directory: str | Path) -> ColmapProject:
@@ -95,45 +109,71 @@ def read_project(directory: str | Path) -> ColmapProject:
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory} is missing or not a folder: name a COLMAP project with {PARTS}")
-    model = _model_folder(directory)
-    for path in (model / "images.bin", directory / "database.db", directory / "images"):
+    files = [_model_file(folder, "images") for folder in _model_folders(directory)]
+    for path in (*files, directory / "database.db", directory / "images"):
         if not (path.is_dir() if path.name == "images" else path.is_file()):
             raise InputError(f"{path} is missing: a COLMAP project has {PARTS}")
-    try:
-        images = sorted(_read_images(model / "images.bin"), key=lambda image: image.name)
-    except (struct.error, ValueError, OverflowError) as error:
-        raise InputError(f"{model / 'images.bin'} is truncated or not a COLMAP model ({error})") from None
-    return ColmapProject(directory, images)
+    images: dict[str, ColmapImage] = {}
+    models, first, again = [], 0, 0
+    for file in files:
+        try:
+            found = [replace(image, points=image.points + first) for image in _read_images(file)]
+        except InputError:
+            raise
+        except (struct.error, ValueError, OverflowError) as error:
+            raise InputError(f"{file} is truncated or not a COLMAP model ({error})") from None
+        models.append((file.parent, first))
+        first = max((int(image.points.max()) + 1 for image in found if len(image.points)), default=first)
+        again += len(images.keys() & {image.name for image in found})
+        for image in found:
+            images[image.name] = max(images.get(image.name, image), image, key=lambda one: len(one.points))
+    if again:
+        LOG.info("%s: images in several models, each read from the one with most observations: %d", directory, again)
+    return ColmapProject(directory, [images[name] for name in sorted(images)], tuple(models))
 
 
 def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes] | None:
     """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
-    query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = ?"
+    query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = CAST(? AS TEXT)"
     # COLMAP logs ahead of its writes. To read such a database SQLite makes files beside it, unless it is immutable,
     # which is only true while no log waits to be merged.
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
-            row = database.execute(query, (name,)).fetchone()
+            row = database.execute(query, (os.fsencode(name),)).fetchone()
     except sqlite3.Error as error:
         raise InputError(f"{path} cannot be read ({error}): {REMEDY}") from None
     return row and (*row[:2], row[2] or b"")
 
 
-def _model_folder(directory: Path) -> Path:
-    nested = directory / "sparse" / "0"
-    return nested if nested.is_dir() else directory / "sparse"
+def _model_folders(directory: Path) -> list[Path]:
+    """The models `sparse/0`, `sparse/1` ... that COLMAP's mapper writes of images that it cannot join, or `sparse`."""
+    sparse = directory / "sparse"
+    numbered = [path for path in sparse.glob("*") if path.name.isdecimal() and path.is_dir()]
+    return sorted(numbered, key=lambda path: int(path.name)) or [sparse]
+
+
+def _model_file(folder: Path, name: str) -> Path:
+    """A file of a model, as text if it is there as text alone, as in COLMAP."""
+    binary, text = folder / f"{name}.bin", folder / f"{name}.txt"
+    return text if text.is_file() and not binary.exists() else binary
 
 
 def _read_images(path: Path) -> Iterator[ColmapImage]:
+    if path.suffix == ".txt":
+        for image_id, pose, name, points in text_images(path):
+            (keypoints,) = np.nonzero(points >= 0)
+            rotation, translation = _rotation(np.array(pose[:4])), np.array(pose[4:])
+            yield ColmapImage(image_id, name, rotation, translation, keypoints, points[keypoints])
+        return
     data = path.read_bytes()
     (count,), offset = struct.unpack_from("<Q", data), 8
     for _ in range(count):
         image_id, *pose, _camera = struct.unpack_from("<I7dI", data, offset)
         offset += struct.calcsize("<I7dI")
         end = data.index(b"\0", offset)
-        name, offset = data[offset:end].decode(), end + 1
+        name, offset = os.fsdecode(data[offset:end]), end + 1
         (observed,) = struct.unpack_from("<Q", data, offset)
         offset += 8
         table = np.frombuffer(data, dtype=[("xy", "<f8", 2), ("point", "<u8")], count=observed, offset=offset)
@@ -145,6 +185,8 @@ def _read_images(path: Path) -> Iterator[ColmapImage]:
 
 def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
     try:
+        if path.suffix == ".txt":
+            return dict(text_points(path))
         data = path.read_bytes()
         (count,), offset = struct.unpack_from("<Q", data), 8
         positions = {}
@@ -157,7 +199,9 @@ def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
             raise struct.error("the last track is cut off")
     except FileNotFoundError:
         raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin") from None
-    except struct.error as error:
+    except InputError:
+        raise
+    except (struct.error, ValueError) as error:
         raise InputError(f"{path} is truncated or not a COLMAP model ({error})") from None
     return positions
 
