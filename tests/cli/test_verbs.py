@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ from synthetic import smooth_texture
 
 from tiepoint.cli import GROUPS, VERBS, main
 from tiepoint.cli.parse import flags
+from tiepoint.errors import InputError
 from tiepoint.version import __version__
 
 
@@ -138,14 +141,89 @@ def test_how_much_is_said(
     assert LOG.handlers == handlers
 
 
+@pytest.mark.parametrize("words", [[], ["-v"]])
+def test_what_libraries_say_by_themselves_is_heard_with_verbose_alone(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from tiepoint.cli.data import info
+
+    def verb() -> int:
+        """Do what libpng, torch and rasterio do."""
+        os.write(2, b"libpng error: IDAT: CRC error\n")
+        warnings.warn("deprecated", UserWarning, stacklevel=1)
+        logging.getLogger("foreign").warning("GDAL")
+        raise InputError("x [/b]\n\x1b[1m: cannot be\n  read")
+
+    monkeypatch.setattr(info, "main", verb)
+    monkeypatch.setattr(info, "EXAMPLES", {})
+    handlers = list(logging.getLogger().handlers)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert main(["data", "info", *words]) == 2
+    *said, last = capfd.readouterr().err.splitlines()
+    assert last == r"tiepoint: error: x [/b] \x1b[1m: cannot be read"
+    assert ("libpng error: IDAT: CRC error" in said) == (words == ["-v"])
+    assert len(warned) == (words == ["-v"])
+    if not words:
+        assert said == []
+    assert logging.getLogger().handlers == handlers
+    os.write(2, b"heard again\n")
+    assert capfd.readouterr().err == "heard again\n"
+
+
+def test_names_in_tables_are_neither_markup_nor_emoji_nor_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from tiepoint.cli.output import publish
+
+    publish(
+        {},
+        False,
+        [("t [/i]", ("a", "[b]"), [["x[/red].png", ":smile:"], ["caf\udce9", "\x1b[31m\n\u202e"]])],
+        ["[/c]\x07"],
+    )
+    out = capsys.readouterr().out
+    for text in ("t [/i]", "[b]", "x[/red].png", ":smile:", r"caf\udce9", r"\x1b[31m\n\u202e", r"[/c]\x07"):
+        assert text in out
+
+
+def shell(command: str) -> subprocess.CompletedProcess[bytes]:
+    """`command` in a shell, in which `t` is tiepoint."""
+    script = f't() {{ "$PYTHON" -m tiepoint "$@"; }}; {command}'
+    return subprocess.run(["sh", "-c", script], capture_output=True, env={**os.environ, "PYTHON": sys.executable})
+
+
 @pytest.mark.whole
-def test_a_reader_that_has_enough_is_no_error() -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("t help >/dev/full", 2, b"tiepoint: error: No space left on device: free space, check the path"),
+        ("t help >&-", 0, b""),
+        ("t register gone a 2>&-", 2, b""),
+        ("t register gone a 2>/dev/full", 2, b""),
+    ],
+)
+def test_output_that_cannot_be_written_is_said_in_one_line_or_nowhere(command: str, code: int, said: bytes) -> None:
+    finished = shell(command)
+    assert (finished.returncode, finished.stdout) == (code, b"")
+    assert finished.stderr.startswith(said)
+    assert finished.stderr.count(b"\n") == bool(said)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("words", "stream"), [(["help"], "stdout"), (["data", "info", "--help"], "stdout"), (["data", "gone"], "stderr")]
+)
+def test_a_reader_that_has_enough_is_no_error(words: list[str], stream: str) -> None:
     read, write = os.pipe()
     os.close(read)
-    finished = subprocess.run([sys.executable, "-m", "tiepoint", "help"], stdout=write, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write}
+    finished = subprocess.run([sys.executable, "-m", "tiepoint", *words], **pipes)  # type: ignore[call-overload]
     os.close(write)
     assert finished.returncode == 141
-    assert finished.stderr == b""
+    assert not finished.stderr
+    assert not finished.stdout
 
 
 def test_verbose_names_files_and_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

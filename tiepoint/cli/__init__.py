@@ -4,11 +4,12 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from tiepoint.allocator import keep_memory
-from tiepoint.cli.output import logged
+from tiepoint.cli.output import drop, heard_alone, logged, say
 from tiepoint.cli.parse import parse_and_run
 from tiepoint.errors import InputError
 
@@ -46,26 +47,39 @@ LOUDER, QUIETER = ("-v", "--verbose"), ("-q", "--quiet")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this; print would take the other one
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of an encoding without lines and Greek
+    try:
+        return _answer(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        for stream in (sys.stdout, sys.stderr):
+            drop(stream)
+        return 141
+
+
+def _answer(words: list[str]) -> int:
     level = logging.WARNING if {"--json", *QUIETER} & {*words} else logging.INFO
     if {*LOUDER} & {*words}:
         level = logging.DEBUG
     words = [word for word in words if word not in (*LOUDER, *QUIETER)]
     try:
-        with logged(level):
-            code = _run(words)
-            sys.stdout.flush()
-            return code
+        with heard_alone(others=level == logging.DEBUG), logged(level):
+            try:
+                return _run(words)
+            finally:  # also of help, which raises SystemExit
+                _flush()
     except InputError as error:
         return _fail(str(error))
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}: free space, check the path and its rights, and run again")
     except KeyboardInterrupt:
-        print("tiepoint: interrupted", file=sys.stderr)
+        say("tiepoint: interrupted")
         return 130
 
 
@@ -112,8 +126,18 @@ def _no_verb(words: Sequence[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"tiepoint: error: {' '.join(message.split())}", file=sys.stderr)
+    message = re.sub(r"\s*\n\s*", " ", message.strip())
+    say(f"tiepoint: error: {message}")
     return 2
+
+
+def _flush() -> None:
+    """Let output that cannot be written raise here: the interpreter, as it ends, would say so by a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop(sys.stdout)
+        raise
 
 
 def _overview(verbs: Sequence[str] | dict[str, tuple[str, str]], group: str = "") -> str:

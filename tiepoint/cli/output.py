@@ -2,11 +2,15 @@
 
 import json as json_lib
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from tiepoint.names import printable
 
 LOG = logging.getLogger("tiepoint")
 Rows = Sequence[Sequence[Any]]
@@ -15,7 +19,23 @@ Table = tuple[str, Sequence[str], Rows] | tuple[str, Sequence[str], Rows, int]  
 
 class _ToStandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        say(self.format(record))
+
+
+def say(text: str) -> None:
+    """Write text to standard error, or nowhere if that takes nothing. Raises BrokenPipeError."""
+    try:
+        print(*map(printable, text.split("\n")), sep="\n", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        drop(sys.stderr)
+
+
+def drop(stream: TextIO) -> None:
+    """Let what is written to a stream from now on, and what waits in it, go nowhere."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -29,6 +49,31 @@ def logged(level: int) -> Iterator[None]:
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(before)
+
+
+@contextmanager
+def heard_alone(others: bool) -> Iterator[None]:
+    """Let standard error hold what this package says, and what libraries print, warn and log only with `others`.
+
+    Libraries in C write to descriptor 2: it leads nowhere meanwhile, and `sys.stderr` writes to a copy of it.
+    """
+    if others:
+        yield
+        return
+    root, nowhere, before = logging.getLogger(), logging.NullHandler(), sys.stderr
+    with ExitStack() as undo, warnings.catch_warnings(action="ignore"), open(os.devnull, "w") as void:
+        root.addHandler(nowhere)  # without a handler logging prints to standard error
+        undo.callback(root.removeHandler, nowhere)
+        with suppress(OSError):  # closed, or replaced by a program that calls this one
+            copy = os.dup(2)
+            undo.callback(os.close, copy)
+            if before.fileno() == 2:
+                before.flush()
+                sys.stderr = open(copy, "w", 1, before.encoding, "backslashreplace", closefd=False)  # noqa: SIM115
+                undo.callback(setattr, sys, "stderr", before)
+            os.dup2(void.fileno(), 2)
+            undo.callback(os.dup2, copy, 2)
+        yield
 
 
 def note(*wrote: Path | str | None, then: str = "") -> None:
@@ -53,12 +98,12 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     console = Console(stderr=True)
     hidden = LOG.level > logging.INFO or not console.is_terminal
     began = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(label, total=None)
 
         def advance(done: int, total: int, text: str = label) -> None:
-            bar.update(task, completed=done, total=total, description=text)
+            bar.update(task, completed=done, total=total, description=printable(text))
 
         yield advance
     LOG.debug("%s: %.2f s", label, time.perf_counter() - began)
@@ -82,20 +127,22 @@ def publish(report: Mapping[str, Any], as_json: bool, tables: Iterable[Table], l
     for table in tables:
         emit_table(*table)
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 def emit_table(title: str, header: Sequence[str], rows: Rows, words: int = 1) -> None:
-    """Print a table on standard output. The first `words` columns align left, the others, of numbers, right."""
+    """Print a table on standard output, in which names are no markup. The first `words` columns align left, the others,
+    of numbers, right.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, show_header=any(header), title_justify="left")
+    table = Table(title=printable(title), show_header=any(header), title_justify="left")
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index < words else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 160  # a pipe or a file has no width of its own
     console.print(table)
@@ -104,4 +151,4 @@ def emit_table(title: str, header: Sequence[str], rows: Rows, words: int = 1) ->
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(value)

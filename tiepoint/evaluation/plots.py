@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
+from tiepoint.names import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,9 +46,9 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
     rates = np.concatenate([curve.fpr for curve in curves]) if curves else np.ones(1)
     least = float(rates[rates > 0].min(initial=0.1)) / 2
     for curve in curves:
-        axes.plot(np.maximum(curve.fpr, least), curve.tpr, label=f"{curve.label}: {100 * curve.fpr95:.2f} %")
+        axes.plot(np.maximum(curve.fpr, least), curve.tpr, label=f"{_label(curve.label)}: {100 * curve.fpr95:.2f} %")
     axes.axhline(0.95, color="grey", linewidth=0.8, linestyle=":")
-    axes.set(xscale="log", xlim=(least, 1), ylim=(0, 1.01), title=title)
+    axes.set(xscale="log", xlim=(least, 1), ylim=(0, 1.01), title=_label(title))
     axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
     axes.grid(alpha=0.3)
     if curves:
@@ -72,10 +73,15 @@ def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str
         axes.errorbar(means, range(len(names)), xerr=spreads, fmt="o", markersize=4, capsize=2)
         axes.set_title(f"{key} (%)", fontsize="small")
         axes.grid(alpha=0.3)
-    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_yticks(range(len(names)), list(map(_label, names)))
     panels[0].invert_yaxis()
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def _label(name: str) -> str:
+    """A name, in which matplotlib would take what stands between two $ for a formula."""
+    return printable(name).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -10,6 +10,7 @@ from tiepoint.errors import InputError
 from tiepoint.evaluation.cross_spectral import CrossScore, read_patches
 from tiepoint.images.data_url import data_url
 from tiepoint.images.pixels import to_uint8
+from tiepoint.names import printable
 from tiepoint.patches import PatchSet
 
 STYLE = """
@@ -32,7 +33,7 @@ def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: 
     """
     if count < 1:
         raise InputError(f"count is {count}: give at least 1")
-    title = escape(f"Worst pairs of {patch_set.directory.resolve().name}")
+    title = escape(printable(f"Worst pairs of {patch_set.directory.resolve().name}"))
     spectra = " left, ".join(patch_set.manifest["spectra"]) + " right"
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -43,7 +44,7 @@ def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: 
         wrong, missed = worst_pairs(score, count)
         labels = score.pairs.labels
         parts += [
-            f"<h2>{escape(name)}</h2>\n<p>Mean {score.figure.upper()} {100 * score.mean:.2f} %.</p>",
+            f"<h2>{escape(printable(name))}</h2>\n<p>Mean {score.figure.upper()} {100 * score.mean:.2f} %.</p>",
             f"<h3>Worst false matches: {len(wrong)} of {int((~labels).sum()):,} non-matches, highest score first</h3>",
             _figures(patch_set, score, wrong),
             f"<h3>Worst misses: {len(missed)} of {int(labels.sum()):,} matches, lowest score first</h3>",
@@ -64,7 +65,7 @@ def _figures(patch_set: PatchSet, score: CrossScore, chosen: NDArray[np.int64]) 
     figures = []
     for index, *pictures in zip(chosen.tolist(), *sides, strict=True):
         images = "".join(f'<img alt="{escape(alt)}" src="{data}">' for alt, data in pictures)
-        lines = "<br>".join(escape(line) for line in _caption(patch_set, score, index))
+        lines = "<br>".join(escape(printable(line)) for line in _caption(patch_set, score, index))
         figures.append(f"<figure>{images}<figcaption>{lines}</figcaption></figure>")
     return '<div class="pairs">\n' + "\n".join(figures) + "\n</div>"
 

@@ -13,6 +13,7 @@ from tiepoint.errors import InputError
 from tiepoint.files import write_text
 from tiepoint.images.data_url import data_url_within
 from tiepoint.images.raster import Raster, as_raster
+from tiepoint.names import printable
 from tiepoint.options import TWO_VIEW_MODELS
 from tiepoint.registration.overlay import MAX_SIDE_PX, outline, reduced, warped
 from tiepoint.registration.result import Registration
@@ -49,9 +50,10 @@ def write_report(
             fault = f"{found} pixels, but what was registered has {needed}"
             raise InputError(f"{raster.name}: {fault}: give the registered images, in the same order")
         levels.append(raster.to_uint8())
-        names.append(raster.name.encode("utf-8", "replace").decode("utf-8"))  # a file's name need not be text
+        names.append(printable(raster.name))
     data = payload(registration, (names[0], names[1]))
-    write_text(path, _page(registration, data, levels, title or " to ".join(Path(name).name or name for name in names)))
+    title = printable(title or " to ".join(Path(name).name or name for name in names))
+    write_text(path, _page(registration, data, levels, title))
 
 
 def _page(registration: Registration, data: dict[str, Any], levels: list[NDArray[np.uint8]], title: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -143,7 +145,6 @@ def test_without_a_verified_pair_the_exit_code_is_1(tmp_path: Path, capfd: pytes
         ("a.png,c.png\na.png\n", "line 2"),
         ("a.png c.png d.png\n", "line 1"),
         ("a.png,a.png\n", "two different image names"),
-        ("a.png,c.png\nc.png,a.png\n", "line 2: 'c.png,a.png': stands there already"),
         ("a.png,no.png\n", "no.png: a pair names it"),
         ("# nothing\n", "holds no pairs"),
     ],
@@ -223,3 +224,43 @@ def test_onnx_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd:
     assert captured.err == ""
     assert main(["export", "onnx", "mine", "--out", str(tmp_path / "mine.txt")]) == 2
     assert "ends in .onnx" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["colmap", "hloc"])
+def test_names_of_images_are_no_markup_and_need_not_be_utf8(
+    verb: str, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = {"colmap": os.fsdecode(b"caf\xe9 \x1b.png"), "hloc": "[b]:x:.png"}
+    for name in ("0.png", names[verb]):
+        shutil.copy(folder / "a.png", tmp_path / name)
+    (tmp_path / "x[").mkdir()
+    (tmp_path / "x[" / "red].png").write_bytes(b"no image")  # x[/red].png
+    out = tmp_path / "out"
+    assert run(verb, tmp_path, "--out", str(out), "--max-keypoints", "60") == 0
+    captured = capfd.readouterr()
+    assert "x[/red].png: truncated or not an image" in " ".join(captured.out.replace(f"{tmp_path}/", "").split())
+    assert "\x1b" not in captured.out + captured.err
+    if verb == "colmap":
+        with closing(sqlite3.connect(out)) as database:
+            found = database.execute("SELECT CAST(name AS BLOB) FROM images ORDER BY image_id").fetchall()
+        assert [os.fsdecode(name) for (name,) in found] == ["0.png", names[verb]]
+    else:
+        assert len(read_features(out / "features.h5", names[verb]).keypoints) == 60
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([b"caf\xe9.png"], r"'caf\udce9.png': hloc reads names as UTF-8: rename the image"),
+        ([b"a/b.png", b"a-b.png"], "hloc cannot tell it from"),
+    ],
+)
+def test_names_that_hloc_cannot_read_are_refused_before_the_work(
+    names: list[bytes], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in [b"0.png", *names]:
+        path = tmp_path / "in" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # no image, which the work would find
+    assert run("hloc", tmp_path / "in", "--out", str(tmp_path / "out")) == 2
+    assert said in capfd.readouterr().err

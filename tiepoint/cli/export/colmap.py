@@ -1,5 +1,6 @@
 """`tiepoint export colmap`: a folder of images as a COLMAP database."""
 
+import shlex
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -35,7 +36,8 @@ def main(
     Args:
         directory: Folder of images, also in subfolders.
         out: Database to write. It must not exist yet.
-        pairs: exhaustive, or a file with two image names a line, separated by a comma or a space.
+        pairs: exhaustive, or a file with two image names a line, separated by a comma, a tab or a space,
+            and possibly scores.
         device: Where the describer computes: auto, cpu, cuda or mps.
     """
     from tiepoint.errors import InputError
@@ -68,5 +70,6 @@ def main(
         "left_out": found.left_out if json else "; ".join(found.left_out.values()) or "none",
     }
     emit(result, json, title="Exported")
-    note(out, then=f"colmap mapper --database_path {out} --image_path {directory} --output_path MODELS")
+    quoted = [shlex.quote(str(path)) for path in (out, directory)]
+    note(out, then=f"colmap mapper --database_path {quoted[0]} --image_path {quoted[1]} --output_path MODELS")
     return 0 if geometries else 1

@@ -32,7 +32,8 @@ def main(
     Args:
         directory: Folder of the images, which may have subfolders.
         out: Folder to write to.
-        pairs: All pairs (exhaustive), or a file with two image names a line, separated by a comma or a space.
+        pairs: All pairs (exhaustive), or a file with two image names a line, separated by a comma, a tab or a space,
+            and possibly scores.
         device: Where the describer computes: auto, cpu, cuda or mps.
     """
     from tiepoint.export.folder import chosen, match_folder, read_pairs
