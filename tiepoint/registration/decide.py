@@ -115,14 +115,14 @@ def doubt(task: Task, decision: Decision, agreeing: Points, proposals: Sequence[
     assert task.pixels is not None
     assert decision.matrix is not None
     evidence, least = decision.evidence, task.options.verdict.min_confidence
-    a, mask, confirmed = task.pixels[0], task.masks[0], evidence.matches
-    if evidence.asked is not None:
+    a, mask, confirmed, dense = task.pixels[0], task.masks[0], evidence.matches, evidence.asked is not None
+    if dense:
         confirmed = MIN_CONFIRMING_MATCHES if evidence.known >= MIN_KNOWN else 0
         if not confirmed:
             a, mask = _laid_over(a, mask, decision.matrix, task.pixels[1].shape)
     score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
     masks = mask, task.masks[1]
-    unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score)
+    unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score, chance=not dense)
     if not unsure:
         return decision
     capped = min(decision.confidence, AMBIGUOUS_CAP)

@@ -38,6 +38,8 @@ def find_ambiguities(
     matches: int,
     masks: Masks = (None, None),
     coarse: float | None = None,
+    *,
+    chance: bool = True,
 ) -> tuple[str, ...]:
     """Why a transform that the structure confirms may be wrong all the same, in words; empty where nothing says so.
 
@@ -47,6 +49,7 @@ def find_ambiguities(
         score: median correlation there, in -1..1.
         matches: keypoint matches that agree; MIN_CONFIRMING_MATCHES of them rule out mirrors and chance.
         masks, coarse: see `mirrored_ratio`.
+        chance: whether agreement in a few windows may be chance, which windows that recognise each other rule out.
     """
     found = []
     strength, period = find_repetition(b, masks[1])
@@ -57,7 +60,7 @@ def find_ambiguities(
     if mirrored_ratio(a, b, masks, coarse) > MAX_MIRRORED_RATIO:
         found.append("the images agree better when one is mirrored: flip it")
     windows = independent_windows(places, b.shape)
-    if windows < MIN_WINDOWS and score < MIN_SCORE_OF_FEW_WINDOWS:
+    if chance and windows < MIN_WINDOWS and score < MIN_SCORE_OF_FEW_WINDOWS:
         few = f"the images agree in {windows:.0f} windows with a correlation of {score:.2f}"
         found.append(f"{few}: chance gives as much")
     return tuple(found)
