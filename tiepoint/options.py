@@ -23,6 +23,7 @@ RatioRule = Literal["snn", "fginn"]
 WarpKind = Literal["thin-plate", "piecewise"]
 Large = Literal["auto", "always", "never"]
 Band = int | str | None
+Nodata = float | None  # the grey value of pixels without data
 Camera = tuple[float, float, float, float]  # focal lengths fx, fy and principal point cx, cy, in pixels
 TWO_VIEW_MODELS: tuple[TwoViewModel, ...] = get_args(TwoViewModel)
 MIN_CORRESPONDENCES = 4  # that a homography needs
@@ -189,6 +190,9 @@ class Reading:
     the mean is taken."""
     band_b: Band = None
     """Band of b to take."""
+    nodata: float | tuple[Nodata, Nodata] | None = None
+    """Grey value, as stored, of pixels without data, beside what the files say: of both images, or one of a and one of
+    b, such as 0 None. Of colours and of several bands, all have it."""
     large: Large = "auto"
     """Whether image files are read in windows, registered at a reduced size first and refined at full size. auto does
     so where either has more than 16 million pixels and the other options allow it."""
@@ -201,8 +205,19 @@ class Reading:
         for name, band in (("band_a", self.band_a), ("band_b", self.band_b)):
             _check(band is None or isinstance(band, int | str), f"{name} is {band!r}: give a number or a name")
         _check_choice("large", self.large, Large)
+        pair = self.nodata if isinstance(self.nodata, tuple) else (self.nodata, self.nodata)
+        numbers = all(value is None or (isinstance(value, float | int) and math.isfinite(value)) for value in pair)
+        _check(
+            len(pair) == 2 and numbers,
+            f"nodata is {self.nodata!r}: give a finite number, or one or None for each of a and b",
+        )
         _check(self.tile >= 1, f"tile is {self.tile}: give a positive number of pixels")
         _check(self.overview >= MIN_OVERVIEW_PX, f"overview is {self.overview}: give at least {MIN_OVERVIEW_PX} px")
+
+    @property
+    def nodata_values(self) -> tuple[Nodata, Nodata]:
+        """The value of pixels without data in a and in b."""
+        return self.nodata if isinstance(self.nodata, tuple) else (self.nodata, self.nodata)
 
 
 @dataclass(frozen=True)

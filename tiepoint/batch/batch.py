@@ -160,9 +160,10 @@ class _Job:
         if windows:
             views: tuple[Input, Input] = (pair.a, pair.b)
         else:
-            first = self.cache.view(pair.a, contents[0], options.reading.band_a)
-            second = self.cache.view(pair.b, contents[1], options.reading.band_b)
-            views, options = (first, second), override(options, {"band_a": None, "band_b": None})
+            reading = options.reading
+            first = self.cache.view(pair.a, contents[0], reading.band_a, reading.nodata_values[0])
+            second = self.cache.view(pair.b, contents[1], reading.band_b, reading.nodata_values[1])
+            views, options = (first, second), override(options, {"band_a": None, "band_b": None, "nodata": None})
         found = register(*views, settings.describer, options, relater=settings.relater)
         result = {
             "name": pair.name, "a": str(pair.a), "b": str(pair.b), "seconds": round(time.perf_counter() - start, 3),

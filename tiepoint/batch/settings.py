@@ -70,7 +70,7 @@ def _try(describer: Describer, relater: LearnedRelater | None, options: Options)
             return
         raise
     try:
-        alone = override(options, {"large": "never", "band_a": None, "band_b": None})
+        alone = override(options, {"large": "never", "band_a": None, "band_b": None, "nodata": None})
         register(given, given, describer, alone, relater=relater)
     except InputError:
         raise

@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, note, progress_bar
-from tiepoint.options import Detection, Matching
+from tiepoint.options import Detection, Matching, Nodata, Reading
 
 EXAMPLES = {
     "left.png right.png --out out/matches": "Match two images and draw the matches.",
@@ -22,6 +22,7 @@ def main(
     describer: str = "sdgmnet",
     relater: str | None = None,
     json: bool = False,
+    nodata: float | tuple[Nodata, Nodata] | None = None,
     device: str = "auto",
     matching: Matching = Matching(),
     detection: Detection = Detection(),
@@ -36,6 +37,8 @@ def main(
         out: Folder for result.json and matches.png. Without it nothing is written.
         relater: Name or path of a relater, which chooses among the nearest and gives each match its probability.
         json: Print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match.
+        nodata: Grey value, as stored, of pixels without data, beside what the files say: of both images, or one of A
+            and one of B, such as 0 None.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image
@@ -45,7 +48,8 @@ def main(
 
     with locked(out):
         # The pixels that are matched are those that the picture shows: upright, and grey where they have many bands.
-        rasters = read_image(a), read_image(b)
+        marks = Reading(nodata=nodata).nodata_values
+        rasters = read_image(a, nodata=marks[0]), read_image(b, nodata=marks[1])
         with progress_bar("matching") as advance:
             found = match(*rasters, describer, detection, matching, relater=relater, device=device, progress=advance)
         result = {"a": str(a), "b": str(b), **found.to_json()}

@@ -46,7 +46,7 @@ def write_warped(
     if registration.transform is None:
         registration.map([])  # says why
         return
-    with open_image(image) as reader:
+    with open_image(image, nodata=registration.a.nodata) as reader:
         if reader.shape[::-1] != registration.a.size:
             size = "x".join(map(str, registration.a.size))
             raise InputError(f"{image}: is not of the size of what was registered, {size}: give image a")

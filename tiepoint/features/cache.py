@@ -15,7 +15,7 @@ from tiepoint.features.view import View
 from tiepoint.files import atomic_file, named
 from tiepoint.images.header import opened
 from tiepoint.models.describer import Describer, sees_upright
-from tiepoint.options import Band, Detection
+from tiepoint.options import Band, Detection, Nodata
 
 ARRAYS = ("frames", "descriptors", "responses")
 
@@ -33,16 +33,16 @@ class FeatureCache:
         self.key = digest(json.dumps(key, sort_keys=True).encode())
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def view(self, path: Path, content: str, band: Band = None) -> View:
+    def view(self, path: Path, content: str, band: Band = None, nodata: Nodata = None) -> View:
         """The described image at `path`, whose file has the digest `content`. Raises InputError, as `describe`.
 
         For a describer of upright patches it is not described yet: how its patches are rotated depends on the other
         image of a pair, so that there is nothing to keep.
         """
-        view = View.of(path, str(path), band)
+        view = View.of(path, str(path), band, nodata)
         if sees_upright(self.model) or self.detection.detector == "dense":
             return view
-        name = digest(json.dumps([self.key, content, band]).encode())[:32]
+        name = digest(json.dumps([self.key, content, band, nodata]).encode())[:32]
         with self._locks[name]:  # a second pair with this image waits until it is described
             kept = self._read(name)
             if kept is None:

@@ -18,7 +18,7 @@ from tiepoint.images.pixels import to_unit
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer
-from tiepoint.options import Band, Detection, override
+from tiepoint.options import Band, Detection, Nodata, override
 from tiepoint.types import Image
 
 PATCH = 64
@@ -63,6 +63,7 @@ def describe(
     detection: Detection | None = None,
     *,
     band: Band = None,
+    nodata: Nodata = None,
     rotation: ArrayLike | None = None,
     name: str = "image",
     device: str | torch.device = "auto",
@@ -80,6 +81,7 @@ def describe(
         describer: a name or path, as `tiepoint.load` takes, or a loaded one.
         detection: the defaults of `tiepoint.options.Detection` without it.
         band: of the image, by its number from 1 or by its name; see `read_image` for the default.
+        nodata: grey value of pixels that are not valid, beside what the image says.
         rotation: (2, 2), for describers of upright patches: how this image is rotated and scaled against the one that
             it will be matched with. Their patches are cut with it; without it they are not rotated.
         name: what errors call an image given as an array.
@@ -90,7 +92,7 @@ def describe(
     unknown option; `affine` for a describer of upright patches.
     """
     detection = override(detection or Detection(), flat)
-    raster = as_raster(image, name, band)
+    raster = as_raster(image, name, band, nodata)
     grey, name = raster.pixels, raster.name
     height, width = grey.shape
     if min(grey.shape) < MIN_SIDE_PX:

@@ -12,7 +12,7 @@ from tiepoint.features.describe import Features, describe
 from tiepoint.images.geo import Geo
 from tiepoint.images.raster import Raster, as_raster
 from tiepoint.models.describer import Describer
-from tiepoint.options import Band, Detection
+from tiepoint.options import Band, Detection, Nodata
 from tiepoint.types import Image
 
 MIN_STRUCTURE_PX = 192  # a side, to hold a window and its search
@@ -29,33 +29,37 @@ class ViewInfo:
     geo: Geo | None = None
     keypoints: int = 0
     factor: int = 1  # by which the image was reduced to be registered first; 1 for an image held whole
+    nodata: Nodata = None  # the value of pixels that were taken as not valid, beside what the file says
 
 
 @dataclass(frozen=True)
 class View:
-    """One image: its raster, its features, or both; `name`, `source` and `band` as of `ViewInfo`."""
+    """One image: its raster, its features, or both; `name`, `source`, `band` and `nodata` as of `ViewInfo`."""
 
     raster: Raster | None  # None where only features are at hand
     features: Features | None = None  # None before it is described
     name: str = "image"
     source: Path | None = None
     band: Band = None
+    nodata: Nodata = None
 
     @classmethod
-    def of(cls, image: Image | Raster | Features | View, name: str, band: Band = None) -> View:
+    def of(cls, image: Image | Raster | Features | View, name: str, band: Band = None, nodata: Nodata = None) -> View:
         """The view of an image in any form that users have it in.
 
         Raises InputError for an unusable image, an unknown band, or a band of an image whose band was chosen before.
         """
         if isinstance(image, View | Raster | Features) and band is not None:
             raise InputError(f"{name}: its band was chosen when it was read: leave out band {band!r}")
+        if isinstance(image, View | Raster | Features) and nodata is not None:
+            raise InputError(f"{name}: is read already: leave out nodata {nodata:g}, or give it then")
         if isinstance(image, View):
             return image
         if isinstance(image, Features):
             return cls(None, image, name)
         source = Path(image) if isinstance(image, str | Path) else None
-        raster = as_raster(image, name, band)
-        return cls(raster, None, raster.name, source, band)
+        raster = as_raster(image, name, band, nodata)
+        return cls(raster, None, raster.name, source, band, nodata)
 
     def described(self, describer: Describer, detection: Detection, rotation: ArrayLike | None = None) -> View:
         """The view with its features, which are computed where it has none; see `describe`."""
@@ -91,4 +95,4 @@ class View:
     def info(self) -> ViewInfo:
         """What a result keeps of it."""
         geo = self.known.geo if self.raster is None else self.raster.geo
-        return ViewInfo(self.name, self.size, self.source, self.band, geo, len(self.known))
+        return ViewInfo(self.name, self.size, self.source, self.band, geo, len(self.known), nodata=self.nodata)

@@ -6,6 +6,7 @@ trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or b
 """
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from typing import Any, BinaryIO, Literal
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.images.tiff import SIGNATURES, Damaged, Tiff, read_tags
+from tiepoint.images import boxes
+from tiepoint.images.tiff import SIGNATURES, WHITE, Damaged, Tiff, read_tags
 
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -28,30 +30,39 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     return turned[..., :: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
 
 
-Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "other"]
+Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "webp", "avif", "pnm", "raw", "other"]
 MAX_PIXELS = 2**29
 VARIABLE = "TIEPOINT_MAX_PIXELS"
 MAX_OPENCV_PIXELS, MAX_OPENCV_SIDE_PX = 2**30, 2**20  # of OpenCV's own readers
 PNG, JP2, CODESTREAM = b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 MAX_BOXES_BYTES = 1 << 16  # of a JPEG 2000 file, within which the box of its size must stand
 EXIF = b"Exif\0\0"
+RAW = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILM", b"FOVb", b"\0MRM")  # Panasonic, Olympus, Fuji, Sigma, Minolta
 
 
 @dataclass(frozen=True)
 class Header:
-    """Kind of an image file, size as stored (0 x 0 if unknown), EXIF orientation (1 to 8), and the tags of a TIFF."""
+    """Kind of an image file, size as stored (0 x 0 if unknown), EXIF orientation (1 to 8), and the tags of a TIFF.
+
+    `transparent` is the grey value of a PNG, as decoded, that stands for no pixel; `levels` how many grey values a
+    portable map counts, 0 for other files. What a camera's raw file holds is unknown.
+    """
 
     kind: Kind
     width: int = 0
     height: int = 0
     orientation: int = 1
     tiff: Tiff | None = None
+    transparent: int | None = None
+    levels: int = 0
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BufferedReader]:
     """Open a file to read it; raises InputError for one that is missing, a folder or unreadable."""
     try:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise InputError(f"{path}: is a pipe or a device, which is read but once: save it as a file first")
         with Path(path).open("rb") as file:
             yield file
     except FileNotFoundError:
@@ -73,17 +84,24 @@ def inspect(file: BinaryIO, name: str | Path) -> Header:
         raise InputError(f"{name}: is empty: copy it again")
     try:
         if head.startswith(SIGNATURES):
-            tags = read_tags(file)
-            return Header("tiff", tags.width, tags.height, tags.orientation, tags)
+            return _tiff(read_tags(file), name)
         if head.startswith(PNG):
             return _png(file, head)
         if head.startswith(b"\xff\xd8\xff"):
             return _jpeg(file)
+        if head.startswith((JP2, CODESTREAM)):
+            return _jpeg2000(file)
+        if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            width, height, exif = boxes.webp(file)
+            return Header("webp", width, height, _exif_orientation(exif.removeprefix(EXIF)))
+        if head[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1"):
+            return Header("avif", *boxes.avif(file))
     except Damaged:
         raise InputError(f"{name}: is truncated or damaged: copy it again") from None
-    if head.startswith((JP2, CODESTREAM)):
-        file.seek(0)
-        return _jpeg2000(file.read(MAX_BOXES_BYTES))
+    if head.startswith(RAW) or head[4:12] == b"ftypcrx ":
+        return Header("raw")
+    if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3].isspace():
+        return _portable(file, name)
     if head.startswith(b"BM") and len(head) >= 26:
         width, height = struct.unpack_from("<2H" if head[14:18] == b"\x0c\0\0\0" else "<2i", head, 18)
         return Header("bmp", abs(width), abs(height))
@@ -125,18 +143,43 @@ def complete(data: bytes) -> bool:
     return _jpeg_ends(data) if data.startswith(b"\xff\xd8\xff") else True
 
 
+def _tiff(tags: Tiff, name: str | Path) -> Header:
+    if tags.raw:
+        return Header("raw")
+    if tags.larger:
+        raise InputError(
+            f"{name}: a later page is larger than the first, and none is marked as a preview: save one alone"
+        )
+    if tags.photometric == WHITE and tags.dtype not in ("uint8", "uint16"):
+        raise InputError(f"{name}: zero is white, of numbers that are {tags.dtype}: convert it to zero as black")
+    return Header("tiff", tags.width, tags.height, tags.orientation, tags)
+
+
+def _portable(file: BinaryIO, name: str | Path) -> Header:
+    """A portable bit map (P1, P4), grey map (P2, P5) or pixel map (P3, P6): width, height and largest value."""
+    file.seek(0)
+    words = re.sub(rb"#[^\n]*", b"", file.read(MAX_BOXES_BYTES)).split(maxsplit=4)
+    if words[0] == b"P7":
+        raise InputError(f"{name}: is a portable arbitrary map: convert it to a PNG or a TIFF")
+    if not all(word.isdigit() for word in words[1:3]) or len(words) < 4:
+        raise InputError(f"{name}: is truncated or damaged: copy it again")
+    largest = int(words[3]) if words[0] not in (b"P1", b"P4") and words[3].isdigit() else 255
+    return Header("pnm", int(words[1]), int(words[2]), levels=largest + 1)
+
+
 def _png(file: BinaryIO, head: bytes) -> Header:
-    if len(head) < 24:
+    if len(head) < 26:
         raise Damaged
-    orientation, at = 1, 8
+    orientation, transparent, at = 1, None, 8
     while len(start := _bytes(file, at, 8)) == 8 and start[4:] != b"IEND":
         length = int.from_bytes(start[:4], "big")
         if start[4:] == b"eXIf":
             orientation = _exif_orientation(file.read(length))
-            break
+        elif start[4:] == b"tRNS" and length == 2 and head[25] == 0:  # of grey; OpenCV knows that of colours
+            transparent = int.from_bytes(file.read(2), "big") * (255 // (2 ** head[24] - 1) if head[24] < 8 else 1)
         at += 12 + length
     width, height = struct.unpack_from(">2I", head, 16)
-    return Header("png", width, height, orientation)
+    return Header("png", width, height, orientation, transparent=transparent)
 
 
 def _jpeg(file: BinaryIO) -> Header:
@@ -179,14 +222,18 @@ def _exif_orientation(data: bytes) -> int:
     return 1
 
 
-def _jpeg2000(data: bytes) -> Header:
+def _jpeg2000(file: BinaryIO) -> Header:
+    data = _bytes(file, 0, MAX_BOXES_BYTES)
     if data.startswith(CODESTREAM):
         x, y, left, top = (int.from_bytes(data[a : a + 4], "big") for a in (8, 12, 16, 20))
         return Header("jp2", max(x - left, 0), max(y - top, 0))
     at = data.find(b"ihdr") + 4
     if at < 4:
         return Header("jp2")
-    return Header("jp2", int.from_bytes(data[at + 4 : at + 8], "big"), int.from_bytes(data[at : at + 4], "big"))
+    orientation = _exif_orientation(boxes.jpeg2000_exif(file).removeprefix(EXIF))
+    return Header(
+        "jp2", int.from_bytes(data[at + 4 : at + 8], "big"), int.from_bytes(data[at : at + 4], "big"), orientation
+    )
 
 
 def _png_ends(data: bytes) -> bool:

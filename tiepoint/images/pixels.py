@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_file
 from tiepoint.images.header import Header, check_opencv, check_size, complete, inspect
+from tiepoint.images.tiff import WHITE
 
 DTYPES = (np.uint8, np.uint16, np.float32)
 PERCENTILES = (0.1, 99.9)
@@ -29,6 +30,8 @@ def decode(data: NDArray[np.uint8], path: str | Path, max_pixels: int | None = N
 
 def decode_as(header: Header, data: NDArray[np.uint8], path: str | Path) -> NDArray[Any]:
     """`decode`, for callers who have inspected the header and checked the size."""
+    if header.kind == "raw":
+        raise InputError(f"{path}: is a camera's raw file: develop it to a TIFF")
     check_opencv(header, path)
     if header.kind in ("png", "jpeg") and not complete(data.tobytes()):
         raise InputError(f"{path}: is truncated or damaged: copy it again")
@@ -41,6 +44,10 @@ def decode_as(header: Header, data: NDArray[np.uint8], path: str | Path) -> NDAr
         cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise InputError(f"{path}: truncated or not an image that OpenCV reads (PNG, JPEG, TIFF ...)")
+    if header.tiff is not None and header.tiff.photometric == WHITE and image.dtype == np.uint16:
+        image = 65535 - image  # OpenCV turns 8 bits alone
+    if 1 < header.levels < 256:  # a portable map counts up to what it says
+        image = np.rint(image * (255 / (header.levels - 1))).clip(0, 255).astype(np.uint8)
     return np.asarray(image)
 
 
@@ -97,6 +104,8 @@ def _as_stored(data: NDArray[np.uint8], header: Header, path: str | Path) -> NDA
     if tags.dtype not in ("uint8", "uint16", "float32", "float64"):
         raise InputError(f"{path}: grey values are {tags.dtype or 'of no usual type'}: give uint8, uint16 or float32")
     if not tags.plain:
+        if not tags.first:
+            raise InputError(f"{path}: its first picture is a preview: save the image alone")
         apart = " stored apart" if tags.planar else ""
         raise InputError(f"{path}: has {tags.bands} bands{apart}: give a grey or a colour image, its bands interleaved")
     if tags.orientation_at is None:

@@ -1,12 +1,13 @@
 """Images as users have them, as one grey with a mask: any depth, any number of bands, whole or in windows.
 
 TIFF and JPEG 2000 are read through rasterio where it is installed (the extra `geo`), and only then have a georeference.
-Without it, and all other formats, through OpenCV; what OpenCV cannot read or would misread is refused.
+Without it, and all other formats, through OpenCV, and raw files of cameras through rawpy (the extra `raw`); what these
+cannot read or would misread is refused.
 """
 
 import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
+from tiepoint.images.foreign import RGB, as_source
 from tiepoint.images.gdal_source import GdalSource
 from tiepoint.images.geo import Geo
 from tiepoint.images.header import Header, check_size, inspect, opened, upright
 from tiepoint.images.pixels import decode_as, to_uint8, value_range
+from tiepoint.images.raw import develop
 from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step, to_depth
+from tiepoint.images.tiff import WHITE
 from tiepoint.images.window import Window
-from tiepoint.types import Mask, Planes
+from tiepoint.types import Image, Mask, Planes
 
 LOG = logging.getLogger(__name__)
-RGB: tuple[str, ...] = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ class Reader:
 
 
 def read_image(
-    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None
-) -> Raster:
+    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None,
+    nodata: float | None = None,
+) -> Raster:  # fmt: skip
     """Read an image as one grey with the mask of its valid pixels.
 
     By default a colour image becomes its luma, an image of one band stays as it is, and any other becomes the mean of
@@ -108,11 +112,12 @@ def read_image(
         orient: turn the image upright by its EXIF orientation; coordinates are then those of the upright image. An
             image with a georeference lies as its georeference says and is never turned.
         max_pixels: refuse larger images before they are decoded; None for the limit of `tiepoint.images.header`.
+        nodata: grey value, as stored, of pixels that are not valid, beside what the file says; of colours all of them.
 
     Raises InputError for a file that is missing, empty, truncated, damaged, too large or no image, an unknown band, no
     valid pixel, or one that needs rasterio where it is not installed.
     """
-    with _open(path, band, orient, max_pixels, whole=True) as reader:
+    with _open(path, band, orient, max_pixels, nodata, whole=True) as reader:
         raster = reader.read()
         LOG.debug("read %s: %s, %s", path, raster.pixels.shape, raster.pixels.dtype)
         return raster
@@ -128,7 +133,7 @@ def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, f
 
     Raises InputError, see `read_image`, and for an image with nodata, transparent or NaN pixels.
     """
-    with _open(path, None, orient, None, whole=True) as reader:
+    with _open(path, None, orient, None, None, whole=True) as reader:
         raster = reader.read()
         colours = reader.source.colours if color else None
         if raster.mask is not None:
@@ -142,28 +147,38 @@ def read_planes(path: str | Path, *, color: bool = False, orient: bool = True, f
 
 
 def open_image(
-    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None
-) -> Reader:
+    path: str | Path, band: int | str | None = None, *, orient: bool = True, max_pixels: int | None = None,
+    nodata: float | None = None,
+) -> Reader:  # fmt: skip
     """Open an image to read it in windows; see `read_image` for the arguments and errors.
 
     Memory is bounded by the window for TIFF and JPEG 2000 with rasterio, unless an orientation must be undone. Other
     files are decoded as a whole and held, so the limit of pixels is checked here.
     """
-    return _open(path, band, orient, max_pixels, whole=False)
+    return _open(path, band, orient, max_pixels, nodata, whole=False)
 
 
-def _open(path: str | Path, band: int | str | None, orient: bool, max_pixels: int | None, whole: bool) -> Reader:
+def _open(
+    path: str | Path, band: int | str | None, orient: bool, max_pixels: int | None, nodata: float | None, whole: bool
+) -> Reader:
+    marked = () if nodata is None else (nodata,)
     with opened(path) as file:
         header = inspect(file, path)
         tags = header.tiff
         windowed = header.kind in ("tiff", "jp2") and _has_rasterio()
         if whole or not windowed:
             check_size(header.width, header.height, path, max_pixels)
-        if windowed or (tags is not None and not (tags.plain and tags.pages == 1)):
+        if windowed or (tags is not None and not (tags.plain and len(tags.pages) == 1)):
             source: BandSource = GdalSource(path, header, max_pixels)
+            source.nodata = marked
+        elif header.kind == "raw":
+            image, turned = develop(path, max_pixels)
+            header = replace(header, orientation=turned)
+            source = ArraySource(str(path), image.transpose(2, 0, 1), RGB, (0, 1, 2), nodata=marked)
         else:
             file.seek(0)
-            source = _decoded(decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path), header, path)
+            image = decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path)
+            source = _decoded(image, header, path, marked)
     try:
         located = source.geo is not None or (tags is not None and tags.georeferenced)
         orientation = header.orientation if orient and not located else 1
@@ -176,34 +191,32 @@ def _open(path: str | Path, band: int | str | None, orient: bool, max_pixels: in
         raise
 
 
-def as_raster(image: str | Path | NDArray[Any] | Raster, name: str = "image", band: int | str | None = None) -> Raster:
-    """An image given as a path, an array or a raster, as a raster.
+def as_raster(
+    image: Image | Raster, name: str = "image", band: int | str | None = None, nodata: float | None = None
+) -> Raster:
+    """An image given as a path, a raster, an array, or as other libraries hold it, as a raster.
 
-    Arrays are (H, W) or (C, H, W) of real numbers, three bands being RGB; NaN, infinity and what a masked array masks
-    are not valid. Raises InputError.
+    Arrays are (H, W) or (C, H, W) of real numbers, three bands being RGB; NaN, infinity, `nodata` and what a masked
+    array masks are not valid. See `tiepoint.images.foreign.as_source` for images of PIL and tensors. A raster stays as
+    it is. Raises InputError.
     """
     if isinstance(image, Raster):
         return image
     if isinstance(image, str | Path):
-        return read_image(image, band)
-    array = np.asanyarray(image)
-    planes = array[None] if array.ndim == 2 else array
-    if planes.ndim != 3 or 0 in planes.shape or planes.shape[2] <= 4 < min(planes.shape[:2]):
-        raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
-    mask = None
-    if isinstance(planes, np.ma.MaskedArray):
-        mask = ~np.asarray(np.ma.getmaskarray(planes).all(axis=0))
-        planes = planes.data
-    colour = len(planes) == 3
-    bands = RGB if colour else tuple(str(i) for i in range(1, len(planes) + 1))
-    source = ArraySource(name, planes, bands, (0, 1, 2) if colour else None, mask)
-    return Reader(source, band, max_pixels=planes.size).read()
+        return read_image(image, band, nodata=nodata)
+    source = as_source(image, name, () if nodata is None else (nodata,))
+    return Reader(source, band, max_pixels=source.planes.size).read()
 
 
-def _decoded(image: NDArray[Any], header: Header, path: str | Path) -> ArraySource:
+def _decoded(image: NDArray[Any], header: Header, path: str | Path, nodata: tuple[float, ...]) -> ArraySource:
     """What OpenCV decoded: (H, W) or (H, W, 3 or 4) in BGR order. The fourth band of a TIFF may be no alpha."""
     tags = header.tiff
-    nodata = tags.nodata if tags is not None else None
+    if tags is not None and tags.nodata is not None:
+        nodata = (*nodata, tags.nodata)
+    if tags is not None and tags.photometric == WHITE:
+        nodata = tuple(np.iinfo(image.dtype).max - value for value in nodata)
+    if header.transparent is not None:
+        nodata = (*nodata, header.transparent)
     if image.ndim == 2:
         return ArraySource(str(path), image[None], ("1",), nodata=nodata)
     if image.shape[2] not in (3, 4):
@@ -220,7 +233,7 @@ def _turned(source: BandSource, orientation: int) -> ArraySource:
     """The source as an array in memory, upright."""
     planes, valid = source.read(range(len(source.bands)), Window.whole(source.shape))
     source.close()
-    mask = None if valid is None else np.ascontiguousarray(upright(np.asarray(valid.any(axis=0)), orientation))
+    mask = None if valid is None else np.ascontiguousarray(upright(valid, orientation))
     planes = np.ascontiguousarray(upright(planes, orientation))
     return ArraySource(source.name, planes, source.bands, source.colours, mask)
 

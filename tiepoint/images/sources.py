@@ -17,13 +17,15 @@ from tiepoint.types import Mask, Planes
 class BandSource(Protocol):
     """Bands of an image that can be read in parts.
 
-    `bands` are names, without an alpha channel; `colours` are the indices of red, green and blue in a colour image.
+    `bands` are names, without an alpha channel; `colours` are the indices of red, green and blue in a colour image;
+    `nodata` are values, as stored, that mark pixels that are not valid, beside what the file says.
     """
 
     name: str
     bands: tuple[str, ...]
     colours: tuple[int, int, int] | None
     geo: Geo | None
+    nodata: tuple[float, ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -41,14 +43,14 @@ class BandSource(Protocol):
 
 @dataclass
 class ArraySource:
-    """Bands (C, H, W) in memory, with the mask (H, W) of valid pixels or None, and the value that marks others."""
+    """Bands (C, H, W) in memory, with the mask (H, W) or (C, H, W) of valid pixels, or None, and values of others."""
 
     name: str
     planes: Planes
     bands: tuple[str, ...]
     colours: tuple[int, int, int] | None = None
     mask: Mask | None = None
-    nodata: float | None = None
+    nodata: tuple[float, ...] = ()
     geo: Geo | None = None
 
     @property
@@ -61,15 +63,23 @@ class ArraySource:
         rows, columns = window.slices
         rows, columns = slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step)
         planes = np.stack([self.planes[band, rows, columns] for band in bands])
-        valid = None if self.mask is None else np.broadcast_to(self.mask[rows, columns], planes.shape)
-        if self.nodata is not None and not np.isnan(self.nodata):  # NaN is never valid
-            with np.errstate(over="ignore"):
-                held = planes != np.float32(self.nodata) if planes.dtype == np.float32 else planes != self.nodata
-            valid = held if valid is None else valid & held
-        return planes, valid
+        valid = self.mask
+        if valid is not None:
+            valid = np.broadcast_to(valid, self.planes.shape)[list(bands), rows, columns]
+        return planes, without_values(planes, valid, self.nodata)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def without_values(planes: Planes, valid: Mask | None, nodata: Sequence[float]) -> Mask | None:
+    """Where bands are valid, see `BandSource.read`, and hold none of some values. NaN is never valid."""
+    for value in nodata:
+        if not np.isnan(value):
+            with np.errstate(over="ignore"):
+                held = planes != np.float32(value) if planes.dtype == np.float32 else planes != value
+            valid = held if valid is None else valid & held
+    return valid
 
 
 @dataclass(frozen=True)

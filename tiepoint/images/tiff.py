@@ -1,5 +1,6 @@
 """The tags of a TIFF that decide who may read it: read without decoding it (TIFF 6.0, BigTIFF, GDAL's nodata tag)."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -11,13 +12,29 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_DIRECTORIES = 4096  # pages, overviews and masks
 NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS = 254, 256, 257, 258, 262, 274, 277
-PLANAR, EXTRA, FORMAT, NODATA = 284, 338, 339, 42113
+SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS = 254, 255, 256, 257, 258, 262, 274, 277
+PLANAR, INNER, EXTRA, FORMAT, NODATA = 284, 330, 338, 339, 42113  # INNER: directories within one, as cameras have them
 EXTENTS = ((273, 279), (324, 325))  # offsets and byte counts of strips and of tiles
 GEO = (33550, 33922, 34264, 34735)  # pixel scale, tie points, matrix, keys
-WANTED = {SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, BANDS, PLANAR, EXTRA, FORMAT, NODATA}
+WANTED = {
+    SUBFILE,
+    OLD_SUBFILE,
+    WIDTH,
+    HEIGHT,
+    BITS,
+    PHOTOMETRIC,
+    ORIENTATION,
+    BANDS,
+    PLANAR,
+    INNER,
+    EXTRA,
+    FORMAT,
+    NODATA,
+}
 WANTED |= {tag for pair in EXTENTS for tag in pair}
-BLACK, RGB, PALETTE, YCBCR = (0, 1), 2, 3, 6
+WHITE, GREYS, RGB, PALETTE, YCBCR = 0, (0, 1), 2, 3, 6
+SENSOR = (32803, 34892)  # a mosaic of colours, and what a sensor counted
+CANON = b"CR\2\0"  # at byte 8 of its raw files
 
 
 class Damaged(Exception):
@@ -26,18 +43,22 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Tiff:
-    """What the first directory says."""
+    """What the directory of the image says: the first that is neither a preview, an overview nor a mask."""
 
     width: int
     height: int
     bands: int  # samples of a pixel, alpha included
+    bits: int  # of a sample
     dtype: str  # numpy's name of a sample's type, uint8 for fewer bits; "" for one that numpy does not have
     photometric: int  # TIFF's number: 0 and 1 grey, 2 RGB, 3 palette, 6 YCbCr ...
     planar: bool  # the bands are stored apart
     alpha: int  # 0 no alpha band, 1 colours are multiplied by it, 2 they are not
     nodata: float | None  # the value that marks pixels without data
     georeferenced: bool  # has a pixel scale, a matrix or GeoTIFF keys
-    pages: int  # directories of this size that are neither an overview nor a mask
+    pages: tuple[int, ...]  # where the directories of this size that are neither an overview nor a mask lie in the file
+    first: bool  # the image is the first directory, not a later one after a preview
+    larger: int  # directories after it, not marked as previews either, that are larger
+    raw: bool  # holds what a camera's sensor counted, not an image
     orientation: int  # 1 to 8, as in EXIF
     orientation_at: int | None  # where its two bytes lie in the file, None without the tag
     little: bool  # little-endian
@@ -46,10 +67,12 @@ class Tiff:
     @property
     def plain(self) -> bool:
         """Whether OpenCV reads it right. It takes the first of two bands, and mixes bands that are stored apart."""
-        if self.dtype not in ("uint8", "uint16", "float32", "float64"):
+        if self.dtype not in ("uint8", "uint16", "float32", "float64") or not self.first:
+            return False
+        if self.photometric != PALETTE and self.bits not in (1, 8, 16, 32, 64):
             return False
         if self.bands == 1:
-            return self.photometric in BLACK or (self.photometric == PALETTE and self.dtype == "uint8")
+            return self.photometric in GREYS or (self.photometric == PALETTE and self.dtype == "uint8")
         colour = self.photometric == RGB or (self.photometric == YCBCR and self.dtype == "uint8")
         return colour and self.bands in (3, 4) and (not self.planar or (self.dtype == "uint8" and self.bands == 3))
 
@@ -58,38 +81,42 @@ def read_tags(file: BinaryIO) -> Tiff:
     """Read the directories of a TIFF. Raises Damaged also where a strip or tile lies beyond the end of the file."""
     size = file.seek(0, os.SEEK_END)
     order, at, big = _start(file)
-    directories: list[dict[int, _Entry]] = []
-    seen = set[int]()
-    while at and len(directories) < MAX_DIRECTORIES:
-        if at in seen or at >= size:
-            raise Damaged
-        seen.add(at)
-        tags, at = _directory(file, at, size, order, big)
-        _check_extents(tags, size)
-        directories.append(tags)
+    directories = _chain(file, at, size, order, big, set())
     if not directories:
         raise Damaged
-    tags = directories[0]
-    shape = (_number(tags, WIDTH, 0), _number(tags, HEIGHT, 0))
+    candidates = list(directories.items())
+    if INNER in candidates[0][1] and _is_aside(candidates[0][1]):  # a preview, and the image within
+        seen = set(directories)
+        inner = [_chain(file, int(at), size, order, big, seen) for at in candidates[0][1][INNER].numbers]
+        candidates[1:1] = [one for chain in inner for one in chain.items()]
+    full = [one for one in candidates if not _is_aside(one[1])] or candidates[:1]
+    tags = full[0][1]
+    shape = _size(tags)
     if 0 in shape:
         raise Damaged
-    same = [t for t in directories if (_number(t, WIDTH, 0), _number(t, HEIGHT, 0)) == shape]
+    first = candidates[0][1]
     alphas = [int(v) for v in tags[EXTRA].numbers if v in (1, 2)] if EXTRA in tags else []
-    orientation = _number(tags, ORIENTATION, 1)
+    turned = tags if ORIENTATION in tags else first
+    orientation = _number(turned, ORIENTATION, 1)
     return Tiff(
         *shape,
         bands=_number(tags, BANDS, 1),
+        bits=_number(tags, BITS, 1),
         dtype=_dtype(tags),
         photometric=_number(tags, PHOTOMETRIC, 1),
         planar=_number(tags, PLANAR, 1) == 2,
         alpha=alphas[0] if alphas else 0,
         nodata=_nodata(tags),
         georeferenced=any(tag in tags for tag in GEO),
-        pages=sum(_number(t, SUBFILE, 0) & 5 == 0 for t in same),  # bit 0 an overview, bit 2 a mask
+        pages=tuple(at for at, other in full if _size(other) == shape),
+        first=tags is first,
+        larger=sum(math.prod(_size(other)) > math.prod(shape) for _, other in full),
+        raw=_exactly(file, 0, 12, size)[8:] == CANON
+        or any(_number(t, PHOTOMETRIC, 1) in SENSOR for _, t in candidates),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         orientation_at=tags[ORIENTATION].at if ORIENTATION in tags else None,
         little=order == "<",
-        sparse=any((tags[pair[1]].numbers == 0).any() for tags in directories for pair in EXTENTS if pair[1] in tags),
+        sparse=any((t[pair[1]].numbers == 0).any() for _, t in candidates for pair in EXTENTS if pair[1] in t),
     )
 
 
@@ -111,6 +138,19 @@ def _start(file: BinaryIO) -> tuple[str, int, bool]:
         raise Damaged
     kind, where = ("u4", 4) if version == 42 else ("u8", 8)
     return order, int(np.frombuffer(head, order + kind, 1, where)[0]), version == 43
+
+
+def _chain(file: BinaryIO, at: int, size: int, order: str, big: bool, seen: set[int]) -> "dict[int, dict[int, _Entry]]":
+    """The directories from the one at `at` on, each with the place of the next, by their places in the file."""
+    directories = {}
+    while at and len(seen) < MAX_DIRECTORIES:
+        if at in seen or at >= size:
+            raise Damaged
+        seen.add(at)
+        tags, following = _directory(file, at, size, order, big)
+        _check_extents(tags, size)
+        directories[at], at = tags, following
+    return directories
 
 
 def _directory(file: BinaryIO, at: int, size: int, order: str, big: bool) -> tuple[dict[int, _Entry], int]:
@@ -147,6 +187,15 @@ def _exactly(file: BinaryIO, at: int, length: int, size: int) -> bytes:
 
 def _number(tags: dict[int, _Entry], tag: int, default: int) -> int:
     return int(tags[tag].numbers[0]) if tag in tags and len(tags[tag].numbers) else default
+
+
+def _size(tags: dict[int, _Entry]) -> tuple[int, int]:
+    return _number(tags, WIDTH, 0), _number(tags, HEIGHT, 0)
+
+
+def _is_aside(tags: dict[int, _Entry]) -> bool:
+    """Whether a directory is marked as a reduced version of another (bit 0), or as a mask (bit 2)."""
+    return bool(_number(tags, SUBFILE, 0) & 5) or (SUBFILE not in tags and _number(tags, OLD_SUBFILE, 1) == 2)
 
 
 def _check_extents(tags: dict[int, _Entry], size: int) -> None:

@@ -22,7 +22,7 @@ from tiepoint.matching.shortlist import keep_most_probable, shortlist
 from tiepoint.models.describer import Describer, sees_upright
 from tiepoint.models.load import load_describer, load_relater
 from tiepoint.models.relater import LearnedRelater
-from tiepoint.options import Band, Detection, Matching, override
+from tiepoint.options import Band, Detection, Matching, Nodata, override
 from tiepoint.types import Image, Points, Progress
 
 AUTO, ANY = "auto", "sdgmnet-any"
@@ -69,6 +69,7 @@ def match(
     *,
     relater: str | Path | LearnedRelater | None = None,
     bands: tuple[Band, Band] = (None, None),
+    nodata: tuple[Nodata, Nodata] = (None, None),
     device: str | torch.device = "auto",
     progress: Progress | None = None,
     **flat: Any,
@@ -94,6 +95,7 @@ def match(
         describer, relater: a name, a path or a loaded one.
         detection, matching: the defaults of `tiepoint.options` without them.
         bands: band of a and of b to take, see `describe`.
+        nodata: value of pixels of a and of b that are not valid, see `describe`.
         device: where models that are given by name compute: "auto" (cuda, mps or cpu), or a torch device.
         progress: called with the steps done and their number; with a relater, pairs are steps.
         flat: fields of `Detection` and `Matching` by name, which replace those of the objects.
@@ -105,7 +107,7 @@ def match(
     judge = None if relater is None else load_relater(relater, device)
     if judge is not None:
         order_of(judge, matching.spectra)  # before minutes are spent
-    views = View.of(a, "image a", bands[0]), View.of(b, "image b", bands[1])
+    views = View.of(a, "image a", bands[0], nodata[0]), View.of(b, "image b", bands[1], nodata[1])
     keypoints = judge is not None or not suit_windows(*views)
     describer, detection = resolve_auto(describer, detection, keypoints=keypoints)
     first, second, _ = describe_views(*views, describer, detection, matching, device=device, progress=progress)

@@ -14,7 +14,7 @@ from tiepoint.geometry.robust import apply
 from tiepoint.images.downsampled import Downsampled
 from tiepoint.images.header import inspect, opened
 from tiepoint.images.raster import Raster, Reader, as_raster, open_image
-from tiepoint.options import Band
+from tiepoint.options import Band, Nodata
 from tiepoint.options import Registration as Options
 from tiepoint.registration.result import Registration
 from tiepoint.types import Image, Progress
@@ -31,6 +31,7 @@ class ReducedPair(NamedTuple):
     b: Downsampled
     sources: tuple[Path | None, Path | None]
     bands: tuple[Band, Band]
+    nodata: tuple[Nodata, Nodata] = (None, None)
 
     @property
     def is_whole(self) -> bool:
@@ -40,9 +41,10 @@ class ReducedPair(NamedTuple):
     def read(self, steps: tuple[Progress | None, Progress | None] = (None, None)) -> tuple[View, View]:
         """Both images at their reduced size, or as they are where neither is reduced; `steps` is called for each."""
         views = []
-        for image, source, band, step in zip((self.a, self.b), self.sources, self.bands, steps, strict=True):
+        chosen = zip((self.a, self.b), self.sources, self.bands, self.nodata, steps, strict=True)
+        for image, source, band, nodata, step in chosen:
             raster = image.reader.read() if self.is_whole else image.read(progress=step)
-            views.append(View(raster, None, image.reader.name, source, band))
+            views.append(View(raster, None, image.reader.name, source, band, nodata))
         return views[0], views[1]
 
 
@@ -67,17 +69,22 @@ def is_read_in_windows(a: Input, b: Input, options: Options, has_relater: bool) 
 def open_reduced(stack: ExitStack, a: Input, b: Input, options: Options) -> ReducedPair:
     """Both images, reduced to at most `overview` px a side. Those that are opened here are closed with the stack."""
     readers, bands = [], (options.reading.band_a, options.reading.band_b)
-    for image, band in zip((a, b), bands, strict=True):
+    marks = options.reading.nodata_values
+    for image, band, nodata in zip((a, b), bands, marks, strict=True):
         if isinstance(image, Reader) and band is not None:
             raise InputError(f"{image.name}: its band was chosen when it was opened: leave out band {band!r}")
+        if isinstance(image, Reader) and nodata is not None:
+            raise InputError(f"{image.name}: is open already: leave out nodata {nodata:g}, or give it to `open_image`")
         assert isinstance(image, str | Path | Reader)
-        readers.append(image if isinstance(image, Reader) else stack.enter_context(open_image(image, band)))
+        readers.append(
+            image if isinstance(image, Reader) else stack.enter_context(open_image(image, band, nodata=nodata))
+        )
     shapes = [reader.shape for reader in readers]
     factor = -(-max(map(max, shapes)) // options.reading.overview)
     factors = [max(1, min(factor, max(shape) // MIN_REDUCED_PX)) for shape in shapes]
     first, second = (Downsampled(reader, k, options.reading.tile) for reader, k in zip(readers, factors, strict=True))
     source_a, source_b = (None if isinstance(image, Reader) else Path(str(image)) for image in (a, b))
-    return ReducedPair(first, second, (source_a, source_b), bands)
+    return ReducedPair(first, second, (source_a, source_b), bands, marks)
 
 
 def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Registration]:
@@ -91,9 +98,9 @@ def read_for_pictures(registration: Registration) -> tuple[Raster, Raster, Regis
     for view in (registration.a, registration.b):
         if view.source is None:
             raise InputError(f"{view.name}: was no file: give the images themselves")
-        files.append((view.source, view.band))
+        files.append((view.source, view.band, view.nodata))
     if registration.a.factor == registration.b.factor == 1:
-        first, second = (as_raster(path, str(path), band) for path, band in files)
+        first, second = (as_raster(path, str(path), band, nodata) for path, band, nodata in files)
         return first, second, registration
     with ExitStack() as stack:
         pair = open_reduced(stack, files[0][0], files[1][0], registration.options)

@@ -158,7 +158,9 @@ def _views(a: Input, b: Input, options: Options) -> tuple[View, View]:
     """Both images, held whole."""
     assert not isinstance(a, Reader)
     assert not isinstance(b, Reader)
-    return View.of(a, "image a", options.reading.band_a), View.of(b, "image b", options.reading.band_b)
+    reading = options.reading
+    first = View.of(a, "image a", reading.band_a, reading.nodata_values[0])
+    return first, View.of(b, "image b", reading.band_b, reading.nodata_values[1])
 
 
 def _steps(progress: Progress | None, count: int) -> list[Progress | None]:

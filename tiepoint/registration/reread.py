@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tiepoint.errors import InputError
 from tiepoint.features.view import ViewInfo
 from tiepoint.images.downsampled import Downsampled
+from tiepoint.images.foreign import as_source
 from tiepoint.images.raster import Raster, as_raster, open_image
 from tiepoint.images.resample import warp_image
 from tiepoint.images.window import Window
@@ -26,10 +27,10 @@ def read_picture(view: ViewInfo, image: Input | None, longest: int) -> NDArray[n
     """
     given = _given(view, image)
     if not isinstance(given, str | Path):
-        raster = as_raster(given, view.name, view.band)
+        raster = as_raster(given, view.name, view.band, view.nodata)
         _check_size(view, raster.pixels.shape)
         return raster.to_uint8()
-    with open_image(given, view.band) as reader:
+    with open_image(given, view.band, nodata=view.nodata) as reader:
         _check_size(view, reader.shape)
         factor = -(-max(reader.shape) // longest)
         return (reader.read() if factor == 1 else Downsampled(reader, factor).read()).to_uint8()
@@ -39,7 +40,7 @@ def warp_bands(
     view: ViewInfo, image: Input | None, mapping: Mapping, size: tuple[int, int]
 ) -> np.ma.MaskedArray[Any, Any]:
     """All bands of an image on a grid of `size` width and height; see `Registration.warp_image`."""
-    planes, valid = _read_bands(_given(view, image))
+    planes, valid = _read_bands(_given(view, image), view)
     _check_size(view, planes.shape[1:])
     shape = size[::-1]
     rasters = [Raster(plane, None if valid is None else valid[k], (0, 1)) for k, plane in enumerate(planes)]
@@ -52,16 +53,15 @@ def warp_bands(
     return warped if len(bands) > 1 else warped[0]
 
 
-def _read_bands(image: Input) -> tuple[Planes, Mask | None]:
+def _read_bands(image: Input, view: ViewInfo) -> tuple[Planes, Mask | None]:
     """Bands (C, H, W) as stored, upright, and where each is valid (C, H, W)."""
     if isinstance(image, Raster):
         return image.pixels[None], None if image.mask is None else image.mask[None]
     if isinstance(image, str | Path):
-        with open_image(image) as reader:
+        with open_image(image, nodata=view.nodata) as reader:
             return reader.source.read(range(len(reader.bands)), Window.whole(reader.shape))
-    array = np.ma.asanyarray(image)
-    planes = array.reshape(-1, *array.shape[-2:])
-    return planes.data, ~np.ma.getmaskarray(planes) if np.ma.is_masked(planes) else None
+    source = as_source(image, view.name, () if view.nodata is None else (view.nodata,))
+    return source.read(range(len(source.bands)), Window.whole(source.shape))
 
 
 def _given(view: ViewInfo, image: Input | None) -> Input:

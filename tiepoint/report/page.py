@@ -44,7 +44,9 @@ def write_report(
     """
     levels, names = [], []
     for image, name, known in ((a, "image a", registration.a), (b, "image b", registration.b)):
-        raster = as_raster(image, name, known.band)  # the pixels that were registered: turned, of a band, masked
+        raster = as_raster(
+            image, name, known.band, known.nodata
+        )  # the pixels that were registered: turned, of a band, masked
         if (size := raster.pixels.shape[::-1]) != known.size:
             found, needed = ("x".join(map(str, shape)) for shape in (size, known.size))
             fault = f"{found} pixels, but what was registered has {needed}"
