@@ -31,6 +31,8 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "webp", "avif", "pnm", "raw", "other"]
+SPACES = {5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}  # of a TIFF
+GDAL_SPACES = ("CMYK", "YCbCr", "Lab")  # that GDAL turns to RGB, of 8 bits
 MAX_PIXELS = 2**29
 VARIABLE = "TIEPOINT_MAX_PIXELS"
 MAX_OPENCV_PIXELS, MAX_OPENCV_SIDE_PX = 2**30, 2**20  # of OpenCV's own readers
@@ -90,7 +92,7 @@ def inspect(file: BinaryIO, name: str | Path) -> Header:
         if head.startswith(b"\xff\xd8\xff"):
             return _jpeg(file)
         if head.startswith((JP2, CODESTREAM)):
-            return _jpeg2000(file)
+            return _jpeg2000(file, name)
         if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
             width, height, exif = boxes.webp(file)
             return Header("webp", width, height, _exif_orientation(exif.removeprefix(EXIF)))
@@ -152,19 +154,22 @@ def _tiff(tags: Tiff, name: str | Path) -> Header:
         )
     if tags.photometric == WHITE and tags.dtype not in ("uint8", "uint16"):
         raise InputError(f"{name}: zero is white, of numbers that are {tags.dtype}: convert it to zero as black")
+    space = SPACES.get(tags.photometric, "")
+    if space and (tags.dtype != "uint8" or space not in GDAL_SPACES) and (space != "CMYK" or tags.bands == 4):
+        raise InputError(f"{name}: its colours are {space} of {tags.dtype}: convert it to RGB")
     return Header("tiff", tags.width, tags.height, tags.orientation, tags)
 
 
 def _portable(file: BinaryIO, name: str | Path) -> Header:
-    """A portable bit map (P1, P4), grey map (P2, P5) or pixel map (P3, P6): width, height and largest value."""
+    """A portable bit map (P1, P4), grey map (P2, P5) or pixel map (P3, P6): width, height and number of grey values."""
     file.seek(0)
     words = re.sub(rb"#[^\n]*", b"", file.read(MAX_BOXES_BYTES)).split(maxsplit=4)
     if words[0] == b"P7":
         raise InputError(f"{name}: is a portable arbitrary map: convert it to a PNG or a TIFF")
     if not all(word.isdigit() for word in words[1:3]) or len(words) < 4:
         raise InputError(f"{name}: is truncated or damaged: copy it again")
-    largest = int(words[3]) if words[0] not in (b"P1", b"P4") and words[3].isdigit() else 255
-    return Header("pnm", int(words[1]), int(words[2]), levels=largest + 1)
+    counted = words[0] in (b"P5", b"P6") and words[3].isdigit()  # OpenCV spreads those that are text by itself
+    return Header("pnm", int(words[1]), int(words[2]), levels=int(words[3]) + 1 if counted else 0)
 
 
 def _png(file: BinaryIO, head: bytes) -> Header:
@@ -222,11 +227,16 @@ def _exif_orientation(data: bytes) -> int:
     return 1
 
 
-def _jpeg2000(file: BinaryIO) -> Header:
+def _jpeg2000(file: BinaryIO, name: str | Path) -> Header:
     data = _bytes(file, 0, MAX_BOXES_BYTES)
     if data.startswith(CODESTREAM):
         x, y, left, top = (int.from_bytes(data[a : a + 4], "big") for a in (8, 12, 16, 20))
         return Header("jp2", max(x - left, 0), max(y - top, 0))
+    colours = data.find(b"colr") + 4  # a number, or an ICC profile that names the space
+    if colours >= 4 and (
+        data[colours : colours + 7] == b"\1\0\0\0\0\0\x0c" or data[colours + 19 : colours + 23] == b"CMYK"
+    ):
+        raise InputError(f"{name}: its colours are CMYK: convert it to RGB")
     at = data.find(b"ihdr") + 4
     if at < 4:
         return Header("jp2")
