@@ -192,7 +192,7 @@ class Reading:
     """Band of b to take."""
     nodata: float | tuple[Nodata, Nodata] | None = None
     """Grey value, as stored, of pixels without data, beside what the files say: of both images, or one of a and one of
-    b, such as 0 None. Of colours and of several bands, all have it."""
+    b, nan for none, such as 0 nan. Of colours and of several bands, all have it."""
     large: Large = "auto"
     """Whether image files are read in windows, registered at a reduced size first and refined at full size. auto does
     so where either has more than 16 million pixels and the other options allow it."""
@@ -206,11 +206,10 @@ class Reading:
             _check(band is None or isinstance(band, int | str), f"{name} is {band!r}: give a number or a name")
         _check_choice("large", self.large, Large)
         pair = self.nodata if isinstance(self.nodata, tuple) else (self.nodata, self.nodata)
-        numbers = all(value is None or (isinstance(value, float | int) and math.isfinite(value)) for value in pair)
-        _check(
-            len(pair) == 2 and numbers,
-            f"nodata is {self.nodata!r}: give a finite number, or one or None for each of a and b",
-        )
+        numbers = all(value is None or (isinstance(value, float | int) and not math.isinf(value)) for value in pair)
+        _check(len(pair) == 2 and numbers, f"nodata is {self.nodata!r}: give a number, or one for a and one for b")
+        first, second = (None if value is None or math.isnan(value) else value for value in pair)
+        object.__setattr__(self, "nodata", first if first == second else (first, second))
         _check(self.tile >= 1, f"tile is {self.tile}: give a positive number of pixels")
         _check(self.overview >= MIN_OVERVIEW_PX, f"overview is {self.overview}: give at least {MIN_OVERVIEW_PX} px")
 

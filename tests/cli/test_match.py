@@ -46,6 +46,14 @@ def run(folder: Path, capfd: pytest.CaptureFixture[str], *options: str) -> tuple
     return code, captured.out, captured.err
 
 
+def test_pixels_of_a_named_value_have_no_matches(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain, marked = (json.loads(run(folder, capfd, "--json", *more)[1]) for more in ((), ("--nodata", "nan", "255")))
+    assert marked["matches"] < plain["matches"]
+    code, _, err = run(folder, capfd, "--nodata", "inf")
+    assert code == 2
+    assert "nodata is inf: give a number" in err
+
+
 def test_a_relater_adds_the_probability(folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     relater = ("--relater", str(folder / "yes.safetensors"), "--top-k", "1", "--spectra", "sar", "opt")
     code, out, err = run(folder, capfd, *relater, "--json", "--out", str(tmp_path / "out"))

@@ -54,6 +54,8 @@ def test_an_image_is_described_once_for_each_content_and_key(files: Path, tmp_pa
     get(cache(tmp_path / "cache", key=2), files / "a.png")
     assert len(calls) == 3
     assert len(list((tmp_path / "cache").iterdir())) == 3
+    kept.view(files / "a.png", digest_file(files / "a.png"), nodata=0)
+    assert len(calls) == 4
 
 
 @pytest.mark.slow

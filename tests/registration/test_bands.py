@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from tiepoint.geometry.robust import corner_error
 from tiepoint.images.pixels import write_image
 from tiepoint.images.raster import as_raster, read_image
 from tiepoint.registration.register import register
+from tiepoint.registration.result import Registration
 from tiepoint.report import write_report
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -122,3 +124,38 @@ def test_a_band_is_chosen_once(pair: Pair) -> None:
         register(pair[0], describe(pair[1], "rootsift", max_keypoints=50), "rootsift", band_b="red")
     with pytest.raises(InputError, match="image a: has no band 4"):
         register(*(cv2.merge([image] * 3).transpose(2, 0, 1) for image in pair), "rootsift", band_a=4)
+
+
+def test_pixels_of_a_named_value_are_not_valid_wherever_the_image_is_read(pair: Pair, tmp_path: Path) -> None:
+    a = pair[0].clip(1)
+    a[:, :120] = 0  # a collar that no file declares
+    paths = tmp_path / "a.png", tmp_path / "b.png"
+    for path, image in zip(paths, (a, pair[1].clip(1)), strict=True):
+        write_image(path, image)
+    found = register(*paths, "rootsift", nodata=0, refine=False, max_keypoints=800)
+    assert found.accepted
+    assert (found.a.nodata, found.b.nodata) == (0, 0)
+    assert found.matches[:, 0].min() > 120
+    masked = np.ma.masked_equal(a, 0)
+    again = register(masked, pair[1].clip(1), "rootsift", refine=False, max_keypoints=800)
+    np.testing.assert_array_equal(again.matches, found.matches)
+    moved = found.warp_image()
+    np.testing.assert_array_equal(np.ma.getmaskarray(moved), np.ma.getmaskarray(found.warp_image(masked)))
+    unmarked = replace(found, a=replace(found.a, nodata=None)).warp_image()
+    assert np.ma.count_masked(moved) > np.ma.count_masked(unmarked) + 20_000
+    write_report(found, *paths, tmp_path / "out.html")
+    picture = Page((tmp_path / "out.html").read_text(encoding="utf-8")).picture("picture-a")
+    assert picture[:, :100].min() > 50  # the median, as it was compared
+    found.save(tmp_path / "saved.json")
+    assert Registration.load(tmp_path / "saved.json").a.nodata == 0
+    alone = register(*paths, "rootsift", nodata=(0, float("nan")), refine=False, max_keypoints=800)
+    assert (alone.a.nodata, alone.b.nodata) == (0, None)
+
+
+def test_a_value_of_pixels_without_data_is_a_number_and_named_once(pair: Pair) -> None:
+    raster = as_raster(pair[0])
+    with pytest.raises(InputError, match="image a: is read already: leave out nodata 0, or give it then"):
+        register(raster, pair[1], "rootsift", nodata=0)
+    for wrong in (float("inf"), (0,), "0", (1, "x")):
+        with pytest.raises(InputError, match=r"nodata is .*: give a number, or one for a and one for b"):
+            register(*pair, "rootsift", nodata=wrong)

@@ -38,7 +38,7 @@ def main(
         relater: Name or path of a relater, which chooses among the nearest and gives each match its probability.
         json: Print one JSON object, with a row xa, ya, xb, yb, similarity, and with --relater probability, a match.
         nodata: Grey value, as stored, of pixels without data, beside what the files say: of both images, or one of A
-            and one of B, such as 0 None.
+            and one of B, nan for none, such as 0 nan.
     """
     from tiepoint.files import locked, write_json
     from tiepoint.images.pixels import write_image
