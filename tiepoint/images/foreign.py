@@ -29,7 +29,9 @@ def as_source(image: Any, name: str, nodata: tuple[float, ...] = ()) -> ArraySou
             image = image.numpy(force=True)
         array = image if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
     except Exception as error:  # of any library
-        raise InputError(f"{name}: is no array of pixels ({reason(error)}): give (H, W) or bands as (C, H, W)") from None
+        raise InputError(
+            f"{name}: is no array of pixels ({reason(error)}): give (H, W) or bands as (C, H, W)"
+        ) from None
     planes = array[None] if array.ndim == 2 else array
     if planes.ndim != 3 or 0 in planes.shape or planes.shape[2] <= 4 < min(planes.shape[:2]):
         raise InputError(f"{name}: shape {array.shape}: give (H, W) or bands as (C, H, W)")
