@@ -171,6 +171,46 @@ def test_what_libraries_say_by_themselves_is_heard_with_verbose_alone(
     assert capfd.readouterr().err == "heard again\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), r"caf\udce9: is no UTF-8, which"),
+        (MemoryError(), "the memory is full"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes.\nBuy more"),
+            "the memory is full",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB"), "the memory is full"),
+    ],
+)
+def test_what_no_code_can_mend_is_one_line(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiepoint.cli.data import info
+
+    def verb() -> int:
+        """Fail."""
+        raise error
+
+    monkeypatch.setattr(info, "main", verb)
+    assert main(["data", "info"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"tiepoint: error: {said}")
+    assert line.count("\n") == 1
+
+
+def test_an_unexpected_error_is_a_defect_and_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiepoint.cli.data import info
+
+    def verb() -> int:
+        """Fail."""
+        raise RuntimeError("defect")
+
+    monkeypatch.setattr(info, "main", verb)
+    with pytest.raises(RuntimeError, match="defect"):
+        main(["data", "info"])
+
+
 def test_names_in_tables_are_neither_markup_nor_emoji_nor_control_characters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -81,6 +81,10 @@ def _answer(words: list[str]) -> int:
     except KeyboardInterrupt:
         say("tiepoint: interrupted")
         return 130
+    except Exception as error:
+        if not (excuse := _excuse(error)):
+            raise
+        return _fail(excuse)
 
 
 def _run(words: list[str]) -> int:
@@ -129,6 +133,15 @@ def _fail(message: str) -> int:
     message = re.sub(r"\s*\n\s*", " ", message.strip())
     say(f"tiepoint: error: {message}")
     return 2
+
+
+def _excuse(error: Exception) -> str:
+    """What to say of an error of a library that is no fault of this package; nothing of another."""
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{error.object}: is no UTF-8, which a library that is needed here takes alone: rename it"
+    if isinstance(error, MemoryError) or re.search("out of memory|allocate memory|Insufficient memory", str(error)):
+        return "the memory is full: give smaller images, tiles or batches, or close other programs"
+    return ""
 
 
 def _flush() -> None:

@@ -41,11 +41,15 @@ def main(
     """
     import json as json_lib
 
+    from tiepoint.errors import InputError
     from tiepoint.evaluation.registration.calibration import FOLDS, calibrate, measure_cases
     from tiepoint.files import write_json
 
     if cases is not None and cases.is_file():
-        measured = json_lib.loads(cases.read_text(encoding="utf-8"))
+        try:
+            measured = json_lib.loads(cases.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{cases}: is not JSON ({error}): remove it, and the cases are measured again") from None
     else:
         with progress_bar("registering") as advance:
             measured = measure_cases(

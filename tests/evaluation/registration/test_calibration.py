@@ -141,3 +141,9 @@ def test_a_small_warp_is_a_similarity_within_its_limits(seed: int, height: int, 
     centre = np.array([(width - 1) / 2, (height - 1) / 2, 1])
     assert (np.abs((matrix @ centre - centre)[:2]) <= [0.1 * width + 1e-9, 0.1 * height + 1e-9]).all()
     np.testing.assert_array_equal(matrix, small_warp(np.random.default_rng(seed), (height, width)))
+
+
+def test_cases_that_are_no_json_are_one_line(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "cases.json").write_text("{")
+    assert main(["calibrate", str(tmp_path), "--cases", str(tmp_path / "cases.json")]) == 2
+    assert "cases.json: is not JSON" in capsys.readouterr().err

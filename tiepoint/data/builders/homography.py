@@ -4,6 +4,7 @@ Keypoints of image 1 give the reference patches. For each other image and each l
 disturbed, as a detector would err, then carried over by the homography, and a patch is cut there.
 """
 
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -74,7 +75,7 @@ def cut_sequence(
     """The strips of one sequence, name -> patches (n, 65, 65), n at most `count`; see `build_homography`."""
     images, matrices = read_sequence(folder)
     keypoints = from_opencv(sift(images[0], contrast))
-    generator = torch.Generator().manual_seed(seed ^ zlib.crc32(folder.name.encode()))
+    generator = torch.Generator().manual_seed(seed ^ zlib.crc32(os.fsencode(folder.name)))
     frames = {"ref": keypoints}
     for letter, level in NOISES.items():
         for target in TARGETS:

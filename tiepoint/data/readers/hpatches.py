@@ -153,7 +153,7 @@ def read_split(path: str | Path, split: str, part: str) -> list[str]:
     `path` is the splits.json of hpatches-benchmark, or a file of the same form. Raises InputError.
     """
     try:
-        splits: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        splits: Any = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
