@@ -21,7 +21,7 @@ def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     with atomic_file(target) as temporary:
         temporary.write_text("two, α\n", encoding="utf-8")
         assert temporary.suffix == ".txt"
-        assert temporary.parent == target.parent
+        assert temporary.parent.parent == target.parent
         assert target.read_text(encoding="utf-8") == "one\n"
     assert target.read_text(encoding="utf-8") == "two, α\n"
     assert names(target.parent) == ["a.txt"]

@@ -208,7 +208,7 @@ def test_what_does_not_go_together_exits_with_2_and_one_line(
 def test_an_image_is_not_warped_onto_itself(maps: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = (maps / "map.tif").read_bytes()
     assert run(maps, "a.png", "map.tif", "--warp-output", maps / "map.tif") == 2
-    assert "is one of the images" in capfd.readouterr().err
+    assert "map.tif: is an input" in capfd.readouterr().err
     assert (maps / "map.tif").read_bytes() == before
 
 

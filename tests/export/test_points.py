@@ -103,6 +103,19 @@ def test_geojson_is_projected_to_longitude_and_latitude(tmp_path: Path) -> None:
     np.testing.assert_allclose(place, [15, 41.55], atol=0.01)
 
 
+def test_geojson_leaves_out_what_lies_off_the_earth(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    disk = rasterio.crs.CRS.from_string("+proj=geos +h=35786023 +lon_0=-75 +sweep=x +ellps=GRS80").to_wkt()
+    geo = Geo((2e5, 0, 0, 0, -2e5, 0), disk)
+    pixels = np.array([[0, 0], [1e5, 0], [100, 200], [np.nan, 0], [1e300, 0], [1, 1]])
+    np.testing.assert_array_equal(np.isfinite(geo.to_lonlat(pixels)).all(axis=1), [True, *[False] * 4, True])
+    write_geojson(tmp_path / "t.geojson", FOUND, geo, of="a")
+    features = json.loads((tmp_path / "t.geojson").read_text(encoding="utf-8"))["features"]
+    assert [feature["properties"]["xa"] for feature in features] == [10.25, 0]  # 30 pixels east there is space
+    with pytest.raises(InputError, match="no longitude and latitude"):
+        write_geojson(tmp_path / "t.geojson", FOUND, replace(geo, transform=(0, 0, 1e8, 0, 0, 0)))
+
+
 @pytest.mark.parametrize("write", [write_gcps, write_geojson])
 def test_a_refused_registration_gives_no_points(write: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="refused and has no tie points"):

@@ -20,8 +20,10 @@ from tiepoint import nets
 from tiepoint.cli import main
 from tiepoint.data.sampling import PairSampler
 from tiepoint.errors import InputError
+from tiepoint.files import locked
 from tiepoint.models.load import load
 from tiepoint.patches import PatchSet
+from tiepoint.training.folder import epoch_folder
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, Recipe, Validation
 from tiepoint.training.recipe_file import RECIPES, dump_recipe, load_recipe
@@ -168,6 +170,34 @@ def test_another_recipe_or_folder_is_refused(data: PatchSet, tmp_path: Path) -> 
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"checkpoint\.pt: damaged.*remove it"):
         train(replace(recipe_for(data), steps=1), tmp_path / "run")
+
+
+def test_a_folder_of_a_run_that_was_killed_at_its_start_is_taken(data: PatchSet, tmp_path: Path) -> None:
+    recipe, out = replace(recipe_for(data), steps=1, keep=1), tmp_path / "run"
+    out.mkdir()
+    for name in (".lock", ".lock-holder"):
+        (out / name).touch()
+    (out / "run.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match="is not a run"):
+        train(recipe, out)
+    (out / "run.json").write_text('{"environment": {"tiepoint": "0.1.0"}}')
+    (out / ".recipe.yaml-tiepoint").mkdir()
+    with locked(out), pytest.raises(InputError, match="another run is writing there"):
+        train(recipe, out)
+    for name in ("log.jsonl", "epochs"):
+        assert not (out / name).exists()
+    train(recipe, out)
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoint.pt", "epochs", "log.jsonl", "model.json", "model.safetensors", "recipe.yaml", "result.json",
+        "run.json",
+    }  # fmt: skip
+    (out / "epochs" / "0-mine").mkdir()
+    (out / "log.jsonl").rename(tmp_path / "log")
+    (out / "log.jsonl").symlink_to(tmp_path / "log")
+    with pytest.raises(InputError, match="is a link, which is not followed"):
+        train(recipe, out)
+    assert epoch_folder(out, 2, 1).is_dir()
+    assert {path.name for path in (out / "epochs").iterdir()} == {"0-mine", "000000002"}
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(data: PatchSet, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from tiepoint.batch.summary import Row, write_summary
 from tiepoint.errors import InputError
 from tiepoint.export.geotiff import check_warped, write_warped
 from tiepoint.export.points import write_csv
-from tiepoint.export.ties import write_ties
+from tiepoint.export.ties import CSV, GCPS, GEOJSON, write_ties
 from tiepoint.features.cache import FeatureCache, digest_file
-from tiepoint.files import locked, write_json, write_text
+from tiepoint.files import GENERATOR, check_outputs, discard, guarded, locked, protect, write_json, write_text
 from tiepoint.options import Batch, override, plain
 from tiepoint.options import Registration as Options
 from tiepoint.registration.large import Input, is_read_in_windows, read_for_pictures
@@ -32,7 +32,7 @@ from tiepoint.report import write_report
 from tiepoint.types import Progress
 from tiepoint.version import __version__
 
-RESULT, POINTS, CRASH = "result.json", "tie_points.csv", "error.txt"
+RESULT, POINTS, CRASH = "result.json", CSV, "error.txt"
 EVERY = 5.0  # seconds between two summaries: with thousands of pairs each takes long to write
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -105,7 +105,9 @@ def register_many(
         return done
 
     written = -EVERY
-    with locked(out):
+    with guarded(), locked(out):
+        protect(*(image for pair in pairs for image in (pair.a, pair.b) if image is not None))
+        check_outputs(out / "summary.json", out / "summary.csv")
         try:
             with contextlib.closing(_run(job, pairs, batch.workers)) as finished:
                 for index, row in finished:
@@ -144,7 +146,8 @@ class _Job:
                 raise
             self._clear(pair)
             if not isinstance(error, InputError):
-                write_text(self.out / pair.name / CRASH, traceback.format_exc())
+                with contextlib.suppress(InputError):  # of a file of someone else's in its place
+                    write_text(self.out / pair.name / CRASH, f"{GENERATOR}\n{traceback.format_exc()}")
             said = " ".join(str(error).split())
             return Row.failed(pair, f"{type(error).__name__}: {said}", round(time.perf_counter() - start, 3))
 
@@ -153,6 +156,7 @@ class _Job:
             raise InputError(pair.problem or "an image is missing")
         contents = self.digest(pair.a), self.digest(pair.b)
         settings, options, folder = self.settings, self.settings.options, self.out / pair.name
+        check_outputs(*self._files(pair))
         windows = is_read_in_windows(pair.a, pair.b, options, settings.relater is not None)
         made_from = {"a": contents[0], "b": contents[1], "windows": windows, **self.made_with}
         if (kept := self._kept(pair, made_from)) is not None:
@@ -166,10 +170,12 @@ class _Job:
             views, options = (first, second), override(options, {"band_a": None, "band_b": None, "nodata": None})
         found = register(*views, settings.describer, options, relater=settings.relater)
         result = {
-            "name": pair.name, "a": str(pair.a), "b": str(pair.b), "seconds": round(time.perf_counter() - start, 3),
-            **found.to_json(), "made_from": made_from,
+            "tiepoint": __version__, "name": pair.name, "a": str(pair.a), "b": str(pair.b),
+            "seconds": round(time.perf_counter() - start, 3), **found.to_json(), "made_from": made_from,
         }  # fmt: skip
         self._clear(pair)
+        # The first, so that what is there is known for a result of tiepoint's; see the last.
+        write_json(folder / RESULT, result | {"made_from": None})
         write_ties(folder, found)
         if not found.accepted:
             write_csv(folder / POINTS, found)
@@ -178,7 +184,7 @@ class _Job:
             write_report(shown, a, b, folder / self.report, title=pair.name)
         if self.warp_output is not None and found.accepted:
             write_warped(folder / self.warp_output, pair.a, found)
-        write_json(folder / RESULT, result)  # the last: it says that the rest is there
+        write_json(folder / RESULT, result)  # the last: by `made_from` a later run takes the rest for whole
         return Row.of(pair, result)
 
     def _kept(self, pair: Pair, made_from: dict[str, Any]) -> Row | None:
@@ -192,10 +198,13 @@ class _Job:
             return None
 
     def _clear(self, pair: Pair) -> None:
-        folder = self.out / pair.name
-        named = (RESULT, CRASH, self.report, self.warp_output)
-        for path in (*(folder / name for name in named if name is not None), *folder.glob(f"{Path(POINTS).stem}.*")):
-            path.unlink(missing_ok=True)
+        for path in self._files(pair):
+            discard(path)
+
+    def _files(self, pair: Pair) -> list[Path]:
+        """What may be written for a pair; its result, which tells whose the others are, is the last."""
+        names = (CRASH, self.report, self.warp_output, CSV, GCPS, GEOJSON, RESULT)
+        return [self.out / pair.name / name for name in names if name is not None]
 
     def _is_ours(self, error: OSError) -> bool:
         """Whether results cannot be written, which the other pairs would meet too."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tiepoint.batch.pair_list import Pair
 from tiepoint.files import write_json, write_text
 from tiepoint.names import cell
+from tiepoint.version import __version__
 
 COLUMNS = ("name", "a", "b", "accepted", "confidence", "reasons", "inliers", "rms", "matrix", "seconds", "error")
 
@@ -84,5 +85,6 @@ def write_summary(out: Path, rows: Sequence[Row], of: int) -> None:
         cells |= {name: cell(cells[name] or "") for name in ("name", "a", "b", "reasons", "error")}
         cells["accepted"] = str(row.accepted).lower()
         writer.writerow(["" if cells[name] is None else cells[name] for name in COLUMNS])
+    summary = {"tiepoint": __version__, "of": of, **counts(rows), "rows": [row.to_json() for row in rows]}
+    write_json(out / "summary.json", summary)
     write_text(out / "summary.csv", text.getvalue())
-    write_json(out / "summary.json", {"of": of, **counts(rows), "rows": [row.to_json() for row in rows]})

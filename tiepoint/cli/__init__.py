@@ -5,13 +5,18 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from tiepoint.allocator import keep_memory
 from tiepoint.cli.output import drop, heard_alone, logged, say
 from tiepoint.cli.parse import parse_and_run
 from tiepoint.errors import InputError
+from tiepoint.files import guarded
 
 VERBS = {  # verb: (module of this package, what it does)
     "register": ("register", "Register one image to another, or many pairs: transform, tie points, pictures."),
@@ -42,11 +47,14 @@ VERBS = {  # verb: (module of this package, what it does)
 }
 GROUPS = tuple(dict.fromkeys(verb.split()[0] for verb in VERBS if " " in verb))  # data, evaluate, export
 ASKS_HELP, ASKS_VERSION = ("-h", "--help"), ("-V", "--version")
-LOUDER, QUIETER = ("-v", "--verbose"), ("-q", "--quiet")
+LOUDER, QUIETER, REPLACING = ("-v", "--verbose"), ("-q", "--quiet"), "--overwrite"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted."""
+    """Run a verb and return the exit code: 0 done, 1 not registered or a leak, 2 an unusable input, 130 interrupted.
+
+    After SIGTERM, or a closed terminal, it cleans up as after Ctrl-C and returns 128 + the signal's number.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this; print would take the other one
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -64,9 +72,10 @@ def _answer(words: list[str]) -> int:
     level = logging.WARNING if {"--json", *QUIETER} & {*words} else logging.INFO
     if {*LOUDER} & {*words}:
         level = logging.DEBUG
-    words = [word for word in words if word not in (*LOUDER, *QUIETER)]
+    overwrite = REPLACING in words
+    words = [word for word in words if word not in (*LOUDER, *QUIETER, REPLACING)]
     try:
-        with heard_alone(others=level == logging.DEBUG), logged(level):
+        with _interrupted_by_signals(), heard_alone(others=level == logging.DEBUG), logged(level), guarded(overwrite):
             try:
                 return _run(words)
             finally:  # also of help, which raises SystemExit
@@ -78,13 +87,34 @@ def _answer(words: list[str]) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}: free space, check the path and its rights, and run again")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say("tiepoint: interrupted")
-        return 130
+        return 128 + next((number for number in error.args if isinstance(number, int)), signal.SIGINT)
     except Exception as error:
         if not (excuse := _excuse(error)):
             raise
         return _fail(excuse)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt a command as Ctrl-C does, unless they are ignored or handled already."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+        raise KeyboardInterrupt(number)
+
+    wanted = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    free = [number for number in wanted if number is not None and signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        free = []  # Python takes handlers from the main thread alone
+    for number in free:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:
@@ -156,5 +186,5 @@ def _flush() -> None:
 def _overview(verbs: Sequence[str] | dict[str, tuple[str, str]], group: str = "") -> str:
     width = max(map(len, verbs))
     rows = [f"  {verb:<{width}}  {VERBS[verb][1]}" for verb in verbs]
-    ending = "`tiepoint help VERB` explains a verb. Every verb takes --json, -v (verbose) and -q (quiet)."
+    ending = "`tiepoint help VERB` explains a verb. Every verb takes --json, -v, -q and --overwrite."
     return "\n".join([f"usage: tiepoint{group} VERB ...", "", *rows, "", ending])

@@ -43,8 +43,9 @@ def main(
 
     from tiepoint.errors import InputError
     from tiepoint.evaluation.registration.calibration import FOLDS, calibrate, measure_cases
-    from tiepoint.files import write_json
+    from tiepoint.files import check_outputs, write_json
 
+    check_outputs(out)
     if cases is not None and cases.is_file():
         try:
             measured = json_lib.loads(cases.read_text(encoding="utf-8"))

@@ -54,10 +54,11 @@ def main(
     from tiepoint.evaluation.plots import plot_comparison
     from tiepoint.evaluation.provenance import RULE_OF_RECIPE, statement
     from tiepoint.evaluation.scenes import evaluate_scenes, mean_scores
-    from tiepoint.files import write_json, write_text
+    from tiepoint.files import check_outputs, locked, write_json, write_text
     from tiepoint.training.compare import compare, summarise
     from tiepoint.training.loop import Status
     from tiepoint.training.recipe_file import load_recipe
+    from tiepoint.version import __version__
 
     named = _by_name(recipes)
     shared = load_recipe(base) if base else next(iter(named.values()))
@@ -67,6 +68,9 @@ def main(
         shared = replace(shared, data=str(data))
     if not scenes and patches is None:
         raise InputError("name something to measure on: --scenes PROJECT... or --patches FOLDER, or both")
+
+    written = [out / f"comparison.{kind}" for kind in ("json", "md", "png")]
+    check_outputs(*written)
 
     def report(run: str, status: Status) -> None:
         LOG.info("%s  step %d/%d  loss %.4f", run, status.step, status.steps, status.loss)
@@ -87,14 +91,16 @@ def main(
         variant=f"{shared.steps} steps of {shared.batch} pairs, {seeds} seeds",
         split="test",
         selection=RULE_OF_RECIPE[shared.selection],
+        tiepoint=__version__,
         runs=[asdict(run) for run in runs],
         summary=[asdict(summary) for summary in summaries],
     )
-    write_json(out / "comparison.json", result)
-    write_text(out / "comparison.md", _markdown(summaries))
-    plot_comparison({s.name: (s.mean, s.spread) for s in summaries}, out / "comparison.png")
+    with locked(out):
+        write_json(written[0], result)
+        write_text(written[1], _markdown(summaries))
+        plot_comparison({s.name: (s.mean, s.spread) for s in summaries}, written[2])
     publish(result, json, [(f"mean ± standard deviation of {seeds} seeds", *_table(summaries))])
-    note(*(out / f"comparison.{kind}" for kind in ("json", "md", "png")))
+    note(*written)
     return 0
 
 

@@ -33,17 +33,20 @@ def main(
         describers: Names or paths of describers. All get the same keypoints, ratio test and estimation.
         out: Folder for result.json and, of the first describer, matches.png and overlay.png.
     """
-    from tiepoint.files import locked, write_json
+    from tiepoint.files import check_outputs, locked, write_json
     from tiepoint.images.pixels import write_image
     from tiepoint.models.load import load_describer
     from tiepoint.registration.register import register
     from tiepoint.registration.result import Registration
     from tiepoint.report.draw import draw_overlay, draw_registration
+    from tiepoint.version import __version__
 
     left, right, disparity = _pair()
     models = {name: load_describer(name) for name in describers}
     found: dict[str, Registration] = {}
     results: dict[str, Any] = {}
+    names = ("result.json", "matches.png", "overlay.png")
+    check_outputs(*(out / name for name in names))
     with locked(out):
         with progress_bar("describe, match, register") as advance:
             for index, (name, model) in enumerate(models.items()):
@@ -52,10 +55,10 @@ def main(
                 advance(index + 1, len(models))
                 results[name] = _measure(found[name], disparity, time.perf_counter() - began)
         first = found[describers[0]]
+        write_json(out / "result.json", {"tiepoint": __version__, **results})
         write_image(out / "matches.png", draw_registration(left, right, first))
         if first.matrix is not None:
             write_image(out / "overlay.png", draw_overlay(left, right, first.matrix))
-        write_json(out / "result.json", results)
     header = ("describer", "keypoints", "matches", "correct", "precision %", "tie points", "precision %", "seconds")
     table = ("Motorcycle stereo pair", header, [(name, *_row(result)) for name, result in results.items()])
     pictures = f"pictures: {out}/matches.png {out}/overlay.png"

@@ -12,8 +12,10 @@ How a verb is written. Its module, which the table of `tiepoint.cli` names, hold
 - `EXAMPLES`, two or more: what follows the verb, and what it does; they end the help.
 
 A verb that must look at its words before they are parsed, as `train` does, holds `run_words(prog, words)` in place of
-`main` and calls `parse` itself. `-v` and `-q` are taken off before: log by `logging.getLogger("tiepoint...")`, and say
-what was written and what may come next by `tiepoint.cli.output.note`; neither appears beside --json.
+`main` and calls `parse` itself. `-v`, `-q` and `--overwrite` are taken off before: log by
+`logging.getLogger("tiepoint...")`, and say what was written and what may come next by `tiepoint.cli.output.note`;
+neither appears beside --json. What the parameters of `OUTPUTS` name is checked before `main` is called; all
+else that a verb writes it names to `tiepoint.files.check_outputs` before its work. It writes result.json first.
 """
 
 import contextlib
@@ -23,16 +25,22 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tiepoint.errors import InputError
+from tiepoint.files import check_outputs, protect
 
 T = TypeVar("T")
 Examples = Mapping[str, str]
 EVERY_VERB = {
     "-v, --verbose": "Also say which files, devices and stages are at work, on standard error.",
     "-q, --quiet": "Show no progress and no notes.",
+    "--overwrite": "Replace files that tiepoint did not write; inputs are never replaced.",
 }
+OUTPUTS = ("plot", "page", "sheet")  # parameters that hold a file to write
+OTHER_OUTPUTS = ("out", "report", "warp_output")  # those that may be a folder, or of many pairs a name
 SHARED = {  # what several verbs say of a parameter; one that says it otherwise does so in its docstring
     "describer": "Name or path of a describer.",
     "device": "Where the models compute: auto, cpu, cuda or mps.",
@@ -52,7 +60,23 @@ def parse_and_run(main: Callable[..., int | None], prog: str, arguments: Sequenc
     import tyro
 
     short = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
-    return parse(bind, prog, arguments, examples, config=short)() or 0
+    call = parse(bind, prog, arguments, examples, config=short)
+    given = [*_paths("", getattr(call, "args", ())), *_paths("", getattr(call, "keywords", {}))]
+    protect(*(path for name, path in given if name not in (*OUTPUTS, *OTHER_OUTPUTS)))
+    check_outputs(*(path for name, path in given if name in OUTPUTS))
+    return call() or 0
+
+
+def _paths(name: str, value: Any) -> Iterator[tuple[str, str | Path]]:
+    """The words and paths in what a verb was given, with the name of the parameter or field that holds each."""
+    if isinstance(value, str | Path):
+        yield name, value
+    elif isinstance(value, Mapping) or is_dataclass(value):
+        for key, held in (value if isinstance(value, Mapping) else vars(value)).items():
+            yield from _paths(key, held)
+    elif isinstance(value, tuple | list):
+        for held in value:
+            yield from _paths(name, held)
 
 
 def parse(target: Callable[..., T], prog: str, arguments: Sequence[str], examples: Examples, **options: Any) -> T:

@@ -20,7 +20,9 @@ EXAMPLES = {
     "left.png right.png --out out/pair --report out/pair/report.html": "Register two images and write a page.",
     "visible/ thermal/ --out out/pairs --describer sdgmnet-visir": "Register images of the same names.",
 }
-LEFT_OUT = ("tie_points", "residuals", "matrix", "pose", "warp", "reasons", "probabilities", "evidence")
+WRITTEN = ("result.json", "matches.png", "overlay.png", "agreement.png", "tie_points.csv", "tie_points.points",
+           "tie_points.geojson")  # fmt: skip
+LEFT_OUT = ("tiepoint", "tie_points", "residuals", "matrix", "pose", "warp", "reasons", "probabilities", "evidence")
 
 
 def main(
@@ -50,7 +52,8 @@ def main(
         b: Image it is registered to, or folder. A table stands alone.
         out: Folder for result.json, matches.png, where windows were described also agreement.png, and, if accepted,
             overlay.png and tie_points.csv; with a georeference also ground control points (tie_points.points) and
-            tie_points.geojson. Many pairs need it: it gets summary.csv, summary.json and a folder for each pair.
+            tie_points.geojson. Many pairs need it: it gets summary.csv, summary.json and a folder for each pair. In
+            all of them result.json is written first.
         describer: auto describes windows everywhere by sdgmnet-any, whatever the sensors. A name or path describes
             keypoints, or windows with --detector dense.
         relater: Name or path of a relater, which gives each tie point its match probability.
@@ -63,17 +66,17 @@ def main(
         return _many(a, b, out, describer, options, batch, relater=relater, device=device, json=json, **named)
 
     from tiepoint.export.geotiff import check_warped
-    from tiepoint.files import locked
+    from tiepoint.files import check_outputs, locked
     from tiepoint.registration.register import register
+    from tiepoint.version import __version__
 
     if warp_output is not None:
-        if warp_output.resolve() in (a.resolve(), b.resolve()):
-            raise InputError(f"{warp_output}: is one of the images: name another file for the warped one")
         check_warped(warp_output, options.estimation.model)
+    check_outputs(*([] if out is None else (out / name for name in WRITTEN)), report, warp_output)
     with locked(out):
         with progress_bar("registering") as advance:
             found = register(a, b, describer, options, relater=relater, device=device, progress=advance)
-        result = {"a": str(a), "b": str(b), **found.to_json()}
+        result = {"tiepoint": __version__, "a": str(a), "b": str(b), **found.to_json()}
         written = _write(found, result, out, report, warp_output)
     emit(result if json else _summarise(result), json, title="Registered" if found.accepted else "Not registered")
     then = "" if written else "--out FOLDER writes pictures and tie points, --warp-output FILE.tif A on the grid of B"
@@ -125,44 +128,45 @@ def _many(a: Path, b: Path | None, out: Path | None, describer: str, *options: A
 def _write(
     found: Registration, result: dict[str, Any], out: Path | None, report: Path | None, warp_output: Path | None,
 ) -> list[Path]:  # fmt: skip
-    """Write the pictures, tables, page and image that were asked for; of a refused registration what it has.
+    """Write the result, then the pictures, tables, page and image that were asked for; of a refused one what it has.
 
     Pictures show the pixels that were registered. What an earlier run wrote is removed where it would contradict this
     one. Returns what was written.
     """
     from tiepoint.export.geotiff import write_warped
     from tiepoint.export.ties import write_ties
-    from tiepoint.files import write_json
+    from tiepoint.files import discard, write_json
     from tiepoint.images.pixels import write_image
     from tiepoint.registration.large import read_for_pictures
     from tiepoint.report import write_report
     from tiepoint.report.draw import draw_agreement, draw_overlay, draw_registration, summary
 
     written = []
+    if out is not None:
+        write_json(out / "result.json", result)  # before all that can fail; it also says that the rest is tiepoint's
     if out is not None or report is not None:
         first, second, shown = read_for_pictures(found)
     if out is not None:
         names = ["result.json", "matches.png"]
         write_image(out / "matches.png", draw_registration(first, second, shown))
         if shown.transform is None:
-            (out / "overlay.png").unlink(missing_ok=True)
+            discard(out / "overlay.png")
         else:
             overlay = draw_overlay(first, second, shown.warp or shown.transform, title=summary(found))
             write_image(out / "overlay.png", overlay)
             names.append("overlay.png")
         if shown.agreement is None:
-            (out / "agreement.png").unlink(missing_ok=True)
+            discard(out / "agreement.png")
         else:
             write_image(out / "agreement.png", draw_agreement(second, shown))
             names.append("agreement.png")
         names += write_ties(out, found)
-        write_json(out / "result.json", result)
         written += [out / name for name in names]
     if report is not None:
         write_report(shown, first, second, report)
         written.append(report)
     if warp_output is not None and found.transform is None:
-        warp_output.unlink(missing_ok=True)
+        discard(warp_output)
     elif warp_output is not None and found.a.source is not None:
         with progress_bar("warping") as advance:
             write_warped(warp_output, found.a.source, found, progress=advance)

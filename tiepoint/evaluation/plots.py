@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_file
+from tiepoint.files import GENERATOR, atomic_file
 from tiepoint.names import printable
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def plot_roc(curves: Sequence[Curve], path: str | Path, title: str) -> None:
     axes.grid(alpha=0.3)
     if curves:
         axes.legend(title="FPR95", fontsize="small")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    _save(figure, path)
 
 
 def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str, float | None]]], path: Path) -> None:
@@ -75,8 +74,13 @@ def plot_comparison(results: Mapping[str, tuple[Mapping[str, float], Mapping[str
         axes.grid(alpha=0.3)
     panels[0].set_yticks(range(len(names)), list(map(_label, names)))
     panels[0].invert_yaxis()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    key = "Software" if path.suffix.lower() == ".png" else "Creator"
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=150, metadata={key: GENERATOR})
 
 
 def _label(name: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiepoint.errors import InputError, reason
 from tiepoint.features.describe import Features
 from tiepoint.features.frames import angles, sigmas
-from tiepoint.files import atomic_file, write_text
+from tiepoint.files import GENERATOR, atomic_file, write_text
 from tiepoint.names import is_utf8
 
 Pair = tuple[str, str]
@@ -40,6 +40,7 @@ def write_features(path: str | Path, images: Mapping[str, Features]) -> None:
     gives them: all that these files have room for of an affine shape.
     """
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["generator"] = np.bytes_(GENERATOR)
         for name, features in images.items():
             group = file.create_group(name)
             group["keypoints"] = features.points.astype(np.float32)
@@ -83,6 +84,7 @@ def write_matches(
     or row that is not there, a keypoint with two matches, or two pairs of one group.
     """
     with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["generator"] = np.bytes_(GENERATOR)
         for (a, b), table in matches.items():
             title = f"matches of {a} and {b}"
             if a not in images or b not in images:

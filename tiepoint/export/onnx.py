@@ -17,6 +17,7 @@ from tiepoint.files import atomic_file, write_json
 from tiepoint.models.describer import Graph, no_dense_form
 from tiepoint.models.load import load
 from tiepoint.nets.inputs import resize
+from tiepoint.version import __version__
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -83,7 +84,7 @@ def export_onnx(name_or_path: str | Path, out: str | Path, dense: bool = False) 
             **graph.facts,
             "largest_difference": difference,
         }
-        write_json(card_path(out), {**model.card, "name": model.name, "onnx": facts})
+        write_json(card_path(out), {**model.card, "name": model.name, "tiepoint": __version__, "onnx": facts})
     return out
 
 

@@ -59,14 +59,17 @@ def write_gcps(path: str | Path, registration: Registration, geo: Geo | None = N
 def write_geojson(path: str | Path, registration: Registration, geo: Geo, of: Side = "b") -> None:
     """Write tie points as GeoJSON (RFC 7946): a point each in longitude and latitude, WGS 84, with `table`'s columns.
 
+    Those that lie off the Earth, as in the corners of a satellite's view of all of it, are left out.
+
     `registration` is accepted, `geo` the georeference of image `of`; other systems than EPSG:4326 need rasterio (extra
-    `geo`). Raises InputError for no tie points, a georeference without a system, rasterio that is missing.
+    `geo`). Raises InputError for no tie points, a georeference without a system, tie points none of which
+    lies on the Earth, rasterio that is missing.
     """
     names, rows = table(registration)
     _refuse_none(path, rows)
     pixels = rows[:, 2:4] if of == "b" else rows[:, :2]
     places = geo.to_map(pixels) if f"EPSG:{geo.epsg}" == LONGITUDE_LATITUDE else geo.to_lonlat(pixels)
-    if not np.isfinite(places).all():
+    if not (known := np.isfinite(places).all(axis=1)).any():
         raise InputError(f"{path}: tie points have no longitude and latitude: check the georeference of image {of}")
     features = [
         {
@@ -74,7 +77,7 @@ def write_geojson(path: str | Path, registration: Registration, geo: Geo, of: Si
             "geometry": {"type": "Point", "coordinates": [round(v, 9) for v in place]},
             "properties": {name: round(value, 6) for name, value in zip(names, row, strict=True)},
         }
-        for place, row in zip(places.tolist(), rows.tolist(), strict=True)
+        for place, row in zip(places[known].tolist(), rows[known].tolist(), strict=True)
     ]
     write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False) + "\n")
 

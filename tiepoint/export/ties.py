@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from tiepoint.export.points import Side, write_csv, write_gcps, write_geojson
-from tiepoint.images.geo import Geo, gdal_errors, import_rasterio
+from tiepoint.files import discard
 from tiepoint.registration.result import Registration
 
 CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
@@ -11,8 +13,8 @@ CSV, GCPS, GEOJSON = "tie_points.csv", "tie_points.points", "tie_points.geojson"
 
 def write_ties(folder: Path, registration: Registration) -> list[str]:
     """Write tie_points.csv, and the formats that need a georeference of either image: tie_points.points, ground control
-    points for QGIS; and if its coordinate reference system lies on the Earth tie_points.geojson. Of two georeferences
-    that of b counts.
+    points for QGIS; and if any lie on the Earth by its coordinate reference system tie_points.geojson. Of two
+    georeferences that of b counts.
 
     Files of an earlier registration that this one does not have are removed. A refused one has none.
 
@@ -20,7 +22,7 @@ def write_ties(folder: Path, registration: Registration) -> list[str]:
     of the files. Raises InputError for what `tiepoint.export.points` refuses.
     """
     for name in (CSV, GCPS, GEOJSON):
-        (folder / name).unlink(missing_ok=True)
+        discard(folder / name)
     if not registration.accepted:
         return []
     write_csv(folder / CSV, registration)
@@ -29,18 +31,8 @@ def write_ties(folder: Path, registration: Registration) -> list[str]:
     if geo is None:
         return [CSV]
     write_gcps(folder / GCPS, registration, geo, side)
-    if not _on_earth(geo):
+    pixels = registration.tie_points[:, 2:] if side == "b" else registration.tie_points[:, :2]
+    if not geo.crs or not np.isfinite(geo.to_lonlat(pixels)).any():  # a local system of a building site, say
         return [CSV, GCPS]
     write_geojson(folder / GEOJSON, registration, geo, side)
     return [CSV, GCPS, GEOJSON]
-
-
-def _on_earth(geo: Geo) -> bool:
-    """Whether there is a way to longitude and latitude: a local system of a building site has none."""
-    if not geo.crs:
-        return False
-    try:
-        geo.to_lonlat([[0, 0]])
-    except gdal_errors(import_rasterio("a map projection")):
-        return False
-    return True

@@ -67,7 +67,7 @@ class FeatureCache:
         if self.folder is None:
             return
         path = self.folder / f"{name}.npz"
-        with named(path), atomic_file(path) as temporary:
+        with named(path), atomic_file(path, replace=True) as temporary:
             np.savez(temporary, **{key: getattr(found, key) for key in ARRAYS})
 
 

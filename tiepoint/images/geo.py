@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_file
+from tiepoint.files import GENERATOR, atomic_file
 from tiepoint.images.tiff import Damaged, read_tags
 from tiepoint.names import in_utf8, is_utf8
 
 BLOCK_PX = 512  # side of the tiles that are written
 CACHE_BYTES = 64 * 2**20  # bytes of blocks that GDAL keeps; its own choice is 5 % of the memory
+MAX_COORDINATE = 1e9  # of a place on the Earth, in any unit; PROJ counts around the Earth for hours from far beyond
 LONGITUDE_LATITUDE = "EPSG:4326"
 
 
@@ -54,7 +55,10 @@ class Geo:
         return replace(self, transform=(a, b, a * x + b * y + c, d, e, d * x + e * y + f))
 
     def to_lonlat(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Longitude and latitude (N, 2) in degrees, WGS 84, of pixels (N, 2). Raises InputError without a crs."""
+        """Longitude and latitude (N, 2) in degrees, WGS 84, of pixels (N, 2); NaN for those that lie off the Earth.
+
+        Raises InputError without a crs.
+        """
         if not self.crs:
             raise InputError(
                 "the georeference names no coordinate reference system: assign one first (gdal_edit -a_srs)"
@@ -62,10 +66,23 @@ class Geo:
         rasterio = import_rasterio("a map projection")
         from rasterio.warp import transform
 
+        errors = gdal_errors(rasterio)
+
+        def convert(places: NDArray[np.float64]) -> NDArray[np.float64]:
+            try:
+                found = np.stack(transform(self.crs, LONGITUDE_LATITUDE, *places.T)[:2], axis=1).reshape(-1, 2)
+                return np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.nan)
+            except errors:  # of one point alone, perhaps
+                if len(places) < 2:
+                    return np.full(places.shape, np.nan)
+                return np.concatenate([convert(half) for half in np.array_split(places, 2)])
+
         places = self.to_map(points)
+        near = (np.abs(places) < MAX_COORDINATE).all(axis=1)
         with gdal(rasterio):
-            longitudes, latitudes = transform(self.crs, LONGITUDE_LATITUDE, places[:, 0], places[:, 1])[:2]
-        return np.stack([longitudes, latitudes], axis=1).reshape(-1, 2)
+            places[near] = convert(places[near])
+        places[~near] = np.nan
+        return places
 
 
 def import_rasterio(what: str) -> Any:
@@ -131,6 +148,7 @@ def geotiff_writer(
                 in_utf8(temporary.parent.resolve()) as folder,
                 rasterio.open(f"{folder}/{temporary.name}", "w", **profile) as dataset,
             ):
+                dataset.update_tags(TIFFTAG_SOFTWARE=GENERATOR)
                 for index, name in enumerate(names, 1):
                     dataset.set_band_description(index, name)
                 yield dataset

@@ -1,5 +1,6 @@
 """Decoding and writing images, and what their bit depth means. They are read by `tiepoint.images.raster`."""
 
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_file
+from tiepoint.files import GENERATOR, atomic_file
 from tiepoint.images.header import Header, check_opencv, check_size, complete, inspect
 from tiepoint.images.tiff import WHITE
 
@@ -60,7 +61,19 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
             data = cv2.imencode(temporary.suffix, image)[1]
         except cv2.error:
             raise InputError(f"{path}: no image format has this suffix: use .png or .jpg") from None
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(_signed(data.tobytes()))
+
+
+def _signed(data: bytes) -> bytes:
+    """A PNG or JPEG with a comment that says what wrote it, behind its first part; other formats as they are."""
+    text = b"Software\0" + GENERATOR.encode()
+    if data.startswith(b"\x89PNG"):
+        part = len(text).to_bytes(4, "big") + b"tEXt" + text + zlib.crc32(b"tEXt" + text).to_bytes(4, "big")
+        return data[:33] + part + data[33:]
+    if data.startswith(b"\xff\xd8\xff\xe0"):
+        end = 4 + int.from_bytes(data[4:6], "big")
+        return data[:end] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + data[end:]
+    return data
 
 
 def value_range(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.evaluation.cross_spectral import CrossScore, read_patches
+from tiepoint.files import GENERATOR
 from tiepoint.images.data_url import data_url
 from tiepoint.images.pixels import to_uint8
 from tiepoint.names import printable
@@ -37,6 +38,7 @@ def failures_page(patch_set: PatchSet, scores: Mapping[str, CrossScore], count: 
     spectra = " left, ".join(patch_set.manifest["spectra"]) + " right"
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        f'<meta name="generator" content="{GENERATOR}">',
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>",
         f"<p>In each pair, {escape(spectra)}. The higher the score, the more alike the model finds two patches.</p>",
     ]

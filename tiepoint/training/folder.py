@@ -16,7 +16,7 @@ import yaml
 
 from tiepoint import nets
 from tiepoint.errors import InputError
-from tiepoint.files import atomic_file, read_plain, write_json, write_text
+from tiepoint.files import HOLDER, LOCK, atomic_file, is_ours, open_no_link, read_plain, write_json, write_text
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Recipe, network_options
 from tiepoint.training.recipe_file import dump_recipe, load_recipe
@@ -24,11 +24,16 @@ from tiepoint.version import __version__
 
 
 def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> None:
-    """Make the run folder, or check that the run in it is this one."""
+    """Make the run folder, which this run holds, or check that the run in it is this one.
+
+    A folder in which a run was killed before it wrote its recipe is made anew.
+    """
     text = dump_recipe(recipe)
     path = out / "recipe.yaml"
-    if not path.exists():
-        if out.exists() and any(out.iterdir()):
+    begun = is_ours(out / "run.json")
+    left = {LOCK, LOCK + HOLDER, *(["run.json", "recipe.yaml"] if begun else [])}
+    if not (begun and path.exists()):
+        if out.exists() and any(entry.name not in left for entry in out.iterdir()):
             raise InputError(f"{out} exists and is not a run: name another folder with --out")
         write_json(out / "run.json", {"environment": environment(device), "data": data.manifest})
         write_text(path, text)
@@ -72,7 +77,7 @@ def epoch_folder(out: Path, step: int, keep: int) -> Path:
     """A folder for the weights of step number `step`; of those before it the last `keep` - 1 remain."""
     folder = out / "epochs" / f"{step:09d}"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.parent.iterdir())[:-keep]:
+    for old in sorted(folder.parent.glob("[0-9]" * len(folder.name)))[:-keep]:
         shutil.rmtree(old)
     return folder
 
@@ -82,10 +87,8 @@ class Log:
 
     def __init__(self, out: Path, keep: int, tensorboard: bool) -> None:
         self.path = out / "log.jsonl"
-        self.path.touch()
-        with self.path.open("r+b") as file:
-            file.truncate(keep)
-        self.file = self.path.open("a", encoding="utf-8")
+        self.file = open(self.path, "a", encoding="utf-8", opener=open_no_link)  # noqa: SIM115
+        self.file.truncate(keep)
         self.events: Any = None
         if tensorboard:
             try:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from tiepoint.errors import InputError
-from tiepoint.files import write_json
+from tiepoint.files import locked, write_json
 from tiepoint.models.device import choose_device
 from tiepoint.models.weights import save_weights
 from tiepoint.patches import PatchSet
@@ -45,9 +45,15 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
     temperature that calibrates it.
 
     Returns the result: steps, seconds, and the validation FPR95 of the weights kept. Raises InputError for a value out
-    of range, data that cannot be used, a folder that holds another run, or a loss that is not finite.
+    of range, data that cannot be used, a folder that holds another run or in which one is at work, or a loss that is
+    not finite.
     """
     check(recipe)
+    with locked(out):
+        return _train(recipe, out, report)
+
+
+def _train(recipe: Recipe, out: Path, report: Callable[[Status], None]) -> dict[str, Any]:
     device = choose_device(recipe.device)
     data = PatchSet.open(recipe.data, verify=True)
     sampler, validation_pairs = setup.split(recipe, data)
@@ -111,6 +117,6 @@ def train(recipe: Recipe, out: Path, report: Callable[[Status], None] = lambda s
         "validation": validation.statement,
     }
     weights = {**card(recipe, data, device, result), **setup.calibration(run.net, recipe, validation)}
-    save_weights(out / "model.safetensors", setup.deployed(run.net, recipe), weights)
     write_json(out / "result.json", result)
+    save_weights(out / "model.safetensors", setup.deployed(run.net, recipe), weights)
     return result

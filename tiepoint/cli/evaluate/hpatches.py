@@ -42,19 +42,20 @@ def main(
     from tiepoint.data.readers.hpatches import HPatches
     from tiepoint.errors import InputError
     from tiepoint.evaluation.hpatches.run import evaluate_hpatches
-    from tiepoint.files import write_json
+    from tiepoint.files import check_outputs, write_json
     from tiepoint.models.device import choose_device
     from tiepoint.models.load import load_describer
     from tiepoint.version import __version__
 
     if not model and not descriptors:
         raise InputError("nothing to measure: give --model or --descriptors")
+    check_outputs(out)
     on = choose_device(device)
     describers: dict[str, Any] = {name: load_describer(name, on) for name in model}
     describers |= {str(folder): folder for folder in descriptors}
     with progress_bar("describing") as advance:
         results = evaluate_hpatches(HPatches.open(patches), describers, protocol, progress=advance)
-    report = {"protocol": "hpatches", "version": __version__, "data": str(patches), "results": results}
+    report = {"protocol": "hpatches", "tiepoint": __version__, "data": str(patches), "results": results}
     if out:
         write_json(out, report)
     each = {result["describer"]: _tables(result) for result in results}

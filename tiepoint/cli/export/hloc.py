@@ -38,15 +38,19 @@ def main(
     """
     from tiepoint.export.folder import chosen, match_folder, read_pairs
     from tiepoint.export.hloc import check_names, write_features, write_matches, write_pairs
+    from tiepoint.files import check_outputs, locked
 
     listed = None if pairs == "exhaustive" else read_pairs(pairs)
     check_names(chosen(directory, listed))
+    written = [out / name for name in ("features.h5", "matches.h5", "pairs.txt")]
+    check_outputs(*written)
     with progress_bar("describing and matching") as advance:
         found = match_folder(directory, describer, detection, matching, pairs=listed, device=device, progress=advance)
-    write_pairs(out / "pairs.txt", found.matches)
-    write_features(out / "features.h5", found.features)
     scores = {pair: ((1 + m.similarity) / 2).clip(0, 1) for pair, m in found.matches.items()}
-    write_matches(out / "matches.h5", found.features, {p: m.indices for p, m in found.matches.items()}, scores)
+    with locked(out):
+        write_features(written[0], found.features)  # the first: by its sign a later run knows pairs.txt
+        write_matches(written[1], found.features, {p: m.indices for p, m in found.matches.items()}, scores)
+        write_pairs(written[2], found.matches)
     result = {
         "out": str(out),
         "images": len(found.features),
@@ -56,4 +60,4 @@ def main(
         "left_out": found.left_out if json else "; ".join(found.left_out.values()) or "none",
     }
     emit(result, json, title="Exported")
-    note(out / "features.h5", out / "matches.h5", out / "pairs.txt")
+    note(*written)

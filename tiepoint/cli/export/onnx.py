@@ -24,7 +24,9 @@ def main(model: Positional[str], /, *, out: Path, dense: bool = False, json: boo
     from json import loads
 
     from tiepoint.export.onnx import card_path, export_onnx
+    from tiepoint.files import check_outputs
 
+    check_outputs(out, card_path(out))
     path = export_onnx(model, out, dense)
     facts = loads(card_path(path).read_text(encoding="utf-8"))["onnx"]
     sides = next(iter(facts["inputs"].values()))

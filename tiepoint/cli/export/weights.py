@@ -25,6 +25,8 @@ def main(
         json: print one JSON object
     """
     from tiepoint.export.weights import export_weights
+    from tiepoint.files import check_outputs
 
+    check_outputs(out)
     loads = export_weights(model, out, layout)
     emit({"out": str(out), "layout": layout, "loads_into": loads}, json, title="Exported")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from tiepoint.data.fetching.unpack import check_room
-from tiepoint.files import named, write_json
+from tiepoint.files import named, open_no_link, write_json
 from tiepoint.version import __version__
 
 if TYPE_CHECKING:  # numpy is not needed here
@@ -138,7 +138,7 @@ def _validator(headers: Message) -> str | None:
 
 def _receive(response: HTTPResponse, part: Path, done: int, total: int | None, progress: Progress | None) -> None:
     # Without a buffer, a full disk is met where bytes are written and not a second time when the file is closed.
-    with named(part), part.open("ab", buffering=0) as file:
+    with named(part), open(part, "ab", buffering=0, opener=open_no_link) as file:
         while total is None or done < total:
             try:
                 # read1 hands over what has come; read would lose it if the connection drops before the chunk is full
