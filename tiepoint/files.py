@@ -87,8 +87,16 @@ def check_outputs(*outputs: str | Path | None) -> None:
 
 def is_ours(path: Path) -> bool:
     """Whether tiepoint wrote a file: it holds the sign, or its format has no room for it and a file beside it does."""
-    beside = {path.with_suffix(".json"), path.with_name(path.name + ".json"), *(path.parent / n for n in SIGNING)}
-    if path.suffix.lower() in SIGNED or (GUARD and _key(path.parent) in GUARD[-1].inputs):
+    above = path.parent.parent / "summary.json"  # of many pairs, by which also a damaged result of one is known
+    beside = {
+        path.with_suffix(".json"),
+        path.with_name(path.name + ".json"),
+        *(path.parent / n for n in SIGNING),
+        above,
+    }
+    if path.suffix.lower() in SIGNED:
+        beside = {above} if path.name == "result.json" else set()
+    elif GUARD and _key(path.parent) in GUARD[-1].inputs:
         beside = set()
     return any(map(_is_signed, (path, *beside)))
 

@@ -262,17 +262,17 @@ def test_an_interrupted_run_is_taken_up(
     assert [plain(row) for row in run(pairs, out)] == [plain(row) for row in expected]
 
 
-def test_an_interruption_amid_writing_leaves_no_result(
+def test_an_interruption_amid_writing_leaves_no_whole_result(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch, "write_json", interrupted)
+        patch.setattr(batch, "write_ties", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(pairs[:1], tmp_path)
-    assert listed(tmp_path / "good") == ["tie_points.csv"]
+    assert listed(tmp_path / "good") == ["result.json"]
     assert not run(pairs[:1], tmp_path)[0].reused
 
 
