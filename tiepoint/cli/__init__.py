@@ -89,7 +89,9 @@ def _answer(words: list[str]) -> int:
         return _fail(f"{place}{error.strerror or error}: free space, check the path and its rights, and run again")
     except KeyboardInterrupt as error:
         say("tiepoint: interrupted")
-        return 128 + next((number for number in error.args if isinstance(number, int)), signal.SIGINT)
+        if any(isinstance(number, int) for number in error.args):
+            return 128 + int(error.args[0])
+        return 130
     except Exception as error:
         if not (excuse := _excuse(error)):
             raise
