@@ -127,7 +127,7 @@ def publish(report: Mapping[str, Any], as_json: bool, tables: Iterable[Table], l
     for table in tables:
         emit_table(*table)
     for line in lines:
-        print(printable(line))
+        print(*map(printable, line.split("\n")), sep="\n")
 
 
 def emit_table(title: str, header: Sequence[str], rows: Rows, words: int = 1) -> None:
