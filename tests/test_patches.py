@@ -224,7 +224,7 @@ def test_opening_reads_neither_patches_nor_names(tmp_path: Path) -> None:
     assert data.patches.nbytes == 2**30
     assert data.support == 12.0
     assert memory() - before < 2**20
-    with pytest.raises(InputError, match=r"images\.json cannot be read"):
+    with pytest.raises(InputError, match=r"images\.json: cannot be read"):
         _ = data.image_names
 
 
@@ -331,7 +331,7 @@ def test_a_garbage_manifest_is_named(tmp_path: Path, text: str) -> None:
 def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
     write(tmp_path / "set")
     (tmp_path / "set" / "manifest.json").write_bytes(b"\xff\xfe\x80" * 10)
-    with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(InputError, match=r"manifest\.json: cannot be read"):
         PatchSet.open(tmp_path / "set")
 
 
@@ -361,14 +361,14 @@ def test_a_manifest_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_wrong_key_of_the_manifest_is_named(tmp_path: Path, key: str, value: object) -> None:
     write(tmp_path / "set")
     edit(tmp_path / "set", **{key: value})
-    with pytest.raises(InputError, match=rf"manifest\.json: missing or wrong: {key}: build"):
+    with pytest.raises(InputError, match=rf"manifest\.json: .*{key}.*: build"):
         PatchSet.open(tmp_path / "set")
 
 
 def test_nan_in_the_manifest_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "set")
     edit(tmp_path / "set", margin=float("nan"))
-    with pytest.raises(InputError, match=r"manifest\.json cannot be read \(NaN is not JSON\)"):
+    with pytest.raises(InputError, match=r"manifest\.json: cannot be read \(NaN is not JSON\)"):
         PatchSet.open(tmp_path / "set")
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from tiepoint.errors import InputError, reason
 from tiepoint.names import is_utf8
+from tiepoint.parsed import check_stored, check_tensors
 from tiepoint.version import __version__
 
 LOCK, HOLDER = ".lock", "-holder"  # name of a folder's lock, and what the name of the file beside a lock ends with
@@ -294,12 +295,13 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
     """Read a torch file with `weights_only`, onto the CPU; `mmap` maps its tensors and does not read them.
 
     Of a file whose name is no UTF-8 nothing is mapped: torch cannot. Raises InputError for one that cannot be read, is
-    damaged, or holds more than plain values and tensors.
+    damaged, or holds more than plain values and tensors, or tensors of more numbers than the file has.
     """
     import torch
 
+    check_stored(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_utf8(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and is_utf8(path))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # bytes that are no torch file raise anything, IndexError and OSError among them
@@ -309,6 +311,8 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
         elif "weights_only" in said:  # torch's advice to load it all the same, which may run what the file holds
             said = "it is a TorchScript archive" if "TorchScript" in said else "it is no pickle of plain values"
         raise InputError(f"{path}: damaged, or not a torch file of plain tensors ({said})") from None
+    check_tensors(content, path)
+    return content
 
 
 def open_no_link(path: str, flags: int) -> int:

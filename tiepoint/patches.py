@@ -26,18 +26,19 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_directory, write_json
+from tiepoint.parsed import MAX_TEXT_BYTES, Count, Positive, conform, read_json
 
 FORMAT = "tiepoint-patchset"
 VERSION = 1
@@ -98,9 +99,9 @@ class PatchSet(_Arrays):
     def image_names(self) -> list[str]:
         """Names of the images, in the order of their ids. Read at the first use. Raises InputError."""
         path = self.directory / NAMES
-        names = _read_json(path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f"{path} is not a list of names: {REBUILD}")
+        names = read_json(path, list[str], REBUILD, MAX_TEXT_BYTES)
+        if len(names) != self.manifest["counts"]["images"]:
+            raise InputError(f"{path} holds {len(names)} names, the manifest states another number: {REBUILD}")
         return names
 
     @classmethod
@@ -245,44 +246,38 @@ def _allocate(path: Path, shape: Shape, dtype: str) -> np.memmap[Any, Any]:
     return array
 
 
-def _read_json(path: Path) -> Any:
-    def refuse(word: str) -> None:  # NaN and Infinity
-        raise ValueError(f"{word} is not JSON")
+class _Counts(TypedDict):
+    patches: Count
+    points: Count
+    images: Count
 
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): {REBUILD}") from None
+
+class _Manifest(TypedDict):
+    counts: _Counts
+    shape: tuple[Annotated[int, (1, 2**40)], Annotated[int, (1, 2**16)], Literal[64], Literal[64]]  # SIZE
+    dtype: Literal["uint8", "uint16"]
+    spectra: list[str]
+    support: Positive
+    margin: Annotated[float, (1, 1e9)]
+    pairs: NotRequired[Count | None]
+    sha256: dict[str, str]
+    provenance: dict[str, Any]
+    licence: str
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     if not path.is_file():
         raise InputError(f"{directory} is not a PatchSet (it has no manifest.json): build one with `tiepoint data ...`")
-    manifest = _read_json(path)
+    manifest = cast("dict[str, Any]", read_json(path, Any, REBUILD))
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is not the manifest of a PatchSet")
     if manifest.get("version") != VERSION:
         raise InputError(f"{path}: version {manifest.get('version')}, this tiepoint reads {VERSION}: {REBUILD}")
-    wrong = [key for key, right in _CHECKS.items() if not right(manifest.get(key))]
-    if wrong:
-        raise InputError(f"{path}: missing or wrong: {', '.join(wrong)}: {REBUILD}")
+    conform(manifest, _Manifest, path, REBUILD)
+    if manifest["counts"]["patches"] != manifest["shape"][0] or not manifest["spectra"]:
+        raise InputError(f"{path}: counts, shape and spectra do not fit each other: {REBUILD}")
     return manifest
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "counts": lambda v: isinstance(v, dict) and all(type(v.get(k)) is int for k in ("patches", "points", "images")),
-    "shape": lambda v: isinstance(v, list) and len(v) == 4 and all(type(n) is int for n in v) and v[2:] == [SIZE, SIZE],
-    "dtype": lambda v: v in ("uint8", "uint16"),
-    "spectra": lambda v: isinstance(v, list) and len(v) > 0 and all(isinstance(name, str) for name in v),
-    "support": lambda v: _is_number(v) and 0 < v < math.inf,
-    "margin": lambda v: _is_number(v) and 1 <= v < math.inf,
-    "sha256": lambda v: isinstance(v, dict),
-}
 
 
 def map_npy(path: Path, remedy: str) -> NDArray[Any]:

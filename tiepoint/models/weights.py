@@ -1,9 +1,8 @@
 """Weights on disk: a .safetensors file with its card beside it, shipped by name or written by a training run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import nn
@@ -11,11 +10,26 @@ from torch import nn
 from tiepoint import nets
 from tiepoint.errors import InputError, reason
 from tiepoint.files import atomic_file, write_json
+from tiepoint.losses.batch import within
 from tiepoint.nets.relation import deploy
+from tiepoint.parsed import Positive, read_json
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 TORCH_FILES = (".pt", ".pth", ".params", ".ckpt", ".tar", ".bin")
+
+
+class Card(TypedDict):
+    """What stands beside weights."""
+
+    name: NotRequired[str]
+    network: str
+    options: NotRequired[dict[str, Any]]
+    deployed: NotRequired[bool]
+    support: NotRequired[Positive]  # sigmas
+    upright: NotRequired[Positive | None]  # px
+    spectra: NotRequired[list[str]]
+    temperature: NotRequired[Positive]
 
 
 def weights_path(name_or_path: str | Path) -> Path:
@@ -43,19 +57,21 @@ def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     from safetensors.torch import load
 
     card_path = path.with_suffix(".json")
+    if not card_path.is_file():
+        raise InputError(f"{card_path} is missing: weights need their card beside them")
     try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
+        card: dict[str, Any] = dict(read_json(card_path, Card, "give the card that was written with the weights"))
         with torch.device("meta"):  # no time on fresh weights
             net = nets.create(card["network"], **card.get("options", {}))
             if card.get("deployed"):
                 net = deploy(net)
-    except FileNotFoundError:
-        raise InputError(f"{card_path} is missing: weights need their card beside them") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{card_path} is no card of weights ({error})") from None
+        raise InputError(f"{card_path} is no card of weights ({str(error).removeprefix(f'{card_path}: ')})") from None
     try:
         state = load(path.read_bytes())  # whose own reader takes names in UTF-8 alone
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
-    except (SafetensorError, RuntimeError) as error:
+        for tensor in state.values():
+            within("a weight", float(tensor.abs().max()) if tensor.numel() else 0.0, 0, 1e30)
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{path}: no weights of {card['network']} ({reason(error)})") from None
     return net, card

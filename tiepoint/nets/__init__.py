@@ -28,6 +28,7 @@ from tiepoint.nets.towers.sdgmnet import SDGMNet
 from tiepoint.nets.towers.sosnet import SOSNet
 from tiepoint.nets.towers.tfeat import TFeat
 
+MAX_OPTION = 1 << 14  # of a network: of more channels its weights would fill the memory
 # Each maps patches (N, 1, input_size, input_size) to (N, dimension) by `net(patches, normalize=True)`, takes `dropout`
 # at construction, and says with `normalized` whether its descriptors have length 1.
 DESCRIBERS: dict[str, type[nn.Module]] = {
@@ -81,7 +82,10 @@ def create(name: str, **options: Any) -> nn.Module:
     network = DESCRIBERS.get(name) or RELATERS.get(name)
     if network is None:
         raise InputError(f"no network {name!r}: there are {', '.join(names())}")
+    largest = max((v for v in options.values() if isinstance(v, int | float)), default=0)
+    if largest > MAX_OPTION:
+        raise InputError(f"network {name}: an option is {largest:g}: must be at most {MAX_OPTION}")
     try:
         return network(**options)
-    except TypeError as error:
-        raise InputError(f"network {name}: {error}") from None
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise InputError(f"network {name}: {' '.join(str(error).split())}") from None

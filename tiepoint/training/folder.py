@@ -7,20 +7,25 @@ import platform
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import cv2
 import numpy as np
 import torch
 import yaml
+from torch import Tensor
 
 from tiepoint import nets
 from tiepoint.errors import InputError
 from tiepoint.files import HOLDER, LOCK, atomic_file, is_ours, open_no_link, read_plain, write_json, write_text
+from tiepoint.parsed import Count, Number, conform
 from tiepoint.patches import PatchSet
 from tiepoint.training.recipe import Recipe, network_options
 from tiepoint.training.recipe_file import dump_recipe, load_recipe
 from tiepoint.version import __version__
+
+LOG = "log.jsonl"
+AGAIN = "remove it to start again"
 
 
 def claim(out: Path, recipe: Recipe, data: PatchSet, device: torch.device) -> None:
@@ -86,7 +91,7 @@ class Log:
     """JSON lines, cut back to the checkpoint on resumption, and TensorBoard events if wanted."""
 
     def __init__(self, out: Path, keep: int, tensorboard: bool) -> None:
-        self.path = out / "log.jsonl"
+        self.path = out / LOG
         self.file = open(self.path, "a", encoding="utf-8", opener=open_no_link)  # noqa: SIM115
         self.file.truncate(keep)
         self.events: Any = None
@@ -109,7 +114,8 @@ class Log:
                         self.events.add_scalar(name, number, entry["step"])
 
     def size(self) -> int:
-        """Bytes written."""
+        """Bytes on the disk."""
+        os.fsync(self.file.fileno())  # a checkpoint that outlives a crash finds what it counts on
         return self.path.stat().st_size
 
     def close(self) -> None:
@@ -127,15 +133,54 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint; None if there is no file yet. Raises InputError for a file that is not a checkpoint."""
+class _Best(TypedDict):
+    fpr95: Annotated[float, (0, 2)]  # 2 before the first validation
+    step: Count
+
+
+class Checkpoint(TypedDict):
+    """What a run goes on from, see `tiepoint.training.loop`."""
+
+    net: dict[str, Tensor]
+    optimizer: dict[str, Any]  # see `Trainer.load_state_dict`, as for the shapes of what the network and loss hold
+    loss: dict[str, Tensor]
+    step: Count
+    steps: Annotated[int, (1, 2**48)]
+    elapsed: Annotated[float, (0, 1e12)]
+    window: tuple[Number, Count]
+    best: _Best
+    best_net: dict[str, Tensor]
+    log_bytes: Count
+
+
+def read_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """Read the checkpoint of a run by `recipe`; None if there is no file yet. Raises InputError for any other file."""
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = read_plain(path)
+        content = read_plain(path)
     except InputError as error:
-        raise InputError(f"{error}: remove it to start again") from None
+        raise InputError(f"{error}: {AGAIN}") from None
+    state: dict[str, Any] = dict(conform(content, Checkpoint, path, AGAIN))
+    log = path.with_name(LOG)
+    doubts = {
+        "its steps are not the recipe's": recipe.steps not in (None, state["steps"]),
+        "its step lies beyond its last": not state["best"]["step"] <= state["step"] <= state["steps"],
+        "its best weights are missing": not state["best_net"] and state["best"]["fpr95"] <= 1,
+        f"{LOG} is shorter than it says": state["log_bytes"] > (log.stat().st_size if log.exists() else 0),
+    }
+    for doubt in (words for words, holds in doubts.items() if holds):
+        raise InputError(f"{path}: is no checkpoint of this run ({doubt}): {AGAIN}")
     return state
+
+
+def restore(run: Any, state: dict[str, Any], path: Path) -> None:
+    """Give a `Trainer` the state of a checkpoint. Raises InputError for one of another network, optimiser or loss."""
+    try:
+        run.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: is no checkpoint of this run ({reason}): {AGAIN}") from None
 
 
 def environment(device: torch.device) -> dict[str, Any]:

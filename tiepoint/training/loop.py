@@ -19,7 +19,7 @@ from tiepoint.models.device import choose_device
 from tiepoint.models.weights import save_weights
 from tiepoint.patches import PatchSet
 from tiepoint.training import schedule, setup
-from tiepoint.training.folder import Log, card, claim, epoch_folder, read_checkpoint, save_checkpoint
+from tiepoint.training.folder import Log, card, claim, epoch_folder, read_checkpoint, restore, save_checkpoint
 from tiepoint.training.recipe import Recipe
 from tiepoint.training.recipe_file import check
 from tiepoint.training.trainer import Trainer
@@ -61,13 +61,13 @@ def _train(recipe: Recipe, out: Path, report: Callable[[Status], None]) -> dict[
     setup.start(run.net, recipe)
     validation = validation_pairs(run.size, device)
     claim(out, recipe, data, device)
-    state = read_checkpoint(out / "checkpoint.pt")
+    state = read_checkpoint(out / "checkpoint.pt", recipe)
     steps = state["steps"] if state else recipe.steps or run.calibrate(60 * (recipe.minutes or 0))
     run.begin(steps)
     start, elapsed, window, best = 0, 0.0, [0.0, 0], {"fpr95": 2.0, "step": 0}
     best_net: dict[str, Tensor] = {}
     if state:
-        run.load_state_dict(state)
+        restore(run, state, out / "checkpoint.pt")
         start, elapsed, window, best, best_net = (state[k] for k in ("step", "elapsed", "window", "best", "best_net"))
     log = Log(out, state["log_bytes"] if state else 0, recipe.tensorboard)
     began = saved = reported = time.monotonic()

@@ -116,10 +116,10 @@ class Recipe:
     minutes: float | None = option(None, "(0, inf)")
     """Length of the run instead of steps. The rate is measured first, on the CPU by computing time, then the number of
     steps is fixed."""
-    batch: int = option(1024, "[2, inf)")
+    batch: int = option(1024, "[2, 1048576]")
     """Number of pairs in each step, each of another point. Networks that relate get half of them as non-matches, unless
     their loss finds its own."""
-    seed: int = option(1, "[0, inf)")
+    seed: int = option(1, "[0, 9223372036854775807]")
     """Seed of weights, batches, augmentation and dropout."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of convolutions. Statistics, norms and the loss are always float32."""

@@ -13,6 +13,7 @@ import yaml
 from tiepoint import losses, nets
 from tiepoint.errors import InputError
 from tiepoint.losses.batch import in_interval
+from tiepoint.parsed import MAX_RECIPE_BYTES, parse_yaml, read_text, shown
 from tiepoint.training.recipe import Loss, Recipe, build_loss, loss_options
 
 AUGMENTATION_RANGES = {
@@ -50,10 +51,7 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path) -> Recipe:
     """Read a recipe by its name or path. Raises InputError that names the key at fault and the right one."""
     path = find_recipe(name)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
+    content = parse_yaml(read_text(path, MAX_RECIPE_BYTES, "a recipe is a YAML file of a few lines"), path)
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: a recipe is a table of keys and values")
     recipe = _build(Recipe, content, str(path), "")
@@ -67,9 +65,9 @@ def with_key(recipe: Recipe, key: str, text: str) -> Recipe:
     Raises InputError that names the key.
     """
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"recipe key {key} is {text!r}: not YAML") from None
+        value = parse_yaml(text, key)
+    except InputError:
+        raise InputError(f"recipe key {key} is {shown(text)}: not YAML, or too much of it") from None
     table, name = key.rsplit(".", 1)
     if table == "options":
         return dataclasses.replace(recipe, options={**recipe.options, name: value})
@@ -144,7 +142,7 @@ def _build(kind: Any, content: Mapping[Any, Any], source: str, prefix: str) -> A
         if key not in types_of:
             near = difflib.get_close_matches(str(key), types_of, n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(types_of)}"
-            raise InputError(f"{source}: unknown key {prefix}{key}: {hint}")
+            raise InputError(f"{source}: unknown key {prefix}{shown(str(key))[1:-1]}: {hint}")
         values[key] = _convert(types_of[key], value, source, f"{prefix}{key}")
     try:
         return kind(**values)
@@ -155,7 +153,7 @@ def _build(kind: Any, content: Mapping[Any, Any], source: str, prefix: str) -> A
 def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
+            raise InputError(f"{source}: {key} is a table of keys, not {shown(value)}")
         if kind is Loss:
             name = str(value.get("name", Loss.name))
             known = [*losses.names(), *losses.relation_names()]
@@ -172,17 +170,17 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
         # YAML reads a bare on or off as a truth value.
         value = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
         if value not in arguments:
-            raise InputError(f"{source}: {key} is {value!r}: choose one of {', '.join(map(str, arguments))}")
+            raise InputError(f"{source}: {key} is {shown(value)}: choose one of {', '.join(map(str, arguments))}")
         return value
     elif origin is dict:
         if not isinstance(value, Mapping):
-            raise InputError(f"{source}: {key} is a table of keys, not {value!r}")
-        return {str(k): _convert(arguments[1], v, source, f"{key}.{k}") for k, v in value.items()}
+            raise InputError(f"{source}: {key} is a table of keys, not {shown(value)}")
+        return {str(k): _convert(arguments[1], v, source, f"{key}.{shown(str(k))[1:-1]}") for k, v in value.items()}
     elif kind is Any:
         return value
     elif origin is tuple:
         if not isinstance(value, (list, tuple)) or len(value) != len(arguments):
-            raise InputError(f"{source}: {key} is {value!r}: give {len(arguments)} numbers")
+            raise InputError(f"{source}: {key} is {shown(value)}: give {len(arguments)} numbers")
         return tuple(_convert(a, v, source, key) for a, v in zip(arguments, value, strict=True))
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
@@ -190,5 +188,5 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
         except ValueError:
             pass
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{source}: {key} is {value!r}: give {'a number' if kind is float else kind.__name__}")
+        raise InputError(f"{source}: {key} is {shown(value)}: give {'a number' if kind is float else kind.__name__}")
     return value

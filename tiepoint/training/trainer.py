@@ -11,6 +11,7 @@ from tiepoint.data.augmentation import augment
 from tiepoint.data.crop import central_crop
 from tiepoint.data.pair_augmentation import augment_pairs
 from tiepoint.data.sampling import Batch, Sampler
+from tiepoint.losses.batch import within
 from tiepoint.nets.inputs import channels_for, floats, resize
 from tiepoint.nets.relation import SLOTS
 from tiepoint.patches import PatchSet
@@ -127,7 +128,30 @@ class Trainer:
         return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "loss": self.loss.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The reverse."""
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """The reverse. What the recipe says of the optimiser is not taken from the state.
+
+        Raises ValueError, KeyError, TypeError or RuntimeError for the state of another run, or one that is not finite.
+        """
+        for held in (state["best_net"], state["net"]):
+            if held:
+                self.net.load_state_dict(held)
+            for tensor in [*self.net.state_dict().values(), *state["loss"].values()]:
+                within("a weight", float(tensor.abs().max()) if tensor.numel() else 0.0, 0, 1e30)
+        own, held = self.optimizer.state_dict(), state["optimizer"]["state"]
+        shapes, names = [p.shape for group in self.optimizer.param_groups for p in group["params"]], self._moments()
+        for index, moments in held.items():
+            if moments.keys() != names:
+                raise ValueError("its optimiser is another")
+            for value in moments.values():
+                if value is not None and (value.shape not in (shapes[index], ()) or not value.isfinite().all()):
+                    raise ValueError("its optimiser is of other weights")
+        self.optimizer.load_state_dict({**own, "state": held})
         self.loss.load_state_dict(state["loss"])
+
+    def _moments(self) -> set[str]:
+        """What the optimiser keeps of each weight after a step."""
+        weight = torch.zeros(1, requires_grad=True)
+        weight.grad = torch.zeros(1)
+        own = type(self.optimizer)([weight], **self.optimizer.defaults)
+        own.step()
+        return set(own.state[weight])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -16,7 +15,9 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from tiepoint.data.fetching.unpack import check_room
+from tiepoint.errors import InputError
 from tiepoint.files import named, open_no_link, write_json
+from tiepoint.parsed import Count, conform, read_json
 from tiepoint.version import __version__
 
 if TYPE_CHECKING:  # numpy is not needed here
@@ -42,7 +43,7 @@ class Origin:
 
     url: str  # the address that was asked
     validator: str  # its ETag or date, by which the server can tell that it still has the same file
-    total: int | None  # bytes of the whole file; None if the server does not say
+    total: Count | None  # bytes of the whole file; None if the server does not say
 
 
 def download(url: str, part: Path, *, timeout: float, progress: Progress | None = None) -> None:
@@ -159,10 +160,10 @@ def _receive(response: HTTPResponse, part: Path, done: int, total: int | None, p
 def _origin(part: Path, url: str) -> Origin | None:
     """Where the bytes are from; None if that is elsewhere, or if nothing readable says so."""
     try:
-        origin = Origin(**json.loads(_note(part).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        origin = conform(Origin(**read_json(_note(part), dict[str, Any], "fetch it again")), Origin, part)
+    except (InputError, TypeError):
         return None
-    return origin if origin.url == url else None
+    return origin if origin.url == url and origin.validator.isprintable() else None
 
 
 def _note(part: Path) -> Path:

@@ -1,15 +1,16 @@
 """Published data sets as folders: fetched from the first mirror that gives the right archive, checked and unpacked."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tiepoint.data.fetching.download import MirrorError, discard, download
 from tiepoint.data.fetching.sources import Source
 from tiepoint.data.fetching.unpack import ArchiveError, unpack
 from tiepoint.errors import InputError
 from tiepoint.files import atomic_directory, hold, write_json
+from tiepoint.parsed import Count, conform, read_json
 from tiepoint.types import Progress
 
 RECORD = "tiepoint-fetch.json"  # lies in the folder, which appears with it when it is whole
@@ -25,8 +26,8 @@ class Record:
     md5: str
     sha256: str
     checked: bool  # whether the MD5 is the published one
-    files: int
-    bytes: int
+    files: Count
+    bytes: Count
 
 
 def fetch(
@@ -118,7 +119,8 @@ def _read_record(folder: Path) -> Record | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        return Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = Record(**read_json(folder / RECORD, dict[str, Any], "fetch it again"))
+        return conform(record, Record, folder / RECORD)
+    except (InputError, TypeError):
         remedy = "use it as it is, remove it, or name another folder with --out"
         raise InputError(f"{folder} is there, but was not made by this command (no {RECORD}): {remedy}") from None

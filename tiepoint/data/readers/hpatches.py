@@ -10,7 +10,6 @@ Patch k of every strip of a sequence shows one point.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.fetching.archive import Archive
 from tiepoint.errors import InputError
+from tiepoint.parsed import read_json
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Progress, tracked
 
@@ -152,12 +152,7 @@ def read_split(path: str | Path, split: str, part: str) -> list[str]:
 
     `path` is the splits.json of hpatches-benchmark, or a file of the same form. Raises InputError.
     """
-    try:
-        splits: Any = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error})") from None
+    splits: Any = read_json(path, Any, "give the splits.json of hpatches-benchmark")
     names = splits.get(split) if isinstance(splits, dict) else None
     names = names.get(part) if isinstance(names, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
