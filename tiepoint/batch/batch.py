@@ -16,7 +16,7 @@ import torch
 
 from tiepoint.batch.pair_list import Pair, check_names
 from tiepoint.batch.settings import Settings, resolve
-from tiepoint.batch.summary import Row, write_summary
+from tiepoint.batch.summary import Result, Row, write_summary
 from tiepoint.errors import InputError
 from tiepoint.export.geotiff import check_warped, write_warped
 from tiepoint.export.points import write_csv
@@ -25,6 +25,7 @@ from tiepoint.features.cache import FeatureCache, digest_file
 from tiepoint.files import GENERATOR, check_outputs, discard, guarded, locked, protect, write_json, write_text
 from tiepoint.options import Batch, override, plain
 from tiepoint.options import Registration as Options
+from tiepoint.parsed import MAX_TEXT_BYTES, read_json
 from tiepoint.registration.large import Input, is_read_in_windows, read_for_pictures
 from tiepoint.registration.register import register
 from tiepoint.registration.verdict import WEIGHTS as VERDICT
@@ -190,11 +191,11 @@ class _Job:
     def _kept(self, pair: Pair, made_from: dict[str, Any]) -> Row | None:
         folder = self.out / pair.name
         try:
-            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            result: Any = read_json(folder / RESULT, Result, "register again", MAX_TEXT_BYTES)
             names = POINTS, self.report, self.warp_output if result["matrix"] else None
             whole = all((folder / name).is_file() for name in names if name is not None)
             return Row.of(pair, result, reused=True) if whole and result["made_from"] == made_from else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except InputError:  # missing, damaged or of another version: it is made again
             return None
 
     def _clear(self, pair: Pair) -> None:

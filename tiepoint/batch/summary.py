@@ -8,14 +8,29 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from tiepoint.batch.pair_list import Pair
 from tiepoint.files import write_json, write_text
 from tiepoint.names import cell
+from tiepoint.parsed import Count, Number, Share
 from tiepoint.version import __version__
 
+Line = tuple[Number, Number, Number]
 COLUMNS = ("name", "a", "b", "accepted", "confidence", "reasons", "inliers", "rms", "matrix", "seconds", "error")
+
+
+class Result(TypedDict):
+    """What a row needs of the result of a pair that an earlier run registered."""
+
+    accepted: bool
+    confidence: Share
+    reasons: list[str]
+    inliers: Count
+    rms: Number | None
+    matrix: tuple[Line, Line, Line] | None
+    seconds: Number
+    made_from: dict[str, Any]
 
 
 @dataclass(frozen=True)

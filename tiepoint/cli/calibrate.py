@@ -39,18 +39,14 @@ def main(
         max_keypoints: Number of keypoints to keep in each image, the strongest first.
         seed: Seed of the warps and of the wrong pairs.
     """
-    import json as json_lib
 
-    from tiepoint.errors import InputError
-    from tiepoint.evaluation.registration.calibration import FOLDS, calibrate, measure_cases
+    from tiepoint.evaluation.registration.calibration import FOLDS, Case, calibrate, measure_cases
     from tiepoint.files import check_outputs, write_json
+    from tiepoint.parsed import MAX_TEXT_BYTES, read_json
 
     check_outputs(out)
     if cases is not None and cases.is_file():
-        try:
-            measured = json_lib.loads(cases.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{cases}: is not JSON ({error}): remove it, and the cases are measured again") from None
+        measured = read_json(cases, list[Case], "remove it to measure again", MAX_TEXT_BYTES)
     else:
         with progress_bar("registering") as advance:
             measured = measure_cases(

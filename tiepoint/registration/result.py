@@ -17,6 +17,7 @@ from tiepoint.geometry.robust import apply
 from tiepoint.geometry.warps import Warp, WarpTrial
 from tiepoint.options import TWO_VIEW_MODELS, ModelChoice
 from tiepoint.options import Registration as Options
+from tiepoint.parsed import conform
 from tiepoint.registration import saved, show
 from tiepoint.registration.overlay import MAX_SIDE_PX, Mapping
 from tiepoint.registration.reread import Input, read_picture, warp_bands
@@ -181,7 +182,10 @@ class Registration:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises InputError for a file that is missing, damaged, or of another version."""
-        return cls(**saved.read_fields(path, {field.name for field in fields(cls)}))
+        found = cls(**saved.read_fields(path, {field.name for field in fields(cls)}))
+        conform(found, cls, f"{path}: is a damaged registration", "save it again")
+        saved.check_shapes(found, path)
+        return found
 
     def _numbers(self) -> dict[str, str]:
         """What is said of it in short."""

@@ -18,9 +18,12 @@ from tiepoint.geometry.warps import WARPS, WarpTrial
 from tiepoint.images.geo import Geo
 from tiepoint.options import Registration as Options
 from tiepoint.options import override, plain
+from tiepoint.parsed import MAX_TEXT_BYTES, read_json
 from tiepoint.registration.verdict import Evidence
 from tiepoint.version import __version__
 
+DTYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")  # of the arrays of a registration
+MAX_SIDE_PX = 1 << 24  # of an image that was registered
 FORMAT, FORMAT_VERSION = "tiepoint registration", 1
 KINDS = {kind.__name__: kind for kind in (ViewInfo, Geo, Evidence, WarpTrial, Pose, Agreement, *WARPS.values())}
 
@@ -38,12 +41,14 @@ def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
     Raises InputError for a file that is missing, damaged or no saved registration, or one of another version of the
     format or of the options.
     """
+    remedy = "give a file that Registration.save wrote"
+    if not Path(path).is_file():
+        raise InputError(f"{path}: No such file or directory: {remedy}")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: give a file that Registration.save wrote") from None
-    except ValueError:
-        content = None
+        content: Any = read_json(path, Any, remedy, MAX_TEXT_BYTES)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: is damaged or no saved registration ({reason})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: is damaged or no saved registration: give a file that Registration.save wrote")
     version, saver = content.get("version"), content.get("tiepoint")
@@ -61,11 +66,28 @@ def read_fields(path: str | Path, names: set[str]) -> dict[str, Any]:
             other = f"was made with the options of another version, tiepoint {saver} ({names_differ})"
             raise InputError(f"{path}: {other}: register again, or load it with that version")
         values["options"] = override(Options(), given)
+        return values
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{path}: is a damaged registration: save it again") from None
-    return values
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as error:
+        raise InputError(f"{path}: is a damaged registration ({type(error).__name__}): save it again") from None
+
+
+def check_shapes(found: Any, path: str | Path) -> None:
+    """Raise InputError for a registration read from `path` whose arrays do not fit each other, or are not finite."""
+    total, tied = len(found.points), int(found.inliers.sum())
+    shapes = {"matrix": (3, 3), "matches": (len(found.matches), 4), "points": (total, 4), "scores": (total,)}
+    shapes |= {"inliers": (total,), "residuals": (tied,), "probabilities": (tied,)}
+    wrong = [n for n, s in shapes.items() if (a := getattr(found, n)) is not None and a.shape != s]
+    wrong += [n for n in ("matrix", "points") if (a := getattr(found, n)) is not None and not np.isfinite(a).all()]
+    wrong += ["size" for view in (found.a, found.b) if not all(1 <= side <= MAX_SIDE_PX for side in view.size)]
+    try:
+        if found.warp is not None and not wrong:
+            found.warp.map(found.points[:, :2])
+    except (ValueError, IndexError, TypeError):
+        wrong.append("warp")
+    if wrong or (found.accepted and found.matrix is None):
+        raise InputError(f"{path}: is a damaged registration ({(wrong or ['matrix'])[0]}): save it again")
 
 
 def _encode(value: Any) -> Any:
@@ -95,6 +117,8 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "array" in value:
+        if value["array"] not in DTYPES:  # others, such as text of any width, would fill the memory
+            raise ValueError
         return np.array(_decode(value["values"]), dtype=value["array"]).reshape(value["shape"])
     if "path" in value:
         return Path(value["path"])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,13 @@ from tiepoint.data.readers.colmap_text import text_images, text_points
 from tiepoint.errors import InputError
 from tiepoint.features import frames as frame_lib
 from tiepoint.images.raster import read_planes
+from tiepoint.parsed import conform, read_bytes, shown
 
 LOG = logging.getLogger(__name__)
 PARTS = "images/, sparse/*.bin (or .txt) and database.db"
 REMEDY = "give the database that the model was made from"
+MAX_MODEL_BYTES = 1 << 33  # of images.bin and points3D.bin: those of 10,000 images have about a gigabyte
+MAX_KEYPOINTS, MAX_KEYPOINTS_BYTES = 1 << 22, 1 << 27  # of an image
 NO_POINT = np.uint64(2**64 - 1)
 
 
@@ -132,19 +135,33 @@ def read_project(directory: str | Path) -> ColmapProject:
     return ColmapProject(directory, [images[name] for name in sorted(images)], tuple(models))
 
 
-def _query_keypoints(path: Path, name: str) -> tuple[int, int, bytes] | None:
-    """Rows, columns and data of an image's keypoint table. Nothing is written, so a read-only folder will do."""
-    query = "SELECT rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE name = CAST(? AS TEXT)"
+class _Keypoints(NamedTuple):
+    """A row of COLMAP's table keypoints."""
+
+    rows: Annotated[int, (0, MAX_KEYPOINTS)]
+    columns: Annotated[int, (0, 128)]
+    data: bytes
+
+
+def _query_keypoints(path: Path, name: str) -> _Keypoints | None:
+    """An image's row of the keypoint table. Nothing is written, so a read-only folder will do."""
+    query = """SELECT rows, cols, CASE WHEN length(CAST(data AS BLOB)) > ? THEN 'too long' ELSE data END
+        FROM keypoints JOIN images USING (image_id) WHERE name = CAST(? AS TEXT)"""
     # COLMAP logs ahead of its writes. To read such a database SQLite makes files beside it, unless it is immutable,
     # which is only true while no log waits to be merged.
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     option = "mode=ro" if any(log.exists() and log.stat().st_size for log in logs) else "immutable=1"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{option}", uri=True)) as database:
-            row = database.execute(query, (os.fsencode(name),)).fetchone()
-    except sqlite3.Error as error:
+            kinds = "SELECT name FROM sqlite_master WHERE name IN ('keypoints', 'images') AND type != 'table'"
+            if views := database.execute(kinds).fetchall():  # a view may compute for ever
+                raise InputError(f"{path}: {shown(views[0][0])} is no table: {REMEDY}")
+            row = database.execute(query, (MAX_KEYPOINTS_BYTES, os.fsencode(name))).fetchone()
+    except (sqlite3.Error, UnicodeError, OverflowError) as error:
         raise InputError(f"{path} cannot be read ({error}): {REMEDY}") from None
-    return row and (*row[:2], row[2] or b"")
+    return row and conform(
+        _Keypoints._make((*row[:2], row[2] or b"")), _Keypoints, f"{path}: keypoints of {name}", REMEDY
+    )
 
 
 def _model_folders(directory: Path) -> list[Path]:
@@ -167,8 +184,9 @@ def _read_images(path: Path) -> Iterator[ColmapImage]:
             rotation, translation = _rotation(np.array(pose[:4])), np.array(pose[4:])
             yield ColmapImage(image_id, name, rotation, translation, keypoints, points[keypoints])
         return
-    data = path.read_bytes()
+    data = read_bytes(path, MAX_MODEL_BYTES)
     (count,), offset = struct.unpack_from("<Q", data), 8
+    names = set[str]()
     for _ in range(count):
         image_id, *pose, _camera = struct.unpack_from("<I7dI", data, offset)
         offset += struct.calcsize("<I7dI")
@@ -178,30 +196,37 @@ def _read_images(path: Path) -> Iterator[ColmapImage]:
         offset += 8
         table = np.frombuffer(data, dtype=[("xy", "<f8", 2), ("point", "<u8")], count=observed, offset=offset)
         offset += table.nbytes
+        if name in names or not np.isfinite(pose).all() or not any(pose[:4]):
+            raise ValueError(f"{shown(name)} stands there twice, or its pose is no number")
+        names.add(name)
         (keypoints,) = np.nonzero(table["point"] != NO_POINT)
         points = table["point"][keypoints].astype(np.int64)
+        if (points < 0).any():
+            raise ValueError("the number of a point has 64 bits")
         yield ColmapImage(image_id, name, _rotation(np.array(pose[:4])), np.array(pose[4:]), keypoints, points)
 
 
 def _read_points(path: Path) -> dict[int, NDArray[np.float64]]:
     try:
+        if not path.is_file():
+            raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin")
         if path.suffix == ".txt":
             return dict(text_points(path))
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_MODEL_BYTES)
         (count,), offset = struct.unpack_from("<Q", data), 8
         positions = {}
         for _ in range(count):
             point, x, y, z = struct.unpack_from("<Q3d", data, offset)
+            if not np.isfinite([x, y, z]).all():
+                raise struct.error("a position is no number")
             (length,) = struct.unpack_from("<Q", data, offset + 43)
             positions[point] = np.array([x, y, z])
             offset += 51 + 8 * length
         if offset > len(data):
             raise struct.error("the last track is cut off")
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: a COLMAP project has sparse/points3D.bin") from None
     except InputError:
         raise
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, OverflowError) as error:
         raise InputError(f"{path} is truncated or not a COLMAP model ({error})") from None
     return positions
 

@@ -9,7 +9,7 @@ between RIGHT_PX and DOUBTFUL_PX, where the aligned images' own truth is doubtfu
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from tiepoint.images.window import rotation_matrix
 from tiepoint.matching.match import AUTO
 from tiepoint.models.load import load_describer
 from tiepoint.options import Verdict
+from tiepoint.parsed import Count, Number
 from tiepoint.registration.register import register
 from tiepoint.registration.verdict import Evidence
 from tiepoint.types import Progress
@@ -36,8 +37,17 @@ WRONG_PAIRS = 2  # of each image
 NOISE_SIGMAS = (1.0, 2.5, 5.0, 10.0, 20.0)  # px
 PENALTY = 0.2
 FOLDS = 5
-Case = dict[str, Any]  # set, kind (right or wrong pair), image (its number), error (px), evidence
 Weights = dict[str, Any]  # mean, deviation, weights, constant, and the median evidence of right registrations as good
+
+
+class Case(TypedDict):
+    """A registration with known truth."""
+
+    set: str
+    kind: str  # of the pair: right or wrong
+    image: Count  # its number
+    error: Annotated[float, (0, 1e9)]  # px
+    evidence: dict[str, Number | None]
 
 
 def image_pairs(folder: Path, one: str, two: str) -> list[tuple[Path, Path]]:
@@ -154,7 +164,12 @@ def calibrate(cases: list[Case]) -> tuple[Weights, list[tuple[Any, ...]], list[t
     stated: list[dict[str, Any]] = [  # JSON has no infinity: None stands for it
         {key: np.inf if value is None else value for key, value in case["evidence"].items()} for case in cases
     ]
-    spoken = [Evidence(**evidence) for evidence in stated]
+    try:
+        spoken = [Evidence(**evidence) for evidence in stated]
+    except TypeError as error:
+        raise InputError(f"the evidence of a case is not that of this version ({error}): measure again") from None
+    if len({evidence.names for evidence in spoken}) > 1:
+        raise InputError("some cases were described densely, others at keypoints: measure them in one way")
     features = np.array([evidence.features() for evidence in spoken])
     signs = np.where(np.array(spoken[0].names) == "roundtrip", -1.0, 1.0)
     folds = np.array([case["image"] % FOLDS for case in cases])
