@@ -6,6 +6,7 @@ or the dataclass that was made of a file. What does not fit is an InputError of 
 
 import functools
 import json
+import os
 import types
 import typing
 import zipfile
@@ -36,7 +37,8 @@ def read_bytes(path: str | Path, most: int = MAX_TEXT_BYTES, remedy: str = "copy
     """The bytes of a file, of which no more than `most` and one are read. Raises InputError for more, or no file."""
     try:
         with Path(path).open("rb") as file:
-            data = file.read(most + 1)
+            stated = os.fstat(file.fileno()).st_size  # 0 of a pipe or a device; Python allocates what is asked for
+            data = file.read(min(stated or most, most) + 1)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(f"{path}: cannot be read ({reason}): {remedy}") from None

@@ -119,8 +119,10 @@ class GdalSource:
 
     def _describe(self, max_pixels: int | None, tags: Tiff | None) -> None:
         first = self._datasets[0]
-        rows, columns = first.block_shapes[0]  # GDAL decodes no less than a block
-        check_size(columns, rows, f"{self.name}: a block", max_pixels, ", or save it in tiles")
+        rows, columns = first.block_shapes[0]  # GDAL decodes no less than a block, of all bands if they are interleaved
+        held = np.dtype(first.dtypes[0]).itemsize if first.dtypes[0] in np.sctypeDict else 16
+        held *= first.count if first.profile.get("interleave") == "pixel" else 1
+        check_size(columns, rows, f"{self.name}: a block", max_pixels, ", or save it in tiles", held)
         if (count := first.count) > MAX_BANDS:
             raise InputError(f"{self.name}: claims {count} bands, more than {MAX_BANDS}: copy it again or divide it")
         self.shape: tuple[int, int] = first.shape

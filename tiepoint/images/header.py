@@ -2,7 +2,8 @@
 
 A file of a few kilobytes can claim a picture that fills the memory. The limit is 2^29 pixels, a square of 23,170: the
 images of 20,000 x 20,000 px that people register fit, and an 8-bit image of the limit takes half a gigabyte. Users who
-trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or by an argument.
+trust larger files raise it by the environment variable TIEPOINT_MAX_PIXELS or by an argument. A decoded pixel may have
+four bytes, as of RGB with alpha: one of more counts as several.
 """
 
 import os
@@ -16,6 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.errors import InputError
@@ -33,11 +35,14 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 Kind = Literal["png", "jpeg", "tiff", "jp2", "bmp", "gif", "webp", "avif", "pnm", "raw", "other"]
 SPACES = {5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}  # of a TIFF
 GDAL_SPACES = ("CMYK", "YCbCr", "Lab")  # that GDAL turns to RGB, of 8 bits
-MAX_PIXELS = 2**29
+MAX_PIXELS, PIXEL_BYTES = 2**29, 4
+MIN_FILE_LIMIT_BYTES = 1 << 26  # of what is decoded as a whole, whatever the limit of pixels: there are other chunks
 VARIABLE = "TIEPOINT_MAX_PIXELS"
 MAX_OPENCV_PIXELS, MAX_OPENCV_SIDE_PX = 2**30, 2**20  # of OpenCV's own readers
 PNG, JP2, CODESTREAM = b"\x89PNG\r\n\x1a\n", b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 MAX_BOXES_BYTES = 1 << 16  # of a JPEG 2000 file, within which the box of its size must stand
+FLOATS = {b"PF": re.compile(rb"\A..\s+(?P<w>\d{1,9})\s+(?P<h>\d{1,9})")}
+FLOATS |= {b"Pf": FLOATS[b"PF"], b"#?": re.compile(rb"-Y (?P<h>\d{1,9}) \+X (?P<w>\d{1,9})")}
 EXIF = b"Exif\0\0"
 RAW = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILM", b"FOVb", b"\0MRM")  # Panasonic, Olympus, Fuji, Sigma, Minolta
 
@@ -47,7 +52,8 @@ class Header:
     """Kind of an image file, size as stored (0 x 0 if unknown), EXIF orientation (1 to 8), and the tags of a TIFF.
 
     `transparent` is the grey value of a PNG, as decoded, that stands for no pixel; `levels` how many grey values a
-    portable map counts, 0 for other files. What a camera's raw file holds is unknown.
+    portable map counts, 0 for other files. What a camera's raw file holds is unknown. `pixel_bytes` are those of a
+    decoded pixel with all its bands, at most.
     """
 
     kind: Kind
@@ -57,6 +63,7 @@ class Header:
     tiff: Tiff | None = None
     transparent: int | None = None
     levels: int = 0
+    pixel_bytes: int = PIXEL_BYTES
 
 
 @contextmanager
@@ -110,14 +117,25 @@ def inspect(file: BinaryIO, name: str | Path) -> Header:
     if head.startswith((b"GIF87a", b"GIF89a")):
         width, height = struct.unpack_from("<2H", head.ljust(10, b"\0"), 6)
         return Header("gif", width, height)
-    return Header("other")
+    return _other(file, head)
 
 
-def check_size(width: int, height: int, name: str | Path, max_pixels: int | None = None, remedy: str = "") -> None:
-    """Raise InputError for an image of more pixels than `max_pixels`, or than the limit of this run if None."""
+def check_size(
+    width: int,
+    height: int,
+    name: str | Path,
+    max_pixels: int | None = None,
+    remedy: str = "",
+    pixel_bytes: int = PIXEL_BYTES,
+) -> None:
+    """Raise InputError for an image of more pixels than `max_pixels`, or than the limit of this run if None.
+
+    Pixels of more than 4 `pixel_bytes` count as several.
+    """
     limit = pixel_limit() if max_pixels is None else max_pixels
-    if (pixels := width * height) > limit:
-        larger = f"is {width} x {height} px, more than the limit of {limit} pixels"
+    if (pixels := width * height * max(1, -(-pixel_bytes // PIXEL_BYTES))) > limit:
+        sized = "px" if pixel_bytes <= PIXEL_BYTES else f"px of {pixel_bytes} bytes"
+        larger = f"is {width} x {height} {sized}, more than the limit of {limit} pixels"
         raise InputError(f"{name}: {larger}: if you trust the file, set {VARIABLE} or max_pixels to {pixels}{remedy}")
 
 
@@ -128,6 +146,15 @@ def check_opencv(header: Header, name: str | Path) -> None:
         limits = f"OpenCV reads {MAX_OPENCV_PIXELS} pixels and {MAX_OPENCV_SIDE_PX} a side at most"
         remedy = "save it as a tiled TIFF and read it with rasterio (pip install 'tiepoint[geo]')"
         raise InputError(f"{name}: is {width} x {height} px: {limits}: {remedy}")
+
+
+def read_whole(file: BinaryIO, name: str | Path, max_pixels: int | None = None) -> NDArray[np.uint8]:
+    """The bytes of a file that is decoded as a whole. Raises InputError for more than decoded ones may have."""
+    most = max(PIXEL_BYTES * (pixel_limit() if max_pixels is None else max_pixels), MIN_FILE_LIMIT_BYTES)
+    if file.seek(0, os.SEEK_END) > most:
+        raise InputError(f"{name}: is larger than {most} bytes: if you trust the file, raise {VARIABLE} or max_pixels")
+    file.seek(0)
+    return np.frombuffer(file.read(), dtype=np.uint8)
 
 
 def pixel_limit() -> int:
@@ -157,7 +184,8 @@ def _tiff(tags: Tiff, name: str | Path) -> Header:
     space = SPACES.get(tags.photometric, "")
     if space and (tags.dtype != "uint8" or space not in GDAL_SPACES) and (space != "CMYK" or tags.bands == 4):
         raise InputError(f"{name}: its colours are {space} of {tags.dtype}: convert it to RGB")
-    return Header("tiff", tags.width, tags.height, tags.orientation, tags)
+    held = tags.bands * tags.sample_bytes
+    return Header("tiff", tags.width, tags.height, tags.orientation, tags, pixel_bytes=held)
 
 
 def _portable(file: BinaryIO, name: str | Path) -> Header:
@@ -184,7 +212,8 @@ def _png(file: BinaryIO, head: bytes) -> Header:
             transparent = int.from_bytes(file.read(2), "big") * (255 // (2 ** head[24] - 1) if head[24] < 8 else 1)
         at += 12 + length
     width, height = struct.unpack_from(">2I", head, 16)
-    return Header("png", width, height, orientation, transparent=transparent)
+    wide = 2 if head[24] == 16 else 1
+    return Header("png", width, height, orientation, transparent=transparent, pixel_bytes=wide * PIXEL_BYTES)
 
 
 def _jpeg(file: BinaryIO) -> Header:
@@ -231,7 +260,8 @@ def _jpeg2000(file: BinaryIO, name: str | Path) -> Header:
     data = _bytes(file, 0, MAX_BOXES_BYTES)
     if data.startswith(CODESTREAM):
         x, y, left, top = (int.from_bytes(data[a : a + 4], "big") for a in (8, 12, 16, 20))
-        return Header("jp2", max(x - left, 0), max(y - top, 0))
+        wide = 2 if data[42:43] and data[42] & 0x7F > 7 else 1
+        return Header("jp2", max(x - left, 0), max(y - top, 0), pixel_bytes=wide * int.from_bytes(data[40:42], "big"))
     colours = data.find(b"colr") + 4  # a number, or an ICC profile that names the space
     if colours >= 4 and (
         data[colours : colours + 7] == b"\1\0\0\0\0\0\x0c" or data[colours + 19 : colours + 23] == b"CMYK"
@@ -241,9 +271,20 @@ def _jpeg2000(file: BinaryIO, name: str | Path) -> Header:
     if at < 4:
         return Header("jp2")
     orientation = _exif_orientation(boxes.jpeg2000_exif(file).removeprefix(EXIF))
-    return Header(
-        "jp2", int.from_bytes(data[at + 4 : at + 8], "big"), int.from_bytes(data[at : at + 4], "big"), orientation
-    )
+    height, width = (int.from_bytes(data[k : k + 4], "big") for k in (at, at + 4))
+    held = int.from_bytes(data[at + 8 : at + 10], "big") * (2 if data[at + 10 : at + 11] > b"\x07" else 1)
+    return Header("jp2", width, height, orientation, pixel_bytes=held)
+
+
+def _other(file: BinaryIO, head: bytes) -> Header:
+    """Formats that OpenCV reads and whose sides nothing else limits: Sun raster, Radiance and portable float maps."""
+    if head.startswith(b"\x59\xa6\x6a\x95") and len(head) >= 12:
+        return Header("other", *struct.unpack_from(">2I", head, 4))
+    pattern = FLOATS.get(head[:2])
+    found = pattern.search(_bytes(file, 0, MAX_BOXES_BYTES)) if pattern else None
+    if found is None:
+        return Header("other")
+    return Header("other", int(found["w"]), int(found["h"]), pixel_bytes=3 * PIXEL_BYTES)
 
 
 def _png_ends(data: bytes) -> bool:

@@ -25,7 +25,7 @@ def decode(data: NDArray[np.uint8], path: str | Path, max_pixels: int | None = N
     `max_pixels` replaces the limit of `tiepoint.images.header`, which is checked before anything is decoded.
     """
     header = inspect(BytesIO(data.tobytes()), path)
-    check_size(header.width, header.height, path, max_pixels)
+    check_size(header.width, header.height, path, max_pixels, pixel_bytes=header.pixel_bytes)
     return decode_as(header, data, path)
 
 

@@ -18,7 +18,7 @@ from tiepoint.errors import InputError
 from tiepoint.images.foreign import RGB, as_source
 from tiepoint.images.gdal_source import GdalSource
 from tiepoint.images.geo import Geo
-from tiepoint.images.header import Header, check_size, inspect, opened, upright
+from tiepoint.images.header import Header, check_size, inspect, opened, read_whole, upright
 from tiepoint.images.pixels import decode_as, to_uint8, value_range
 from tiepoint.images.raw import develop
 from tiepoint.images.sources import ArraySource, BandSource, choose_grey, render, sampling_step, to_depth
@@ -167,7 +167,9 @@ def _open(
         tags = header.tiff
         windowed = header.kind in ("tiff", "jp2") and _has_rasterio()
         if whole or not windowed:
-            check_size(header.width, header.height, path, max_pixels)
+            # Through rasterio no more than three bands are held at once.
+            most = header.pixel_bytes if tags is None or not windowed else min(tags.bands, 3) * tags.sample_bytes
+            check_size(header.width, header.height, path, max_pixels, pixel_bytes=most)
         if windowed or (tags is not None and not (tags.plain and len(tags.pages) == 1)):
             source: BandSource = GdalSource(path, header, max_pixels)
             source.nodata = marked
@@ -176,14 +178,13 @@ def _open(
             header = replace(header, orientation=turned)
             source = ArraySource(str(path), image.transpose(2, 0, 1), RGB, (0, 1, 2), nodata=marked)
         else:
-            file.seek(0)
-            image = decode_as(header, np.frombuffer(file.read(), dtype=np.uint8), path)
+            image = decode_as(header, read_whole(file, path, max_pixels), path)
             source = _decoded(image, header, path, marked)
     try:
         located = source.geo is not None or (tags is not None and tags.georeferenced)
         orientation = header.orientation if orient and not located else 1
         if orientation != 1:
-            check_size(header.width, header.height, path, max_pixels)
+            check_size(header.width, header.height, path, max_pixels, pixel_bytes=header.pixel_bytes)
             source = _turned(source, orientation)
         return Reader(source, band, orientation, max_pixels)
     except BaseException:

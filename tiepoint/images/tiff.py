@@ -65,6 +65,11 @@ class Tiff:
     sparse: bool  # a strip or tile of any directory is not in the file and stands for zeros
 
     @property
+    def sample_bytes(self) -> int:
+        """Bytes of a decoded sample; 16 of a type that numpy does not have."""
+        return np.dtype(self.dtype).itemsize if self.dtype else 16
+
+    @property
     def plain(self) -> bool:
         """Whether OpenCV reads it right. It takes the first of two bands, and mixes bands that are stored apart."""
         if self.dtype not in ("uint8", "uint16", "float32", "float64") or not self.first:
@@ -81,12 +86,12 @@ def read_tags(file: BinaryIO) -> Tiff:
     """Read the directories of a TIFF. Raises Damaged also where a strip or tile lies beyond the end of the file."""
     size = file.seek(0, os.SEEK_END)
     order, at, big = _start(file)
-    directories = _chain(file, at, size, order, big, set())
+    directories = _chain(file, at, size, order, big, {0: 0})
     if not directories:
         raise Damaged
     candidates = list(directories.items())
     if INNER in candidates[0][1] and _is_aside(candidates[0][1]):  # a preview, and the image within
-        seen = set(directories)
+        seen = dict.fromkeys([0, *directories], 0)
         inner = [_chain(file, int(at), size, order, big, seen) for at in candidates[0][1][INNER].numbers]
         candidates[1:1] = [one for chain in inner for one in chain.items()]
     full = [one for one in candidates if not _is_aside(one[1])] or candidates[:1]
@@ -140,14 +145,15 @@ def _start(file: BinaryIO) -> tuple[str, int, bool]:
     return order, int(np.frombuffer(head, order + kind, 1, where)[0]), version == 43
 
 
-def _chain(file: BinaryIO, at: int, size: int, order: str, big: bool, seen: set[int]) -> "dict[int, dict[int, _Entry]]":
+def _chain(file: BinaryIO, at: int, size: int, order: str, big: bool, seen: dict[int, int]) -> "dict[int, dict[int, _Entry]]":
     """The directories from the one at `at` on, each with the place of the next, by their places in the file."""
     directories = {}
     while at and len(seen) < MAX_DIRECTORIES:
-        if at in seen or at >= size:
+        if at in seen or at >= size or seen[0] > 2 * size:  # directories of a sound file share no long tags
             raise Damaged
-        seen.add(at)
         tags, following = _directory(file, at, size, order, big)
+        seen[at] = sum(len(entry.text) for entry in tags.values())
+        seen[0] += seen[at]
         _check_extents(tags, size)
         directories[at], at = tags, following
     return directories
