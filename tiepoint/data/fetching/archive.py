@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tiepoint.data.fetching.unpack import DAMAGE
+from tiepoint.data.fetching.unpack import DAMAGE, MAX_MEMBERS
 from tiepoint.errors import InputError
 from tiepoint.images.pixels import decode
 
+MAX_MEMBER_BYTES = 1 << 28  # of a file that is read whole: the largest of published sets have 20 MB
 MAX_DEPTH = 3  # of folders that are searched: deeper than in published data sets
 
 
@@ -29,6 +30,8 @@ class Archive:
             names = [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
         else:
             self._zip = _open_zip(self.path)
+            if len(self._zip.namelist()) > MAX_MEMBERS:
+                raise InputError(f"{self.path}: holds more than {MAX_MEMBERS} files: give a folder or a smaller zip")
             names = [name for name in self._zip.namelist() if name and not name.endswith("/")]
         self.names = sorted(name for name in names if not any(p.startswith((".", "__MACOSX")) for p in name.split("/")))
 
@@ -37,13 +40,17 @@ class Archive:
         return self.path / name
 
     def read(self, name: str, size: int = -1) -> bytes:
-        """The file's bytes, or its first `size` ones. Raises InputError if it is damaged or cannot be read."""
+        """The file's bytes, or its first `size` ones. Raises InputError if it is damaged, too large or not readable."""
         try:
-            if self._zip is None:
-                with self.label(name).open("rb") as file:
-                    return file.read(size)
-            with self._zip.open(name) as member:
-                return member.read(size)
+            stated = self._zip.getinfo(name).file_size if self._zip else self.label(name).stat().st_size
+            if size < 0 and stated > MAX_MEMBER_BYTES:
+                fault = f"has {stated:,} bytes, more than the {MAX_MEMBER_BYTES:,} that are read at once"
+                raise InputError(f"{self.label(name)}: {fault}: copy it again or divide it")
+            # A zip's member has no more bytes than it states, see zipfile.
+            with self._zip.open(name) if self._zip else self.label(name).open("rb") as file:
+                return file.read(size if size >= 0 else stated + 1)
+        except InputError:
+            raise
         except OSError as error:
             raise InputError(f"{self.label(name)}: cannot be read ({error.strerror or error})") from None
         except DAMAGE as error:

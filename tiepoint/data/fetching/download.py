@@ -9,6 +9,7 @@ from email.message import Message
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # numpy is not needed here
 MAX_ATTEMPTS = 5
 CHUNK_BYTES = 1 << 18
 MIN_PROGRESS_BYTES = 1 << 20  # a connection that brought this much is worth another attempt
+MAX_SLOW_S = 300  # in which a connection brings at least `MIN_PROGRESS_BYTES`
+MAX_UNSTATED_BYTES = 1 << 28  # where neither the server nor the caller says how long the file is
 TRANSIENT_STATUSES = {408, 425, 429, *range(500, 600)}  # statuses that may be gone a moment later
 
 
@@ -37,6 +40,10 @@ class DropError(MirrorError):
     """The same, but it may give the file, or the rest of it, when it is asked again."""
 
 
+class OversizeError(MirrorError):
+    """The same, since the file is larger than it may be. What came of it is removed."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a partial file's bytes are from; it lies beside them as NAME.json."""
@@ -46,21 +53,29 @@ class Origin:
     total: Count | None  # bytes of the whole file; None if the server does not say
 
 
-def download(url: str, part: Path, *, timeout: float, progress: Progress | None = None) -> None:
+def download(
+    url: str, part: Path, *, timeout: float, most: int | None = None, progress: Progress | None = None
+) -> None:
     """Complete the file `part` from `url`.
 
     Bytes that are there already are kept if they are from the same address and the server says, by ETag or date, that
     it still has the same file. Proxies are those of the environment (http_proxy, https_proxy, no_proxy). The server may
-    be silent for `timeout` seconds. `progress` is called with (bytes done, bytes in all, or 0 if that is not known).
+    be silent for `timeout` seconds, and has to bring 1 MiB in five minutes. The file may have `most` bytes: if None, as
+    many as the server states, or 256 MiB where it states no length. `progress` is called with (bytes done, bytes in
+    all, or 0 if that is not known).
 
     Raises MirrorError where the address has no such file, or the connection dropped 5 times in a row without bringing 1
-    MiB; OSError where the file cannot be written: disk full, before the first byte, if it does not fit.
+    MiB, or the file has more bytes than it may; OSError where the file cannot be written: disk full, before the first
+    byte, if it does not fit.
     """
     opener = build_opener(_Redirects)
     furthest = failures = 0
     while True:
         try:
-            return _attempt(opener, url, part, timeout, progress)
+            return _attempt(opener, url, part, timeout, most, progress)
+        except OversizeError:
+            discard(part)
+            raise
         except DropError as drop:
             size = _size(part)
             failures = 1 if size >= furthest + MIN_PROGRESS_BYTES else failures + 1
@@ -76,7 +91,9 @@ def discard(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def _attempt(opener: OpenerDirector, url: str, part: Path, timeout: float, progress: Progress | None) -> None:
+def _attempt(
+    opener: OpenerDirector, url: str, part: Path, timeout: float, most: int | None, progress: Progress | None
+) -> None:
     origin = _origin(part, url)
     offset = _size(part) if origin else 0
     if origin and offset == origin.total:
@@ -94,11 +111,14 @@ def _attempt(opener: OpenerDirector, url: str, part: Path, timeout: float, progr
         else:  # another part, or 416: the file is shorter than what there is
             discard(part)
             raise DropError("sends another part than it was asked for")
+        most = most or total or MAX_UNSTATED_BYTES
+        if (total or 0) > most:
+            raise OversizeError(f"states {total:,} bytes, more than the {most:,} that the file may have")
         check_room(part.parent, (total or 0) - offset)
         validator = _validator(response.headers)
         if not offset and validator:  # something to recognise the bytes by
             write_json(_note(part), asdict(Origin(url, validator, response.length)))
-        _receive(response, part, offset, total, progress)
+        _receive(response, part, offset, total, most, progress)
 
 
 def _open(opener: OpenerDirector, request: Request, timeout: float) -> Any:
@@ -137,7 +157,10 @@ def _validator(headers: Message) -> str | None:
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
-def _receive(response: HTTPResponse, part: Path, done: int, total: int | None, progress: Progress | None) -> None:
+def _receive(
+    response: HTTPResponse, part: Path, done: int, total: int | None, most: int, progress: Progress | None
+) -> None:
+    mark, since = done, monotonic()
     # Without a buffer, a full disk is met where bytes are written and not a second time when the file is closed.
     with named(part), open(part, "ab", buffering=0, opener=open_no_link) as file:
         while total is None or done < total:
@@ -149,6 +172,12 @@ def _receive(response: HTTPResponse, part: Path, done: int, total: int | None, p
             if not data:
                 break
             done += len(data)
+            if done > most:
+                raise OversizeError(f"sends more than the {most:,} bytes that the file may have")
+            if done - mark >= MIN_PROGRESS_BYTES:
+                mark, since = done, monotonic()
+            elif monotonic() - since > MAX_SLOW_S:
+                raise DropError(f"brings less than {MIN_PROGRESS_BYTES:,} bytes in {MAX_SLOW_S} seconds")
             while data:
                 data = data[file.write(data) :]
             if progress:

@@ -81,7 +81,7 @@ def _from_mirrors(
     failures = []
     for url in source.mirrors:
         try:
-            download(url, part, timeout=timeout, progress=progress)
+            download(url, part, timeout=timeout, most=source.most, progress=progress)
             return _unpack(source, part, folder, url, progress)
         except MirrorError as error:
             failures.append(f"{url}: {error}")

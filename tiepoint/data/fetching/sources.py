@@ -9,6 +9,8 @@ from difflib import get_close_matches
 
 from tiepoint.errors import InputError
 
+MAX_ARCHIVE_BYTES = 1 << 33
+
 
 @dataclass(frozen=True)
 class Source:
@@ -21,7 +23,12 @@ class Source:
     then: str  # the command that makes a PatchSet of it, with {folder} for where it was unpacked
     md5: str | None = None  # of the published archive; None where none was published
     repacked: bool = False  # whether the mirrors packed the published files anew, so that another hash is no error
-    size: int | None = None  # approximate bytes of the archive, for display; the server's number counts
+    size: int | None = None  # approximate bytes of the archive; the server's number counts
+
+    @property
+    def most(self) -> int:
+        """The bytes at which a download of the archive ends, since it cannot be the archive."""
+        return 2 * self.size if self.size else MAX_ARCHIVE_BYTES
 
 
 PRAGUE = "https://cmp.felk.cvut.cz/~mishkdmy/datasets/BrownPhotoTour"

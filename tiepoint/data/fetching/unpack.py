@@ -15,6 +15,8 @@ from pathlib import Path
 from tiepoint.files import named
 
 CHUNK_BYTES = 1 << 20
+MAX_MEMBERS = 1_000_000  # of an archive
+MAX_RATIO, MIN_TOTAL_BYTES = 100, 1 << 28  # of all members to the archive; a smaller total is no harm
 # What zipfile raises for damage. RuntimeError is its word for encryption and for methods that it does not know.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, RuntimeError, ValueError)
 
@@ -29,9 +31,10 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | N
     Members are written as plain files; permissions and dates are not taken over. `progress` is called with (bytes done,
     bytes in all).
 
-    Raises ArchiveError for no zip, a damaged one, an empty one, two members with one name, a link or a device, or a
-    name that is absolute, goes up, or holds a backslash, a colon or a character that cannot be printed; OSError where a
-    file cannot be written: disk full, before the first byte, if the files do not fit.
+    Raises ArchiveError for no zip, a damaged one, an empty one, one of too many members or that inflates to over 100
+    times its size, two members with one name, a link or a device, or a name that is absolute, goes up, or holds a
+    backslash, a colon or a character that cannot be printed; OSError where a file cannot be written: disk full, before
+    the first byte, if the files do not fit.
     """
     done = 0
     with _damage("is not a whole zip"), zipfile.ZipFile(archive) as file:
@@ -39,6 +42,8 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], None] | N
         total = sum(info.file_size for info in members)
         if not members:
             raise ArchiveError("holds no file")
+        if len(members) > MAX_MEMBERS or total > max(MAX_RATIO * archive.stat().st_size, MIN_TOTAL_BYTES):
+            raise ArchiveError(f"claims {len(members):,} files of {total:,} bytes, more than a data set has")
         check_room(folder, total)
         for info in members:
             name = info.orig_filename  # as stored; `filename` is cut at NUL

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.fetching.archive import Archive
 from tiepoint.errors import InputError
+from tiepoint.images.header import check_size
 from tiepoint.parsed import read_json
 from tiepoint.patches import SIZE, PatchSet
 from tiepoint.types import Progress, tracked
@@ -98,6 +99,7 @@ class HPatches:
             width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
             if width != SIDE or height % SIDE or not height:
                 raise InputError(f"{label}: is {width} x {height} pixels: a strip is 65 wide and a multiple of 65 high")
+            check_size(width, height, label)
             count = count or height // SIDE
             if height // SIDE != count:
                 raise InputError(f"{label}: has {height // SIDE} patches, ref.png {count}: copy the sequence again")

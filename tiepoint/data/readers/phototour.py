@@ -8,8 +8,10 @@ page in the order of their names, and beside them:
     m50_*_*_0.txt    pairs, half of them matches: patch, its point, unused, patch, its point, unused, unused
 """
 
+import io
 import re
 import zipfile
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,8 +201,9 @@ def _check_pairs(rows: Rows, matching: NDArray[np.bool_], points: Rows, label: s
 
 def _read_columns(archive: Archive, name: str, columns: Sequence[int]) -> Rows:
     """Columns (lines, len(columns)) of a text file of whole numbers."""
-    rows = []
-    for number, line in enumerate(archive.read(name).decode("ascii", errors="replace").rstrip().splitlines(), start=1):
+    rows = array("q")
+    text = io.TextIOWrapper(io.BytesIO(archive.read(name).rstrip()), encoding="ascii", errors="replace")
+    for number, line in enumerate(text, start=1):
         words = line.split()
         try:
             row = [int(words[column]) for column in columns]
@@ -209,11 +212,11 @@ def _read_columns(archive: Archive, name: str, columns: Sequence[int]) -> Rows:
         if not row or max(value.bit_length() for value in row) > 63:
             wanted = ", ".join(str(column + 1) for column in sorted(columns))
             where = f"{archive.label(name)}, line {number}"
-            raise InputError(f"{where}: {line[:40]!r}: must have a whole number in column {wanted}")
-        rows.append(row)
+            raise InputError(f"{where}: {line.rstrip()[:40]!r}: must have a whole number in column {wanted}")
+        rows.extend(row)
     if not rows:
         raise InputError(f"{archive.label(name)}: is empty: copy it again")
-    return np.array(rows, dtype=np.int64)
+    return np.frombuffer(rows, dtype=np.int64).reshape(-1, len(columns))
 
 
 def _read_pages(
