@@ -21,6 +21,7 @@ from tiepoint.errors import InputError
 T = TypeVar("T")
 MAX_TEXT_BYTES = 1 << 28  # of a list, table or JSON: ten million lines
 MAX_CARD_BYTES, MAX_RECIPE_BYTES = 1 << 22, 1 << 16
+MAX_ARRAY_BYTES, MAX_RATIO = 1 << 28, 100  # of an array of an HDF5 file, and of it to what is stored
 MAX_NODES, MAX_RECIPE_NODES = 20_000_000, 10_000  # values in a file; what an alias stands for counts at every use
 MAX_DEPTH = 50  # of tables and lists within each other
 MAX_SHOWN_CHARACTERS = 80  # of a value in an error
@@ -121,7 +122,7 @@ def check_stored(path: str | Path) -> None:
 
 
 def check_tensors(value: Any, name: str | Path) -> None:
-    """Raise InputError for tensors that claim more than the numbers behind them, or are no plain arrays."""
+    """Raise InputError for tensors that claim more than the numbers behind them, are no plain arrays, or not finite."""
     waiting, seen = [value], set[int]()
     while waiting:
         item = waiting.pop()
@@ -136,6 +137,19 @@ def check_tensors(value: Any, name: str | Path) -> None:
             plain = str(item.layout) == "torch.strided" and not item.is_meta and not item.is_quantized
             if not plain or item.numel() * item.element_size() > item.untyped_storage().nbytes():
                 raise InputError(f"{name}: holds a tensor that is no plain array, or larger than its data: clone it")
+            if item.is_floating_point() and item.numel() > 1 and not item.isfinite().all():  # single ones are scores
+                raise InputError(f"{name}: holds NaN or infinity: train again, or copy it again")
+
+
+def read_array(dataset: Any, name: str | Path) -> Any:
+    """The numbers of a dataset of an HDF5 file. Raises InputError for none, or many more than the file has bytes of."""
+    if getattr(getattr(dataset, "dtype", None), "kind", "") not in tuple("biuf"):
+        raise InputError(f"{name}: {dataset!r:.80} holds no numbers: copy it again")
+    if dataset.nbytes > min(MAX_ARRAY_BYTES, MAX_RATIO * dataset.id.get_storage_size() + (1 << 20)):
+        raise InputError(
+            f"{name}: {dataset.name} claims {dataset.nbytes:,} bytes, more than it can hold: copy it again"
+        )
+    return dataset[()]
 
 
 def conform(value: Any, schema: type[T], name: str | Path, remedy: str = "copy it again") -> T:

@@ -13,6 +13,7 @@ import tifffile
 from image_bytes import png, tiff
 
 from tiepoint.errors import InputError
+from tiepoint.images import header as header_lib
 from tiepoint.images import pixels as io
 from tiepoint.images import raster
 from tiepoint.images.header import MAX_PIXELS, VARIABLE, inspect, opened, pixel_limit
@@ -193,3 +194,47 @@ def test_a_file_that_claims_thousands_of_bands_is_refused(tmp_path: Path) -> Non
     tifffile.imwrite(path, planes, photometric="minisblack", planarconfig="contig")
     with pytest.raises(InputError, match=r"x\.tif: claims 5000 bands, more than 4096"):
         read_image(path)
+
+
+def test_bytes_count_and_not_pixels_alone(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "double.tif", np.random.default_rng(0).normal(size=(40, 50)))
+    cv2.imwrite(str(tmp_path / "rgba16.png"), np.full((40, 50, 4), 9999, dtype=np.uint16))
+    (tmp_path / "radiance.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 40 +X 50\n")
+    (tmp_path / "x.pgm").write_bytes(b"P5\n# a comment\n60000 60000\n255\n")
+    for name in ("double.tif", "rgba16.png", "radiance.hdr"):
+        with pytest.raises(
+            InputError, match=r"40.* px of (8|12) bytes, more than the limit of 2000 pixels.*max_pixels to"
+        ):
+            read_image(tmp_path / name, max_pixels=2000)
+    for name in ("double.tif", "rgba16.png"):
+        assert read_image(tmp_path / name, max_pixels=4000).pixels.shape == (40, 50)
+    with pytest.raises(InputError, match="is 60000 x 60000 px"):
+        read_image(tmp_path / "x.pgm")
+
+
+def test_a_file_larger_than_what_it_may_decode_to_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_lib, "MIN_FILE_LIMIT_BYTES", 1000)
+    path = tmp_path / "x.png"
+    path.write_bytes(png(4, 4) + bytes(2000))
+    with pytest.raises(InputError, match=r"x\.png: is larger than 1000 bytes: if you trust the file"):
+        read_image(path, max_pixels=16)
+
+
+def test_directories_that_share_a_long_table_are_damage(tmp_path: Path) -> None:
+    count, table = 3000, 3000
+    start = 8 + 4 * table
+    data = b"II*\0" + struct.pack("<I", start) + struct.pack(f"<{table}I", *[8] * table)
+    for number in range(count):  # each names the same 12 kB of offsets
+        rows = struct.pack("<HHII", 256, 4, 1, 9) + struct.pack("<HHII", 257, 4, 1, 9)
+        rows += struct.pack("<HHII", 273, 4, table, 8)
+        following = start + (number + 1) * 42 if number + 1 < count else 0
+        data += struct.pack("<H", 3) + rows + struct.pack("<I", following)
+    (tmp_path / "x.tif").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.tif: is truncated or damaged"), opened(tmp_path / "x.tif") as file:
+        inspect(file, tmp_path / "x.tif")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device that never ends")
+def test_a_device_is_no_image() -> None:
+    with pytest.raises(InputError, match="/dev/zero: is a device or a pipe"):
+        read_image("/dev/zero")

@@ -16,8 +16,10 @@ from tiepoint.features.describe import Features
 from tiepoint.features.frames import angles, sigmas
 from tiepoint.files import GENERATOR, atomic_file, write_text
 from tiepoint.names import is_utf8
+from tiepoint.parsed import read_array
 
 Pair = tuple[str, str]
+FEATURES = ("keypoints", "descriptors", "image_size", "scores", "scales", "oris")
 UNCERTAINTY = 1.0  # of a keypoint in pixels, hloc's default
 
 
@@ -56,7 +58,7 @@ def read_features(path: str | Path, name: str) -> HlocFeatures:
     """Read an image's features, ours or hloc's own. Raises InputError that names what is missing."""
     with _open(path) as file:
         group = _group(file, name, f"{path}: no image {name}")
-        table = {key: np.asarray(group[key]) for key in group if isinstance(group[key], h5py.Dataset)}
+        table = {key: read_array(group[key], path) for key in FEATURES if key in group}
     for key in ("keypoints", "descriptors", "image_size"):
         if key not in table:
             raise InputError(f"{path}: {name} has no {key}: is it a file of hloc's features?")
@@ -64,6 +66,9 @@ def read_features(path: str | Path, name: str) -> HlocFeatures:
     if keypoints.shape[1:] != (2,) or descriptors.shape[1:] != keypoints.shape[:1]:
         shapes = f"keypoints {keypoints.shape} and descriptors {descriptors.shape}"
         raise InputError(f"{path}: {name} has {shapes}: must be (N, 2) and (D, N)")
+    lengths = {table[key].shape for key in ("scores", "scales", "oris") if key in table}
+    if table["image_size"].shape != (2,) or lengths - {keypoints.shape[:1]}:
+        raise InputError(f"{path}: {name} has an image_size, scores, scales or oris of another length: copy it again")
     width, height = (int(v) for v in table["image_size"])
     scores = table.get("scores", np.ones(len(keypoints))).astype(np.float32)
     scales = table["scales"].astype(np.float32) if "scales" in table else None
@@ -112,8 +117,15 @@ def read_matches(path: str | Path, a: str, b: str) -> tuple[NDArray[np.int64], N
     with _open(path) as file:
         flip = pair_name(a, b) not in file
         group = _group(file, pair_name(b, a) if flip else pair_name(a, b), f"{path}: no pair {a} and {b}")
-        partners = np.asarray(group["matches0"]).astype(np.int64)
-        weights = np.asarray(group["matching_scores0"]).astype(np.float32)
+        for key in ("matches0", "matching_scores0"):
+            if key not in group:
+                raise InputError(f"{path}: {a} and {b} have no {key}: is it a file of hloc's matches?")
+        partners = read_array(group["matches0"], path).astype(np.int64)
+        weights = read_array(group["matching_scores0"], path).astype(np.float32)
+        if partners.ndim != 1 or partners.shape != weights.shape:
+            raise InputError(
+                f"{path}: {a} and {b} have {partners.shape} matches, {weights.shape} scores: copy it again"
+            )
     rows = np.flatnonzero(partners >= 0)
     pairs = np.stack([rows, partners[rows]], axis=1)
     return (pairs[:, ::-1] if flip else pairs), weights[rows]

@@ -10,9 +10,8 @@ from torch import nn
 from tiepoint import nets
 from tiepoint.errors import InputError, reason
 from tiepoint.files import atomic_file, write_json
-from tiepoint.losses.batch import within
 from tiepoint.nets.relation import deploy
-from tiepoint.parsed import Positive, read_json
+from tiepoint.parsed import Positive, check_tensors, read_json
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -70,8 +69,7 @@ def read_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         state = load(path.read_bytes())  # whose own reader takes names in UTF-8 alone
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
-        for tensor in state.values():
-            within("a weight", float(tensor.abs().max()) if tensor.numel() else 0.0, 0, 1e30)
-    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        check_tensors(state, path)
+    except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(f"{path}: no weights of {card['network']} ({reason(error)})") from None
     return net, card

@@ -15,6 +15,7 @@ from tiepoint import nets
 from tiepoint.errors import InputError, reason
 from tiepoint.nets.relation import deploy
 from tiepoint.nets.relational.afdnet import JointNorm
+from tiepoint.parsed import read_array
 
 # KGL-Net's training script writes its features and its metric network to files of their own.
 HALVES = {"net-best-metric.pth": "net-best-metric-corr-desc.pth", "net-best-desc.pth": "net-best-desc-corr-metric.pth"}
@@ -129,9 +130,11 @@ def read_keras(path: Path) -> dict[str, list[dict[str, NDArray[Any]]]]:
                 # Layers that the script names come first, those of the second network, which have a mark, after those
                 # of the first; the numbers of all others, marked or not, are those of the whole script.
                 order = (kind not in SHORT, copy or "" if kind in SHORT else "", int(number or 0))
-                arrays = {w.split("/")[-1].split(":")[0]: np.asarray(group[layer][w]) for w in weights}
+                arrays = {w.split("/")[-1].split(":")[0]: read_array(group[layer][w], path) for w in weights}
                 found[SHORT.get(kind, kind)].append((order, arrays))
-    except (OSError, KeyError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path}: no weights written by Keras 2 ({reason(error)})") from None
     return {kind: [arrays for _, arrays in sorted(layers, key=itemgetter(0))] for kind, layers in found.items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic import smooth_texture
 
+from tiepoint.data.fetching import archive as archive_lib
 from tiepoint.data.fetching.archive import Archive
 from tiepoint.errors import InputError
 
@@ -77,3 +78,19 @@ def test_a_file_that_vanished_is_named(folder: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(InputError, match=r"text\.txt: cannot be read \(No such file"):
         archive.read("text.txt")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_member_that_inflates_to_too_much_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    monkeypatch.setattr(archive_lib, "MAX_MEMBER_BYTES", 50_000)
+    (folder / "long.txt").write_bytes(b"0 0\n" * 20_000)
+    archive = Archive(pack(folder, compression=zipfile.ZIP_DEFLATED) if zipped else folder)
+    with pytest.raises(InputError, match=r"long\.txt: has 80,000 bytes, more than the 50,000"):
+        archive.read("long.txt")
+    assert archive.read("long.txt", 3) == b"0 0"
+    monkeypatch.setattr(archive_lib, "MAX_MEMBERS", 3)
+    if zipped:
+        with pytest.raises(InputError, match="holds more than 3 files"):
+            Archive(folder.with_suffix(".zip"))

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import tempfile
 from collections import namedtuple
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -251,3 +253,33 @@ def test_whatever_happens_on_the_way_the_file_is_right(server: FlakyServer, faul
     url = server.at("/part", *(answer(*fault) for fault in faults), content(DATA))
     with tempfile.TemporaryDirectory() as folder:
         assert got(url, Path(folder)) == DATA
+
+
+def test_a_server_that_never_ends_is_left(server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            while not server.over.is_set():
+                handler.wfile.write(bytes(1 << 14))
+
+    monkeypatch.setattr(download_lib, "MAX_UNSTATED_BYTES", 100_000)
+    url = server.at("/part", endless)
+    with pytest.raises(MirrorError, match="sends more than the 100,000 bytes that the file may have"):
+        got(url, tmp_path)
+    assert names(tmp_path) == []
+    url = server.at("/part", content(DATA))
+    with pytest.raises(MirrorError, match=f"states {len(DATA):,} bytes, more than the 9,999"):
+        download(url, tmp_path / "part", timeout=5, most=9_999)
+    assert names(tmp_path) == []
+
+
+def test_a_server_that_drips_is_left(
+    server: FlakyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    clock = iter(range(0, 10**9, 200))  # seconds, at each look
+    monkeypatch.setattr(download_lib, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(download_lib, "CHUNK_BYTES", 1000)
+    url = server.at("/part", content(DATA, tag=None))
+    with pytest.raises(MirrorError, match=r"brings less than 1,048,576 bytes in 300 seconds, asked 5 times"):
+        got(url, tmp_path)

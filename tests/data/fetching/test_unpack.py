@@ -219,3 +219,9 @@ def test_nothing_is_ever_written_outside(files: dict[str, bytes]) -> None:
         if unpacked(archive, out):
             assert tree(out) == expected
         assert set(tree(Path(root))) == {"1/2/3/archive"} | {f"1/2/3/out/{name}" for name in tree(out)}
+
+
+def test_what_inflates_beyond_measure_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack_lib, "MIN_TOTAL_BYTES", 1000)
+    assert refusal(tmp_path, zipped({"a": bytes(1 << 20)})).startswith("claims 1 files of 1,048,576 bytes, more than")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -8,6 +8,7 @@ import numpy as np
 
 from tiepoint.errors import InputError
 from tiepoint.names import read_cells, walk
+from tiepoint.parsed import MAX_RECIPE_BYTES, read_text
 from tiepoint.types import Matrix
 
 COLUMNS = ("first", "second", "transform", "category")
@@ -57,9 +58,10 @@ def find_scenes(source: str | Path, spectra: tuple[str, str]) -> list[ScenePair]
 def read_matrix(path: Path) -> Matrix:
     """Read nine numbers, rows of a 3x3 matrix that can be inverted. Raises InputError that names the file."""
     try:
-        values = [float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): must hold a 3x3 matrix") from None
+        words = read_text(path, MAX_RECIPE_BYTES, "must hold a 3x3 matrix").replace(",", " ").split()
+        values = [float(word) for word in words]
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{path}: {error}: must hold the nine numbers of a 3x3 matrix") from None
     if len(values) != 9 or not np.isfinite(values).all():

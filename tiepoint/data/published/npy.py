@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tiepoint.data.published.sets import check_spectra, files, provenance, select_sets
 from tiepoint.errors import InputError
+from tiepoint.parsed import read_text
 from tiepoint.patches import SIZE, PatchSet, map_npy
 from tiepoint.types import Progress
 
@@ -116,12 +117,9 @@ def _read_interleaved(path: Path, info: Path) -> _Pairs:
 
 
 def _read_ids(path: Path) -> NDArray[np.int64]:
-    try:
-        lines = path.read_text(encoding="ascii").rstrip().splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: it must hold one id on each line, one line for each patch") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): copy it again") from None
+    if not path.exists():
+        raise InputError(f"{path}: no such file: it must hold one id on each line, one line for each patch")
+    lines = read_text(path).rstrip().splitlines()
     ids = np.empty(len(lines), dtype=np.int64)
     for number, line in enumerate(lines):
         try:
