@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tiepoint.errors import InputError
+from tiepoint.parsed import read_bytes
 
 FORMULA = "=+-@\t\r"  # first characters of a cell that a spreadsheet computes
 MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
@@ -81,10 +82,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _text(path: str | Path, remedy: str) -> str:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
+    data = read_bytes(path, remedy=remedy)
     mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
     text = data.removeprefix(mark).decode(MARKS.get(mark, "utf-8"), "replace" if len(mark) == 2 else "surrogateescape")
     if "\0" in text:

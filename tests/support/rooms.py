@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # From the ground up: a room imports from itself and from the rooms before it, without exception.
 ROOMS = (
-    "errors", "types", "version", "allocator", "options", "names", "parsed", "files",
+    "errors", "types", "version", "allocator", "options", "parsed", "names", "files",
     "losses", "nets", "images", "patches", "models", "features", "geometry", "data", "structure", "dense", "matching",
     "registration", "evaluation", "report", "export", "batch", "training", "cli",
 )  # fmt: skip

@@ -145,7 +145,9 @@ def _start(file: BinaryIO) -> tuple[str, int, bool]:
     return order, int(np.frombuffer(head, order + kind, 1, where)[0]), version == 43
 
 
-def _chain(file: BinaryIO, at: int, size: int, order: str, big: bool, seen: dict[int, int]) -> "dict[int, dict[int, _Entry]]":
+def _chain(
+    file: BinaryIO, at: int, size: int, order: str, big: bool, seen: dict[int, int]
+) -> "dict[int, dict[int, _Entry]]":
     """The directories from the one at `at` on, each with the place of the next, by their places in the file."""
     directories = {}
     while at and len(seen) < MAX_DIRECTORIES:
