@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "tiepoint"
-MAX_LINES = 28_470  # 25,467 before windows were described densely, 320 for names, 320 for nothing lost, 520 for checks
+MAX_LINES = 28_490  # 25,467 before windows were described densely, 320 for names, 320 for nothing lost, 520 for checks
 MAX_PARAMETERS, MAX_LONGER = 10, 3
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -236,5 +236,5 @@ def test_directories_that_share_a_long_table_are_damage(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device that never ends")
 def test_a_device_is_no_image() -> None:
-    with pytest.raises(InputError, match="/dev/zero: is a device or a pipe"):
+    with pytest.raises(InputError, match="/dev/zero: is a pipe or a device"):
         read_image("/dev/zero")
