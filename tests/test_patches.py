@@ -224,7 +224,7 @@ def test_opening_reads_neither_patches_nor_names(tmp_path: Path) -> None:
     assert data.patches.nbytes == 2**30
     assert data.support == 12.0
     assert memory() - before < 2**20
-    with pytest.raises(InputError, match=r"images\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"images\.json: is not JSON"):
         _ = data.image_names
 
 
@@ -368,7 +368,7 @@ def test_a_wrong_key_of_the_manifest_is_named(tmp_path: Path, key: str, value: o
 def test_nan_in_the_manifest_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "set")
     edit(tmp_path / "set", margin=float("nan"))
-    with pytest.raises(InputError, match=r"manifest\.json: cannot be read \(NaN is not JSON\)"):
+    with pytest.raises(InputError, match=r"manifest\.json: is not JSON \(NaN is not JSON\)"):
         PatchSet.open(tmp_path / "set")
 
 

@@ -63,7 +63,7 @@ def read_json(path: str | Path, schema: type[T], remedy: str, most: int = MAX_CA
     try:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): {remedy}") from None
+        raise InputError(f"{path}: is not JSON ({error}): {remedy}") from None
     bound(value, path)
     return conform(value, schema, path, remedy)
 

@@ -174,7 +174,7 @@ def test_splits_are_read(tmp_path: Path) -> None:
         ):
             read_split(path, split, part)
     path.write_text("{")
-    with pytest.raises(InputError, match=r"splits\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"splits\.json: is not JSON"):
         read_split(path, "a", "train")
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         read_split(tmp_path / "none.json", "a", "train")
