@@ -171,7 +171,9 @@ def run(words):
     with files.locked(sys.argv[1]), files.atomic_directory(Path(sys.argv[1]) / "set") as folder:
         (folder / "half").touch()
         os.kill(os.getpid(), int(sys.argv[2]))
-        signal.pause()
+        raise AssertionError("the signal was ignored")
+number = int(sys.argv[2])  # which a shell in the background, or nohup, may have ignored for all below it
+signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 cli._run = run
 sys.exit(cli.main([]))
 """

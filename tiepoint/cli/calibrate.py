@@ -5,6 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tiepoint.cli.output import emit, emit_table, note, progress_bar
+from tiepoint.version import __version__
 
 EXAMPLES = {
     "../shared/data --out verdict.json": "Fit the weights by RootSIFT's registrations.",
@@ -56,7 +57,7 @@ def main(
             write_json(cases, measured)
     weights, rows, reliability = calibrate(measured)
     if out is not None:
-        write_json(out, weights)
+        write_json(out, {"tiepoint": __version__, **weights})
     if json:
         tables = {"sets": [dict(zip(ROWS, row, strict=True)) for row in rows]}
         tables["reliability"] = [dict(zip(RANGES, row, strict=True)) for row in reliability]

@@ -23,6 +23,7 @@ from tiepoint.training.folder import Log, card, claim, epoch_folder, read_checkp
 from tiepoint.training.recipe import Recipe
 from tiepoint.training.recipe_file import check
 from tiepoint.training.trainer import Trainer
+from tiepoint.version import __version__
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,6 @@ def _train(recipe: Recipe, out: Path, report: Callable[[Status], None]) -> dict[
         "validation": validation.statement,
     }
     weights = {**card(recipe, data, device, result), **setup.calibration(run.net, recipe, validation)}
-    write_json(out / "result.json", result)
+    write_json(out / "result.json", {"tiepoint": __version__, **result})
     save_weights(out / "model.safetensors", setup.deployed(run.net, recipe), weights)
     return result

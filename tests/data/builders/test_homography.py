@@ -184,7 +184,7 @@ def test_a_patch_is_inside_up_to_the_outer_edge_of_the_last_pixel() -> None:
         (lambda s: (s / "H_1_3").write_text("1 0 0 0 1 0 0 0"), r"wall/H_1_3: holds 8 numbers"),
         (lambda s: (s / "H_1_3").write_text("1 0 0 0 1 0 0 nan 1"), r"wall/H_1_3: holds 9 numbers or not finite"),
         (lambda s: (s / "H_1_3").write_text("1 0 0 0 one 0 0 0 1"), r"wall/H_1_3: could not convert .*'one'"),
-        (lambda s: (s / "H_1_3").write_bytes(b"\xff\xfe"), r"wall/H_1_3: .* nine numbers"),
+        (lambda s: (s / "H_1_3").write_bytes(b"\xff\xfe"), r"wall/H_1_3: .* 3x3 matrix"),
         (lambda s: (s / "H_1_3").write_text("1 0 0 2 0 0 0 0 1"), r"wall/H_1_3: the matrix cannot be inverted"),
     ],
 )
