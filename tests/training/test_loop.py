@@ -29,6 +29,7 @@ from tiepoint.training.recipe import Optimizer, Recipe, Validation
 from tiepoint.training.recipe_file import RECIPES, dump_recipe, load_recipe
 from tiepoint.training.schedule import factor, is_due
 from tiepoint.training.trainer import Trainer
+from tiepoint.version import __version__
 
 pytestmark = pytest.mark.whole
 DESCRIBERS = [p for p in sorted(RECIPES.rglob("*.yaml")) if load_recipe(p).network in nets.DESCRIBERS]
@@ -101,7 +102,7 @@ def test_a_run_writes_its_folder_and_its_weights_load(data: PatchSet, tmp_path: 
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "recipe.yaml", "run.json", "log.jsonl", "checkpoint.pt", "model.safetensors", "model.json", "result.json",
     }  # fmt: skip
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == {"tiepoint": __version__, **result}
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [e["step"] for e in lines if "loss" in e] == [2, 4, 6]
     validated = [e["validation_fpr95"] for e in lines if "validation_fpr95" in e]
