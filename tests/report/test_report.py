@@ -20,6 +20,7 @@ from tiepoint.registration.result import Registration
 from tiepoint.report import write_report
 from tiepoint.report.draw import AGREES, DISAGREES, PLANE_KINDS
 from tiepoint.report.payload import coverage, json_script, sprite
+from tiepoint.version import __version__
 
 Pair = tuple[np.ndarray, np.ndarray]
 Texture = Callable[..., np.ndarray]
@@ -268,7 +269,8 @@ def test_the_command_writes_a_page(files: Path, tmp_path: Path, capfd: pytest.Ca
     printed = json.loads(capfd.readouterr().out)
     page = Page(out.read_text(encoding="utf-8"))
     assert page.texts["verdict"] == "Registered"
-    assert {**page.data["registration"], "a": page.data["a"]["name"], "b": page.data["b"]["name"]} == printed
+    named = {"tiepoint": __version__, "a": page.data["a"]["name"], "b": page.data["b"]["name"]}
+    assert {**page.data["registration"], **named} == printed
     assert main(["register", str(files / "a.png"), str(files / "other.png"), *arguments]) == 1
     assert Page(out.read_text(encoding="utf-8")).texts["verdict"] == "Not registered"
 

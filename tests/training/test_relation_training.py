@@ -23,6 +23,7 @@ from tiepoint.training import setup
 from tiepoint.training.loop import Status, train
 from tiepoint.training.recipe import Optimizer, loss_options
 from tiepoint.training.recipe_file import load_recipe
+from tiepoint.version import __version__
 
 # MFD-Net and SPIMNet would take gigabytes; a light SPIMNet is tried in test_cross_training.py.
 TRAINABLE = [*(n for n in nets.relaters() if n not in ("mfdnet", "spimnet")), "visnir/rrlnet-without-attention"]
@@ -45,7 +46,7 @@ def test_a_run_keeps_the_main_head_of_the_network_and_its_calibration(
         "recipe.yaml", "run.json", "log.jsonl", "checkpoint.pt", "model.safetensors", "model.json", "result.json",
     }  # fmt: skip
     assert load_recipe(run / "recipe.yaml") == recipe
-    assert result == json.loads((run / "result.json").read_text())
+    assert {"tiepoint": __version__, **result} == json.loads((run / "result.json").read_text())
     assert result["validation"] == "10 matches and 10 non-matches of held-out scenes"
 
     state = torch.load(run / "checkpoint.pt", weights_only=True)
