@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 import tiepoint
 from tiepoint.cli.output import emit_table, progress_bar
-from tiepoint.evaluation.registration.calibration import image_pairs, small_warp
+from tiepoint.evaluation.registration.calibration import image_pairs, small_warp, srif_truth
 from tiepoint.features.view import View
 from tiepoint.files import write_json
 from tiepoint.geometry.robust import corner_error
@@ -92,10 +92,10 @@ def srif_pairs(data: Path, split: str, kind: str) -> list[tuple[str, Path, Path,
         number = truth.stem[3:]
         if kind == "Optical-SAR" and number not in mended:
             continue
-        matrix = np.vstack([np.loadtxt(truth).reshape(2, 3), [0, 0, 1]])
+        first, second = (next(folder.glob(f"pair{number}_{side}.*")) for side in (1, 2))
+        matrix = srif_truth(first)
         if kind == "Optical-SAR":
             matrix = radar_truth(mended[number]["rotation"], mended[number]["size"])
-        first, second = (next(folder.glob(f"pair{number}_{side}.*")) for side in (1, 2))
         found.append((f"{kind}/{number}", first, second, matrix, False))
     return found
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tiepoint.images.pixels import value_range
 from tiepoint.images.raster import Raster, Reader
 from tiepoint.images.window import Window, scaling
-from tiepoint.types import Mask, Progress
+from tiepoint.types import Mask, Matrix, Progress
 
 MAX_TILE_PX = 2048  # px
 VALID_FRACTION = 0.999  # of a resampled mask: only valid pixels went into a pixel above it
@@ -95,3 +95,13 @@ def resize(image: NDArray[Any], zoom: float) -> NDArray[np.float32]:
 def resize_mask(mask: Mask | None, zoom: float) -> Mask | None:
     """A mask (H, W) as `resize` makes it; a pixel is valid where all that went into it are. None stays None."""
     return None if mask is None else resize(mask, zoom) > VALID_FRACTION
+
+
+def lay_over(a: NDArray[Any], matrix: Matrix, shape: tuple[int, ...], mask: Mask | None) -> tuple[NDArray[Any], Mask]:
+    """Image a (H, W) on the grid of an image b of `shape`, border pixels repeated, and where its valid pixels lie.
+
+    `matrix` (3, 3) takes pixels of a to b, and `mask` are a's valid pixels.
+    """
+    seen = np.ones(a.shape, np.float32) if mask is None else mask.astype(np.float32)
+    moved = cv2.warpPerspective(a, matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return moved, cv2.warpPerspective(seen, matrix, shape[::-1]) > VALID_FRACTION

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.dense.evidence import Agreement, DenseEvidence, collect_evidence
 from tiepoint.geometry.robust import Estimate, residuals
-from tiepoint.images.downsampled import VALID_FRACTION
+from tiepoint.images.downsampled import lay_over
 from tiepoint.matching.relate import relate_places
 from tiepoint.options import MIN_CORRESPONDENCES, ModelChoice
 from tiepoint.registration.proposals import Proposal
@@ -19,7 +18,7 @@ from tiepoint.registration.task import Fit, Task
 from tiepoint.registration.verdict import NOTHING, Evidence, confidence, doubts, gathered
 from tiepoint.structure.align import Alignment, independent_windows, roundtrip_error
 from tiepoint.structure.ambiguity import AMBIGUOUS_CAP, MIN_CONFIRMING_MATCHES, find_ambiguities
-from tiepoint.types import Mask, Matrix, Points
+from tiepoint.types import Matrix, Points
 
 WINDOWS_PER_MATCH = 4  # that agree, since neighbours on the grid show much of the same
 # Windows that recognise each other: of training pairs right ones have 25 or more, those of other places 22 at most.
@@ -119,7 +118,7 @@ def doubt(task: Task, decision: Decision, agreeing: Points, proposals: Sequence[
     if dense:
         confirmed = MIN_CONFIRMING_MATCHES if evidence.known >= MIN_KNOWN else 0
         if not confirmed:
-            a, mask = _laid_over(a, mask, decision.matrix, task.pixels[1].shape)
+            a, mask = lay_over(a.astype(np.float32), decision.matrix, task.pixels[1].shape, mask)
     score = next((proposal.score for proposal in proposals if proposal.score is not None), None)
     masks = mask, task.masks[1]
     unsure = find_ambiguities(a, task.pixels[1], agreeing, evidence.score, confirmed, masks, score, chance=not dense)
@@ -136,15 +135,6 @@ def ask_windows(task: Task, matrix: Matrix) -> DenseEvidence:
     assert task.a.raster is not None
     assert task.b.raster is not None
     return collect_evidence(task.a.raster, task.b.raster, matrix, task.describer, task.grid)
-
-
-def _laid_over(
-    a: NDArray[Any], mask: Mask | None, matrix: Matrix, shape: tuple[int, ...]
-) -> tuple[NDArray[Any], Mask | None]:
-    """Image a and its mask on b's grid, where what is turned far can be compared."""
-    seen = np.ones(a.shape, np.float32) if mask is None else mask.astype(np.float32)
-    moved = cv2.warpPerspective(a.astype(np.float32), matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-    return moved, cv2.warpPerspective(seen, matrix, shape[::-1]) > VALID_FRACTION
 
 
 def judge(lead: Decision, evidence: Evidence, least: float) -> Decision:

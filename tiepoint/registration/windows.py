@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tiepoint.geometry.least_squares import apply, from_linear
-from tiepoint.images.downsampled import VALID_FRACTION, Downsampled
+from tiepoint.images.downsampled import Downsampled, lay_over
 from tiepoint.images.raster import Raster
 from tiepoint.images.window import Window
 from tiepoint.matching.relate import relate_places
@@ -46,9 +45,7 @@ def plan(a: Raster, b: Raster, matrix: Points, up: Points, border: int) -> list[
     `up` (3, 3) maps pixels of the reduced b to those of b; no cell reaches `border` px of the reduced b at its border.
     """
     height, width = b.pixels.shape
-    moved = cv2.warpPerspective(a.pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    seen = np.ones(a.pixels.shape, np.float32) if a.mask is None else a.mask.astype(np.float32)
-    covered = cv2.warpPerspective(seen, matrix, (width, height)) > VALID_FRACTION
+    moved, covered = lay_over(a.pixels, matrix, b.pixels.shape, a.mask)
     field = orientation_field(moved, mask=covered)
     inside = shrink_mask(covered if b.mask is None else covered & b.mask)
     side = max(8.0, max(height, width) / CELLS)

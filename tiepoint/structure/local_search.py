@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tiepoint.features.corners import parabola_vertex
-from tiepoint.images.downsampled import VALID_FRACTION
+from tiepoint.images.downsampled import lay_over
 from tiepoint.structure.orientation_field import Field, orientation_field, shrink_mask
 from tiepoint.types import Masks, Points
 
@@ -67,9 +67,7 @@ def local_shifts(
         radius.
     """
     height, width = b.shape
-    moved = cv2.warpPerspective(a.astype(np.float32), matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    seen = np.ones(a.shape, np.float32) if masks[0] is None else masks[0].astype(np.float32)
-    covered = cv2.warpPerspective(seen, matrix, (width, height)) > VALID_FRACTION
+    moved, covered = lay_over(a.astype(np.float32), matrix, b.shape, masks[0])
     template = orientation_field(moved, mask=covered)
     search = orientation_field(b, mask=masks[1])
     inside = shrink_mask(covered if masks[1] is None else covered & masks[1])
